@@ -1,0 +1,344 @@
+//! Instance: one schedulable thing, a group of containers that share a network namespace (or, later,
+//! one machine).
+//!
+//! The life of an instance, as its [`Phase`] tells it:
+//!
+//! ```text
+//!  Pending ──placed──> Creating ──started──> Running <──> Paused
+//!     │                    │  ^                 │ exit
+//!     └──refused──> Failed ┘  └── Restarting <──┤ (policy says again)
+//!                                               └──────────> Exited
+//!  any ──deleted──> Removing ──> (gone)
+//! ```
+
+pub mod container;
+pub mod health;
+pub mod mount;
+pub mod net;
+pub mod status;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+pub use container::{
+    Capabilities, ContainerSpec, Device, LogOptions, PullPolicy, Resources, Seccomp, Ulimit,
+};
+pub use health::{HealthCheck, Probe};
+pub use mount::{Mount, MountKind, Propagation};
+pub use net::{Attachment, NetworkMode, Port, Protocol};
+pub use status::{ContainerState, ContainerStatus, Health, InstanceStatus, Phase, Reason};
+
+use crate::error::{Error, Result};
+use crate::name::{check_host_name, check_name};
+use crate::object::{Kind, Noun, Object};
+use crate::quantity::Span;
+
+/// The noun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InstanceNoun;
+
+/// An instance.
+pub type Instance = Object<InstanceNoun>;
+
+impl Noun for InstanceNoun {
+    const KIND: Kind = Kind::Instance;
+    const IN_PROJECT: bool = true;
+    type Spec = InstanceSpec;
+    type Status = InstanceStatus;
+
+    fn validate(spec: &InstanceSpec) -> Result<()> {
+        spec.validate()
+    }
+}
+
+/// What the owner wants the instance to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RunState {
+    /// Run, and run again as the restart policy says.
+    #[default]
+    Running,
+    /// Run, but frozen.
+    Paused,
+    /// Exist, and don't run.
+    Stopped,
+}
+
+/// What was asked of an instance.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct InstanceSpec {
+    /// What it should do.
+    pub run: RunState,
+    /// Counts the starts asked for. A run that the node has not done yet is begun; `restart` adds
+    /// one to a running instance, `start` adds one to one that ended.
+    pub runs: u64,
+    /// Where it is and what was assigned to it; written by control.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
+    /// Run to the end, one after the other, before `containers` start.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub init: Vec<ContainerSpec>,
+    /// The containers, started in this order. The first is the one that verbs mean when none is
+    /// named, and whose exit code is the instance's.
+    pub containers: Vec<ContainerSpec>,
+    /// Host name; the instance's name when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub hostname: String,
+    /// NIS domain name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub domainname: String,
+    /// How it is joined to the network.
+    pub network: NetworkMode,
+    /// Ports of the host that lead to it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Port>,
+    /// How names are resolved inside.
+    pub dns: Dns,
+    /// Lines added to `/etc/hosts`: name to address (`host-gateway` is the host's).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extra_hosts: Vec<ExtraHost>,
+    /// What happens when it ends.
+    pub restart: RestartPolicy,
+    /// Remove it when it has ended.
+    pub auto_remove: bool,
+    /// How long a container may take to end after its stop signal before it is killed; 10 s when
+    /// none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_timeout: Option<Span>,
+    /// Whose processes its processes see.
+    pub pid: Sharing,
+    /// Whose System V and POSIX message queues and shared memory it uses.
+    pub ipc: Sharing,
+    /// Whose host name it has.
+    pub uts: Sharing,
+    /// Whose cgroup tree it sees.
+    pub cgroup: Sharing,
+    /// Whether users inside are mapped to unprivileged ones outside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserMapping>,
+    /// Kernel parameters of its namespaces, e.g. `net.core.somaxconn`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
+}
+
+/// What control decided: where the instance is, with which addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Placement {
+    /// The node's name.
+    pub node: String,
+    /// One for each attachment of [`NetworkMode::Networks`], in its order.
+    #[serde(default)]
+    pub interfaces: Vec<Interface>,
+    /// One for each of [`InstanceSpec::ports`] after ranges are taken apart, with the host port
+    /// filled in.
+    #[serde(default)]
+    pub ports: Vec<Port>,
+}
+
+/// A network interface as assigned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Interface {
+    /// The network's name in the instance's project.
+    pub network: String,
+    /// The network's identity.
+    pub network_id: crate::Uid,
+    /// Name inside the instance: `eth0`, `eth1` …
+    pub name: String,
+    /// IPv4 address with the network's prefix length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub ipv4: Option<ipnet::Ipv4Net>,
+    /// IPv6 address with the network's prefix length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub ipv6: Option<ipnet::Ipv6Net>,
+    /// Hardware address, `02:…`.
+    pub mac: String,
+    /// Further names it answers to on this network.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+}
+
+/// Whose namespace of a kind the instance uses.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Sharing {
+    /// One of its own.
+    #[default]
+    Private,
+    /// One for all containers of the group.
+    Group,
+    /// The host's.
+    Host,
+    /// That of the first container of another instance on the node, by name.
+    Instance(String),
+}
+
+/// Maps users inside to users outside (user_namespaces(7)).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserMapping {
+    /// First user id outside; user 0 inside is this one.
+    pub first_uid: u32,
+    /// First group id outside.
+    pub first_gid: u32,
+    /// How many ids are mapped.
+    pub size: u32,
+}
+
+/// How names are resolved inside an instance (resolv.conf(5)).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Dns {
+    /// Servers asked for names outside the platform; the host's when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub servers: Vec<std::net::IpAddr>,
+    /// Search domains; the host's when empty, none when the only one is `.`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub search: Vec<String>,
+    /// Resolver options such as `ndots:1`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+}
+
+/// A line of `/etc/hosts`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExtraHost {
+    /// The name.
+    pub name: String,
+    /// An address, or `host-gateway`.
+    pub address: String,
+}
+
+/// What happens when an instance ends. Waits between tries double from 100 ms to a minute and
+/// begin anew after ten seconds of running, as Docker's do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RestartPolicy {
+    /// It stays ended.
+    #[default]
+    No,
+    /// It starts again when its exit code isn't 0; at most `max` times when that is given.
+    OnFailure {
+        /// Tries allowed in a row; no bound when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max: Option<u32>,
+    },
+    /// It starts again, also after the node starts, even if it was stopped by hand before.
+    Always,
+    /// It starts again unless it was stopped by hand.
+    UnlessStopped,
+}
+
+impl InstanceSpec {
+    /// All containers, initial ones first.
+    pub fn all_containers(&self) -> impl Iterator<Item = &ContainerSpec> {
+        self.init.iter().chain(&self.containers)
+    }
+
+    /// The container verbs mean when none is named.
+    pub fn main(&self) -> Option<&ContainerSpec> {
+        self.containers.first()
+    }
+
+    /// The container of that name; the main one when `name` is empty.
+    pub fn container(&self, name: &str) -> Result<&ContainerSpec> {
+        let found = match name {
+            "" => self.main(),
+            _ => self.all_containers().find(|container| container.name == name),
+        };
+        found.ok_or_else(|| Error::not_found(format!("the instance has no container {name:?}")))
+    }
+
+    fn validate(&self) -> Result<()> {
+        if self.containers.is_empty() {
+            return Err(Error::invalid("an instance needs at least one container")
+                .at("containers")
+                .next("name an image"));
+        }
+        let mut names = BTreeSet::new();
+        for (list, containers) in [("init", &self.init), ("containers", &self.containers)] {
+            for (i, container) in containers.iter().enumerate() {
+                let place = format!("{list}[{i}]");
+                container.validate().map_err(|error| error.under(&place))?;
+                if !names.insert(&container.name) {
+                    return Err(Error::invalid(format!(
+                        "two containers are called {:?}",
+                        container.name
+                    ))
+                    .at(format!("{place}.name")));
+                }
+            }
+        }
+        self.validate_identity()?;
+        self.network.validate().map_err(|error| error.under("network"))?;
+        for (i, port) in self.ports.iter().enumerate() {
+            port.validate().map_err(|error| error.under(&format!("ports[{i}]")))?;
+        }
+        if !self.ports.is_empty() && !matches!(self.network, NetworkMode::Networks { .. }) {
+            return Err(Error::invalid("ports can be published only from a network of its own")
+                .at("ports")
+                .next("leave out the network mode, or the ports"));
+        }
+        if self.auto_remove && self.restart != RestartPolicy::No {
+            return Err(Error::invalid("an instance that restarts cannot be removed at its end")
+                .at("autoRemove")
+                .next("give either --rm or --restart"));
+        }
+        self.validate_sysctls()
+    }
+
+    fn validate_identity(&self) -> Result<()> {
+        if !self.hostname.is_empty() {
+            check_host_name(&self.hostname).map_err(|error| error.at("hostname"))?;
+        }
+        for host in &self.extra_hosts {
+            let address =
+                host.address == "host-gateway" || host.address.parse::<std::net::IpAddr>().is_ok();
+            if check_host_name(&host.name).is_err() || !address {
+                return Err(Error::invalid(format!(
+                    "{}:{} is not a host name and an address",
+                    host.name, host.address
+                ))
+                .at("extraHosts"));
+            }
+        }
+        for (field, sharing) in [("pid", &self.pid), ("ipc", &self.ipc), ("uts", &self.uts)] {
+            if let Sharing::Instance(name) = sharing {
+                check_name(name).map_err(|error| error.at(field))?;
+            }
+        }
+        if self.user.as_ref().is_some_and(|map| map.size == 0) {
+            return Err(Error::invalid("a user mapping of no ids").at("user.size"));
+        }
+        Ok(())
+    }
+
+    fn validate_sysctls(&self) -> Result<()> {
+        for key in self.sysctls.keys() {
+            let network = key.starts_with("net.");
+            let ipc = key.starts_with("kernel.msg")
+                || key.starts_with("kernel.sem")
+                || key.starts_with("kernel.shm")
+                || key.starts_with("fs.mqueue.");
+            let own_network =
+                !matches!(self.network, NetworkMode::Host | NetworkMode::Instance { .. });
+            let own_ipc = matches!(self.ipc, Sharing::Private | Sharing::Group);
+            if (network && own_network) || (ipc && own_ipc) {
+                continue;
+            }
+            return Err(Error::invalid(format!(
+                "{key} is not a kernel parameter of the instance's own namespaces"
+            ))
+            .at(format!("sysctls.{key}"))
+            .next("only net.* and System V / mqueue parameters can be set"));
+        }
+        Ok(())
+    }
+}

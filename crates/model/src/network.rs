@@ -1,0 +1,115 @@
+//! Network: what instances are joined to.
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::object::{Kind, Noun, Object};
+
+/// The network every project has, made with its first instance.
+pub const DEFAULT_NETWORK: &str = "default";
+
+/// The noun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NetworkNoun;
+
+/// A network.
+pub type Network = Object<NetworkNoun>;
+
+/// What was asked of a network. Subnets cannot be changed once instances are joined.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NetworkSpec {
+    /// IPv4 subnet, /8 to /29; one that is free is chosen when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub ipv4: Option<Ipv4Net>,
+    /// The host's address in it; the first one when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub gateway4: Option<std::net::Ipv4Addr>,
+    /// Part of the subnet that addresses are given from; all of it when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub range4: Option<Ipv4Net>,
+    /// Give it IPv6 too; a unique local subnet (RFC 4193) is chosen unless `ipv6` says one.
+    pub enable_ipv6: bool,
+    /// IPv6 subnet, /64 at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub ipv6: Option<Ipv6Net>,
+    /// The host's address in it; the first one when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub gateway6: Option<std::net::Ipv6Addr>,
+    /// No way in or out but between its members.
+    pub internal: bool,
+    /// Largest packet in bytes; the uplink's when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+}
+
+/// What was seen of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NetworkStatus {
+    /// Name of its bridge on the node.
+    pub bridge: String,
+    /// Why it does not work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<crate::instance::Reason>,
+}
+
+impl Noun for NetworkNoun {
+    const KIND: Kind = Kind::Network;
+    const IN_PROJECT: bool = true;
+    type Spec = NetworkSpec;
+    type Status = NetworkStatus;
+
+    fn validate(spec: &NetworkSpec) -> Result<()> {
+        if let Some(subnet) = spec.ipv4 {
+            if !(8..=29).contains(&subnet.prefix_len()) {
+                return Err(Error::invalid(format!("{subnet} is not a /8 to /29")).at("ipv4"));
+            }
+            if spec.range4.is_some_and(|range| !subnet.contains(&range)) {
+                return Err(Error::invalid("not inside the subnet").at("range4"));
+            }
+        } else if spec.range4.is_some() || spec.gateway4.is_some() {
+            return Err(Error::invalid("a range or gateway needs the subnet too").at("ipv4"));
+        }
+        if spec.gateway4.is_some_and(|gw| spec.ipv4.is_some_and(|net| !net.contains(&gw))) {
+            return Err(Error::invalid("not inside the subnet").at("gateway4"));
+        }
+        if let Some(subnet) = spec.ipv6
+            && !(16..=120).contains(&subnet.prefix_len())
+        {
+            return Err(Error::invalid(format!("{subnet} is not a /16 to /120")).at("ipv6"));
+        }
+        if spec.gateway6.is_some_and(|gw| spec.ipv6.is_none_or(|net| !net.contains(&gw))) {
+            return Err(Error::invalid("not inside the subnet").at("gateway6"));
+        }
+        if spec.mtu.is_some_and(|mtu| !(576..=65535).contains(&mtu)) {
+            return Err(Error::invalid("must lie between 576 and 65535").at("mtu"));
+        }
+        if spec.enable_ipv6 && spec.mtu.is_some_and(|mtu| mtu < 1280) {
+            return Err(Error::invalid("IPv6 needs 1280 at least (RFC 8200, section 5)").at("mtu"));
+        }
+        Ok(())
+    }
+}
+
+impl NetworkSpec {
+    /// The host's IPv4 address with the prefix length.
+    pub fn host4(&self) -> Option<Ipv4Net> {
+        let subnet = self.ipv4?;
+        let address = self.gateway4.or_else(|| subnet.hosts().next())?;
+        Ipv4Net::new(address, subnet.prefix_len()).ok()
+    }
+
+    /// The host's IPv6 address with the prefix length.
+    pub fn host6(&self) -> Option<Ipv6Net> {
+        let subnet = self.ipv6?;
+        let first = u128::from(subnet.network()) + 1;
+        Ipv6Net::new(self.gateway6.unwrap_or_else(|| first.into()), subnet.prefix_len()).ok()
+    }
+}
