@@ -1,0 +1,50 @@
+//! The whole of what a node should have.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use model::Uid;
+use model::instance::Instance;
+use model::network::Network;
+use model::volume::{Snapshot, Volume};
+use serde::{Deserialize, Serialize};
+
+/// Everything one node should have, as control decided it. It is complete: what is not in it, the
+/// node takes down. Objects with `meta.deleted` set are in it until the node has reported them
+/// removed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Desired {
+    /// The store's revision this was made from. A node that has acted on a newer one refuses it.
+    pub generation: u64,
+    /// The node's name.
+    pub node: String,
+    /// Instances placed on the node.
+    pub instances: Vec<Arc<Instance>>,
+    /// Networks that any of them is joined to, and networks that are to be there all the same.
+    pub networks: Vec<Arc<Network>>,
+    /// Volumes that the node has or mounts.
+    pub volumes: Vec<Arc<Volume>>,
+    /// Snapshots that the node has.
+    pub snapshots: Vec<Arc<Snapshot>>,
+    /// Names that instances on these networks may ask for, those on other nodes included.
+    pub names: Vec<Arc<NameEntry>>,
+}
+
+/// A name on a network and the addresses it stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NameEntry {
+    /// The network it is known on.
+    pub network_id: Uid,
+    /// Name of the network.
+    pub network: String,
+    /// The project of both.
+    pub project: String,
+    /// The instance's name.
+    pub name: String,
+    /// Further names on this network, host name and short id included.
+    pub aliases: Vec<String>,
+    /// Its addresses there.
+    pub addresses: Vec<IpAddr>,
+}
