@@ -74,6 +74,10 @@ pub struct InstanceSpec {
     /// Counts the starts asked for. A run that the node has not done yet is begun; `restart` adds
     /// one to a running instance, `start` adds one to one that ended.
     pub runs: u64,
+    /// How the last stop or restart that was asked for is to be done; absent: as `stop_timeout` and
+    /// the containers' stop signals say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop: Option<StopRequest>,
     /// Where it is and what was assigned to it; written by control.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub placement: Option<Placement>,
@@ -121,6 +125,18 @@ pub struct InstanceSpec {
     /// Kernel parameters of its namespaces, e.g. `net.core.somaxconn`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub sysctls: BTreeMap<String, String>,
+}
+
+/// How one particular stop is to be done.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StopRequest {
+    /// Time from the signal to SIGKILL; none: SIGKILL at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
+    /// Signal instead of the containers' own, by name or number.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub signal: String,
 }
 
 /// What control decided: where the instance is, with which addresses.
