@@ -33,7 +33,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mono
 IMAGES = CACHE / "images"
 ALL = ["busybox", "debian", "nginx", "redis", "postgres", "tools"]
 TEST = ["busybox", "nginx", "tools"]
-VARIANTS = ["zstd", "plain", "docker", "multi"]
+VARIANTS = ["zstd", "plain", "docker", "multi", "layers"]
 VARIANTS_OF = "busybox"
 # Debian's names of processors, and the names that images use.
 PLATFORM = {"amd64": "amd64", "arm64": "arm64", "armhf": "arm", "ppc64el": "ppc64le", "s390x": "s390x", "riscv64": "riscv64"}
@@ -122,44 +122,35 @@ class Builder:
         say(f"built {recipe.name} {version}: {size:.1f} MB in {time.monotonic() - started:.0f} s")
 
     def _make(self, recipe, work):
-        spec, layers = recipe.spec, []
-        before = {}
+        """The packages are one layer and our own files another: they change at different times."""
+        layers, before = [], {}
         if recipe.parent:
             layers = oci.layers_of(recipe.parent.layout)
             rootfs.copy_tree(recipe.parent.tree, work)
             before = oci.snapshot(work)
         version = self._install(recipe, work)
-        if "packages" in spec:
-            words = " ".join(spec["packages"])
-            layers.append(self._layer(work, before, f"apt-get install {words}"))
+        if "packages" in recipe.spec:
+            layers.append(self._layer(work, before, "apt-get install " + " ".join(recipe.spec["packages"])))
             before = oci.snapshot(work)
-        self._finish(recipe, work)
-        layers.append(self._layer(work, before, f"images/{recipe.name}"))
+        if _add_own_files(recipe, work) or not layers:
+            layers.append(self._layer(work, before, f"images/{recipe.name}"))
         return version, layers
 
     def _install(self, recipe, work):
         """Puts the packages in place; returns the version that names the image."""
-        spec = recipe.spec
-        if "unpack" in spec:
-            version = rootfs.unpack(spec["unpack"], work, self.apt)
+        if "unpack" in recipe.spec:
+            version = rootfs.unpack(recipe.spec["unpack"], work, self.apt)
             _shell_for_unpacked(work)
-            return plain_version(version)
-        if "bootstrap" in spec:
+        elif "bootstrap" in recipe.spec:
             rootfs.bootstrap(work, self.apt)
-            rootfs.tidy(work)
-            return rootfs.os_release().get("VERSION_ID", "")
-        self._script(recipe, work, "prepare.sh")
-        self.apt.install(work, spec["packages"])
-        rootfs.tidy(work)
-        return plain_version(rootfs.version_in(work, spec["version_of"])) if "version_of" in spec else "1"
-
-    def _finish(self, recipe, work):
-        if (recipe.home / "root").is_dir():
-            rootfs.overlay(recipe.home / "root", work)
-        if "compile" in recipe.spec:
-            _compile(recipe.home / "src" / recipe.spec["compile"], work / "usr/local/bin")
+            version = rootfs.os_release().get("VERSION_ID", "0")
+        else:
+            self._script(recipe, work, "prepare.sh")
+            self.apt.install(work, recipe.spec["packages"])
+            version = rootfs.version_in(work, recipe.spec.get("version_of", "base-files"))
         self._script(recipe, work, "finish.sh")
         rootfs.tidy(work)
+        return plain_version(version)
 
     def _script(self, recipe, work, name):
         if (recipe.home / name).is_file():
@@ -196,6 +187,8 @@ class Builder:
         platform = PLATFORM[rootfs.architecture()]
         if variant == "multi":
             image = self._multi(layout, layer, config, platform)
+        elif variant == "layers":
+            image = layout.add_image([layer, *_stacked_layers()], config, platform, self.created)
         else:
             other = oci.recompress(layer, CACHE / "layers" / "new", variant)
             image = layout.add_image([other], config, platform, self.created, docker=variant == "docker")
@@ -217,6 +210,15 @@ class Builder:
         return layout.add_index([other, own, attestation])
 
 
+def _stacked_layers():
+    """Two layers of which the upper removes, replaces and hides what the lower has, under /stack."""
+    lower = [("kept", "lower"), ("removed", "lower"), ("replaced", "lower"), ("hidden/", ""), ("hidden/old", "lower")]
+    upper = [(".wh.removed", ""), ("replaced", "upper"), ("hidden/", ""), ("hidden/.wh..wh..opq", ""), ("hidden/new", "upper")]
+    for name, members in (("lower", lower), ("upper", upper)):
+        data = oci.tar_of([("stack/", "")] + [(f"stack/{path}", content) for path, content in members])
+        yield oci.make_layer(CACHE / "layers" / name, name, lambda out, data=data: out.write(data))
+
+
 def _shell_for_unpacked(work):
     """A merged /usr or not, busybox ends as /bin/busybox, and as the shell that runs finish.sh."""
     (work / "bin").mkdir(exist_ok=True)
@@ -224,6 +226,15 @@ def _shell_for_unpacked(work):
     if not target.exists():
         (work / "usr/bin/busybox").rename(target)
     (work / "bin/sh").symlink_to("busybox")
+
+
+def _add_own_files(recipe, work):
+    has_files, has_program = (recipe.home / "root").is_dir(), "compile" in recipe.spec
+    if has_files:
+        rootfs.overlay(recipe.home / "root", work)
+    if has_program:
+        _compile(recipe.home / "src" / recipe.spec["compile"], work / "usr/local/bin")
+    return has_files or has_program
 
 
 def _compile(source, into):

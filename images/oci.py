@@ -47,12 +47,14 @@ class Layer:
 
 
 def snapshot(root):
-    """What every path of the tree looks like now. The change time is in it, so that no edit hides."""
-    seen = {}
-    for path in _walk(root):
-        st = os.lstat(root / path)
-        seen[path] = (st.st_mode, st.st_uid, st.st_gid, st.st_size, st.st_mtime_ns, st.st_ctime_ns)
-    return seen
+    """What every path of the tree looks like now."""
+    return {path: _look(os.lstat(root / path)) for path in _walk(root)}
+
+
+def _look(st):
+    """A directory is the same while its owner and mode are; of all else the change time hides no edit."""
+    owner = (st.st_mode, st.st_uid, st.st_gid)
+    return owner if stat.S_ISDIR(st.st_mode) else (*owner, st.st_size, st.st_mtime_ns, st.st_ctime_ns)
 
 
 def write_changes(root, before, out, epoch):
@@ -63,9 +65,18 @@ def write_changes(root, before, out, epoch):
             head, tail = os.path.split(path)
             tar.addfile(tarfile.TarInfo(os.path.join(head, ".wh." + tail)))
         first_name = {}
-        for path in sorted(now):
-            if before.get(path) != now[path]:
-                _add(tar, root, path, epoch, first_name)
+        for path in sorted(_with_parents(p for p in now if before.get(p) != now[p])):
+            _add(tar, root, path, epoch, first_name)
+
+
+def _with_parents(paths):
+    """A layer says what its directories are like, lest whoever unpacks it invent them."""
+    found = set()
+    for path in paths:
+        while path and path not in found:
+            found.add(path)
+            path = os.path.dirname(path)
+    return found
 
 
 def _walk(root):
@@ -149,6 +160,19 @@ def make_layer(path, created_by, fill):
             plain = _Tee(zipped)
             fill(plain)
     return Layer(path, OCI_LAYER + "+gzip", packed.digest(), packed.size, plain.digest(), created_by)
+
+
+def tar_of(members):
+    """A small tar from (path, content) pairs; a path ending in / is a directory."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for path, content in members:
+            info = tarfile.TarInfo(path.rstrip("/"))
+            info.type = tarfile.DIRTYPE if path.endswith("/") else tarfile.REGTYPE
+            info.mode = 0o755 if path.endswith("/") else 0o644
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content.encode()))
+    return out.getvalue()
 
 
 def recompress(layer, path, how):

@@ -27,8 +27,8 @@ NO_DOCUMENTS = [
 POLICY = "usr/sbin/policy-rc.d"
 # Left behind by package tools, different in each build, of use to nobody in an image.
 LEFTOVERS = [
-    "var/cache/apt", "var/cache/debconf/*-old", "var/cache/ldconfig/aux-cache", "var/lib/apt/lists",
-    "var/lib/dpkg/*-old", "var/log/*.log", "var/log/apt", "run/*", "tmp/*",
+    "var/cache/apt/*.bin", "var/cache/debconf/*-old", "var/cache/ldconfig/aux-cache", "var/lib/apt/lists/*_*",
+    "var/lib/dpkg/*-old", "var/log/*.log", "var/log/apt/*", "tmp/*",
 ]  # fmt: skip
 
 
@@ -143,6 +143,9 @@ class Apt:
     def _run(self, *words, **environment):
         _run("apt-get", "-qq", *words, APT_CONFIG=str(self.conf), **environment)
 
+    def known(self, package):
+        return _output("apt-cache", "--names-only", "search", f"^{package}$", APT_CONFIG=str(self.conf))
+
     def epoch(self):
         """The date of the newest package index: the same packages give the same image."""
         dates = [
@@ -164,8 +167,12 @@ def bootstrap(root, apt):
     """A minimal system, made by mmdebstrap."""
     options = [f"--dpkgopt={option}" for option in NO_DOCUMENTS]
     options += [f"--aptopt={setting.rstrip(';')}" for setting in transport_settings()]
+    # The default brings a merged /usr by a package that needs all of Perl.
+    if "usr-is-merged" in apt.known("usr-is-merged"):
+        options.append("--include=usr-is-merged")
     _run(
         "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", *options,
+        "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
         os_release()["VERSION_CODENAME"], str(root), str(apt.list),
         SOURCE_DATE_EPOCH=str(apt.epoch()),
     )  # fmt: skip
@@ -233,9 +240,6 @@ def tidy(root):
     for pattern in LEFTOVERS:
         for path in root.glob(pattern):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    for directory in ("var/cache/apt/archives/partial", "var/lib/apt/lists/partial"):
-        if (root / "var/lib/apt").exists():
-            (root / directory).mkdir(parents=True, exist_ok=True)
 
 
 def copy_tree(source, target):
@@ -263,5 +267,6 @@ def _run(*command, cwd=None, stdin=subprocess.DEVNULL, **environment):
         raise SystemExit(f"images: `{' '.join(command)}` failed ({done.returncode}):\n{tail}")
 
 
-def _output(*command):
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+def _output(*command, **environment):
+    env = {**os.environ, **environment}
+    return subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True).stdout

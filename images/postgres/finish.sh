@@ -5,4 +5,3 @@ sed -i "s/^#listen_addresses = .*/listen_addresses = '*'/" "/usr/share/postgresq
 install -d -m 3777 -o postgres -g postgres /var/run/postgresql
 install -d -m 0700 -o postgres -g postgres /var/lib/postgresql/data
 mkdir -p /docker-entrypoint-initdb.d
-"/usr/lib/postgresql/$major/bin/postgres" --version
