@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{ByteStream, ResultStream};
 
 /// How far a pull, push or import is. The last item of a stream that ended well is [`Progress::Done`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", tag = "type")]
 pub enum Progress {
     /// A layer (or another blob) moved on.
@@ -41,7 +41,7 @@ pub enum Progress {
 }
 
 /// What is done with a layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "plain words")]
 pub enum LayerPhase {
@@ -55,7 +55,7 @@ pub enum LayerPhase {
 }
 
 /// Which image is pulled.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PullRequest {
     /// Its name as people write it.
@@ -69,7 +69,7 @@ pub struct PullRequest {
 }
 
 /// A user of a registry. Never printed.
-#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Login {
     /// The registry's host; `docker.io` when empty.
@@ -92,7 +92,7 @@ impl std::fmt::Debug for Login {
 }
 
 /// How a root file system's archive becomes an image.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ImportRequest {
     /// Name for an image that brings none; needed for a bare root file system.
@@ -102,7 +102,7 @@ pub struct ImportRequest {
 }
 
 /// What a removal took away.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Removed {
     /// Names that are gone.

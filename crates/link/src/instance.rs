@@ -10,7 +10,7 @@ use crate::{ByteStream, ResultStream, Session};
 
 /// A container of an instance: the instance's identity and the container's name, empty for the main
 /// one.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
     /// The instance.
@@ -21,7 +21,7 @@ pub struct Target {
 }
 
 /// Which part of a log is wanted.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LogsRequest {
     /// Go on until the container ends.
@@ -52,7 +52,7 @@ pub struct LogRecord {
 }
 
 /// How to attach to a container's main process.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AttachRequest {
     /// Send it what the user types.
@@ -64,7 +64,7 @@ pub struct AttachRequest {
 }
 
 /// A further process in a container.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ExecRequest {
     /// Program and arguments.
@@ -88,7 +88,7 @@ pub struct ExecRequest {
 }
 
 /// What a container uses. Counters grow from the container's start.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Stats {
     /// When it was read.
@@ -120,7 +120,7 @@ pub struct Stats {
 }
 
 /// What went through an interface, seen from inside.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[expect(missing_docs, reason = "the kernel's own words, rtnl_link_stats64")]
 pub struct InterfaceStats {
@@ -136,7 +136,7 @@ pub struct InterfaceStats {
 }
 
 /// Processes of a container, as ps(1) prints them on the node.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ProcessTable {
     /// Headings.
@@ -146,7 +146,7 @@ pub struct ProcessTable {
 }
 
 /// A file inside a container.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PathStat {
     /// Last part of its path.
@@ -162,7 +162,7 @@ pub struct PathStat {
 }
 
 /// A difference between a container's file system and its image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
     /// Path from the root.
@@ -172,7 +172,7 @@ pub struct Change {
 }
 
 /// What happened to a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ChangeKind {
     /// It, or something in it, is different.
@@ -184,7 +184,7 @@ pub enum ChangeKind {
 }
 
 /// How an image is made of a container.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CommitRequest {
     /// Name the image gets; none when empty.

@@ -5,7 +5,7 @@ use model::{Bytes, Result};
 use serde::{Deserialize, Serialize};
 
 /// A finding about the machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
     /// What was looked at.
@@ -19,7 +19,7 @@ pub struct Finding {
 }
 
 /// What takes up a node's disk.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DiskUsage {
     /// Images.
