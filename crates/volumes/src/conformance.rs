@@ -1,0 +1,1 @@
+//! What every driver must do, as tests that run on any of them.
