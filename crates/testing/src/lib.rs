@@ -1,1 +1,9 @@
-//! Placeholder.
+//! What tests of the whole house share. The tests themselves are in `tests/`.
+
+use std::path::PathBuf;
+
+/// The root of the checkout.
+pub fn checkout() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).expect("the crate lies two levels below the root").to_owned()
+}

@@ -1,0 +1,183 @@
+//! The daemon's configuration file and the places on disk that follow from `--root`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use model::error::Context;
+use model::{Error, ErrorKind, Result};
+use serde::Deserialize;
+
+/// `hull.toml`. Unknown fields are refused, so that a misspelt one is found at once.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// This machine.
+    pub node: Node,
+    /// The API.
+    pub api: Api,
+    /// The platform's own log.
+    pub log: Log,
+    /// Networks of instances.
+    pub network: Network,
+    /// The container engine.
+    pub containerd: Containerd,
+    /// Registries: mirrors, plain HTTP, certificates.
+    pub registries: BTreeMap<String, images::RegistryConfig>,
+}
+
+/// This machine.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Node {
+    /// Its name in the cluster; the host name when empty.
+    pub name: String,
+}
+
+/// The API.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    /// Address and port it listens on with TLS.
+    pub listen: SocketAddr,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([0, 0, 0, 0], 7443)) }
+    }
+}
+
+/// The platform's own log.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// Directives as tracing has them: `info`, `info,agent=debug`.
+    pub filter: String,
+    /// One JSON object a line.
+    pub json: bool,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".into(), json: false }
+    }
+}
+
+/// Networks of instances.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Network {
+    /// What IPv4 subnets of networks are cut from.
+    pub pool: ipnet::Ipv4Net,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        let pool = ipnet::Ipv4Net::new(std::net::Ipv4Addr::new(10, 128, 0, 0), 9);
+        Self { pool: pool.expect("9 is a prefix length") }
+    }
+}
+
+/// The container engine.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Containerd {
+    /// Its program; looked for in `PATH` when it has no slash.
+    pub binary: PathBuf,
+}
+
+impl Default for Containerd {
+    fn default() -> Self {
+        Self { binary: "containerd".into() }
+    }
+}
+
+impl Config {
+    /// Reads the file; the defaults if there is none.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            Err(error) => {
+                return Err(error).context(ErrorKind::Unavailable, || {
+                    format!("cannot read {}", path.display())
+                });
+            }
+        };
+        toml::from_str(&text).map_err(|error| {
+            Error::invalid(format!("{} is not right", path.display()))
+                .caused_by(error)
+                .next("mend the line named, or move the file away to run with the defaults")
+        })
+    }
+}
+
+/// Where everything of a node is.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// State that must outlive a reboot.
+    pub state: PathBuf,
+    /// Sockets and files of this boot.
+    pub run: PathBuf,
+    /// Configuration.
+    pub etc: PathBuf,
+}
+
+impl Places {
+    /// The places below `root`.
+    pub fn below(root: &Path) -> Self {
+        Self {
+            state: root.join("var/lib/hull"),
+            run: root.join("run/hull"),
+            etc: root.join("etc/hull"),
+        }
+    }
+
+    /// Makes the directories that are missing. Others can pass through the run directory to the API's
+    /// socket, whose own mode decides; state is root's alone.
+    pub fn create(&self) -> Result<()> {
+        for (dir, mode) in [(&self.state, 0o711), (&self.run, 0o711), (&self.etc, 0o755)] {
+            create_dir(dir, mode)?;
+        }
+        Ok(())
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.etc.join("hull.toml")
+    }
+
+    /// Where the first administrator's token is, readable by root only.
+    pub fn admin_token(&self) -> PathBuf {
+        self.etc.join("admin.token")
+    }
+}
+
+/// Makes a directory, and gives the last part of the path this mode.
+pub fn create_dir(dir: &Path, mode: u32) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::create_dir_all(dir)
+        .and_then(|()| std::fs::set_permissions(dir, std::fs::Permissions::from_mode(mode)))
+        .context(ErrorKind::Unavailable, || format!("cannot make the directory {}", dir.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_field_is_refused_with_its_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hull.toml");
+        std::fs::write(&path, "[api]\nlisen = \"0.0.0.0:1\"\n").unwrap();
+        let error = Config::load(&path).unwrap_err();
+        assert!(error.chain().contains("lisen"), "{}", error.chain());
+        std::fs::write(&path, "[registries.\"docker.io\"]\nmirrors = [\"http://127.0.0.1:1\"]\n")
+            .unwrap();
+        assert!(Config::load(&path).unwrap().registries.contains_key("docker.io"));
+        assert!(Config::load(&dir.path().join("absent")).is_ok());
+    }
+}
