@@ -1,1 +1,50 @@
-//! Placeholder.
+//! Images: registries, archives, and the local verbs over a content store.
+//!
+//! The one room that knows how images travel: the distribution protocol, Docker's and OCI's
+//! archives, media types, credentials. It keeps nothing itself: what it fetches goes into a
+//! [`ContentStore`], which the agent implements over containerd and [`DirStore`] over a directory.
+//!
+//! May use `model` and nothing else of the workspace. It never runs an image, never touches
+//! containerd, and never unpacks: it checks layers and asks the store to unpack them.
+//!
+//! Start at [`Puller`] (registry to store), [`Pusher`] (store to registry), [`Images`] (local verbs,
+//! import, save), [`ContentStore`] (what a store must do).
+
+mod archive;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+mod content;
+mod credentials;
+mod descriptor;
+mod digest;
+mod dir_store;
+mod image_config;
+mod limits;
+mod local;
+mod manifest;
+pub mod media;
+mod platform;
+mod progress;
+mod puller;
+mod pusher;
+mod registries;
+mod registry;
+mod settings;
+
+pub use archive::{ImportKind, ImportOptions};
+pub use content::{
+    BlobInfo, BlobWriter, ByteStream, ContentStore, ImageRecord, Ingest, IngestInfo,
+    LABEL_REFERENCE, LABEL_UNCOMPRESSED, Labels, Layer, WriteRequest, chain_id, reference_labels,
+};
+pub use credentials::{CredentialFile, Credentials};
+pub use descriptor::Descriptor;
+pub use digest::{Digest, Hasher};
+pub use dir_store::DirStore;
+pub use limits::Limits;
+pub use local::{Images, InUse, PruneOptions, RemoveOptions, Removed, Usage, UsageRow};
+pub use platform::Platform;
+pub use progress::{LayerProgress, Phase, Progress, PullState};
+pub use puller::{PullOptions, PullPolicy, Puller};
+pub use pusher::{PushOptions, Pusher};
+pub use registries::{RegistriesConfig, RegistryConfig};
+pub use settings::{Settings, Transfer};

@@ -1,0 +1,3 @@
+//! Being built.
+/// A content store in a directory.
+pub struct DirStore;
