@@ -328,7 +328,8 @@ def up(args):
     for layout in layouts:
         for name in server.client.push(layout):
             say(f"pushed {name}")
-    point_hull_at(args.config, f"http://127.0.0.1:{args.port}")
+    if not args.no_config:
+        point_hull_at(args.config, f"http://127.0.0.1:{args.port}")
     say(f"served on 127.0.0.1:{args.port}; try: hull run --rm busybox echo hello")
 
 
@@ -375,7 +376,8 @@ def main():
     verb = verbs.add_parser("up", help="build what is missing and serve it")
     verb.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ALL)}; or `test` for the subset that tests need")
     verb.add_argument("--refresh", action="store_true", help="rebuild with the newest packages")
-    verb.add_argument("--config", type=Path, default=Path("/etc/hull/hull.toml"))
+    verb.add_argument("--config", type=Path, default=Path("/etc/hull/hull.toml"), help="where to name the mirror")
+    verb.add_argument("--no-config", action="store_true", help="serve only; leave hull's configuration alone")
     verbs.add_parser("ls", help="list what is built")
     verb = verbs.add_parser("archive", help="write one image as a tar")
     verb.add_argument("name")

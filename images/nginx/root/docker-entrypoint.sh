@@ -8,6 +8,7 @@ log() {
 
 prepare() {
     for file in /docker-entrypoint.d/*; do
+        # shellcheck source=/dev/null
         case "$file" in
         *.envsh) [ ! -x "$file" ] || { log "Sourcing $file" && . "$file"; } ;;
         *.sh) [ ! -x "$file" ] || { log "Launching $file" && "$file"; } ;;

@@ -94,6 +94,7 @@ run_init_files() {
         case $file in
         *.sh)
             # A script that cannot be executed is meant to be sourced.
+            # shellcheck source=/dev/null
             if [[ -x $file ]]; then "$file"; else . "$file"; fi
             ;;
         *.sql) run_sql --dbname "$POSTGRES_DB" -f "$file" ;;
