@@ -1,1 +1,16 @@
-//! Placeholder.
+//! Names for instances: who is called what on which network, and everything else asked of the
+//! resolvers of the host.
+//!
+//! The agent hands over a [`Zones`] value whenever an instance comes, goes or changes its names; the
+//! [`Server`] swaps it in whole and listens on the gateway address of each network in it. The server
+//! depends on nothing but the last value it was given, so it goes on answering while control is away.
+//! [`files`] renders the files an instance finds in its `/etc`.
+//!
+//! This room knows DNS (hickory) and nothing of how networks are made. Start at [`Zones`].
+
+pub mod files;
+mod server;
+mod zones;
+
+pub use server::{Config, Listening, Server};
+pub use zones::{Joined, Member, NetworkNames, Zones};

@@ -1,0 +1,55 @@
+//! Who is called what: the value the server answers from.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use model::Uid;
+
+/// All names of a node. Names are compared without regard to case (RFC 4343).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Zones {
+    /// The networks that are served.
+    pub networks: Vec<NetworkNames>,
+    /// Those who have names, ask, or both.
+    pub members: Vec<Member>,
+}
+
+/// A network whose members are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkNames {
+    /// Its identity.
+    pub id: Uid,
+    /// Its name: `db.<name>` is `db` on this network.
+    pub name: String,
+    /// Its project's name: `db.<project>` is `db` on the project's networks.
+    pub project: String,
+    /// Addresses to listen on: the gateway's.
+    pub listen: Vec<IpAddr>,
+    /// Who may ask there; nobody else gets an answer.
+    pub subnets: Vec<IpNet>,
+    /// Whether names of the outside are asked of the host's resolvers; not so on internal networks.
+    pub forward: bool,
+}
+
+/// An instance (or a service with an address of its own).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Member {
+    /// The networks it is joined to, first one first: a name that several know is taken from the
+    /// first.
+    pub joined: Vec<Joined>,
+    /// Servers asked for names of the outside on its behalf, in place of the host's.
+    pub servers: Vec<IpAddr>,
+}
+
+/// What a member is on one network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// The network.
+    pub network: Uid,
+    /// What it answers to, single labels or more: its own name first (the one that reverse look-ups
+    /// give), then host name, aliases, services it stands for. A name several members have is
+    /// answered with all their addresses in turn.
+    pub names: Vec<String>,
+    /// Its addresses there.
+    pub addresses: Vec<IpAddr>,
+}

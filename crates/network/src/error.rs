@@ -1,0 +1,27 @@
+//! Errors of this room.
+
+use model::Error;
+
+/// The instance has no namespace to change.
+pub(crate) fn no_namespace(instance: &model::Uid) -> Error {
+    Error::not_found(format!("instance {} has no network namespace", instance.short()))
+        .next("start the instance")
+}
+
+/// The bridge an interface is to be joined to is missing.
+pub(crate) fn no_bridge(bridge: &str) -> Error {
+    Error::not_found(format!("bridge {bridge} does not exist"))
+        .next("the network is made anew at the next pass of the agent; look at its status")
+}
+
+/// The port is one of the platform's own.
+pub(crate) fn reserved(port: &crate::PublishedPort) -> Error {
+    Error::conflict(format!("port {} is the platform's own", port.describe()))
+        .next("publish another port")
+}
+
+/// The port is taken.
+pub(crate) fn taken(port: &crate::PublishedPort) -> Error {
+    Error::conflict(format!("port {} of the host is taken", port.describe()))
+        .next("stop the process that listens on it (`ss -lntup` names it), or publish another port")
+}
