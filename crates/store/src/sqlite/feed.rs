@@ -97,9 +97,9 @@ impl Feed {
         let id = state.next_id;
         state.next_id += 1;
         let wake = Arc::new(Notify::new());
-        let behind = seen < state.published;
-        let watch = Watch { prefix: prefix.to_owned(), seen, behind, wake: wake.clone() };
+        let watch = Watch { prefix: prefix.to_owned(), seen, behind: false, wake: wake.clone() };
         state.watches.insert(id, watch);
+        state.advance(id, seen);
         (id, wake)
     }
 
@@ -115,9 +115,7 @@ impl Feed {
 
     /// Notes that a watch has seen everything up to `seen`, from the file.
     pub(super) fn advance(&self, id: WatchId, seen: Revision) {
-        if let Some(watch) = self.lock().watches.get_mut(&id) {
-            watch.seen = watch.seen.max(seen);
-        }
+        self.lock().advance(id, seen);
     }
 
     /// Ends all watches.
@@ -165,7 +163,7 @@ impl State {
     }
 
     fn next(&mut self, id: WatchId) -> Next {
-        let Some(watch) = self.watches.get_mut(&id).filter(|_| !self.closed) else {
+        let Some(watch) = self.watches.get(&id).filter(|_| !self.closed) else {
             return Next::Closed;
         };
         if !watch.behind {
@@ -174,19 +172,35 @@ impl State {
         if watch.seen < self.floor {
             return Next::ReadAfter(watch.seen);
         }
-        let first = self.window.partition_point(|batch| batch.revision <= watch.seen);
-        let found = self.window.range(first..).find_map(|batch| select(batch, &watch.prefix));
-        match found {
+        match self.first_after(watch.seen, &watch.prefix) {
             Some(batch) => {
-                watch.seen = batch.revision;
+                let batch = select(batch, &watch.prefix);
+                self.advance(id, batch.revision);
                 Next::Deliver(batch)
             }
             None => {
-                watch.seen = watch.seen.max(self.published);
-                watch.behind = false;
+                self.advance(id, self.published);
                 Next::Wait
             }
         }
+    }
+
+    /// Moves a watch on. When nothing more concerns it, it is noted at once that it is not behind,
+    /// not when it asks again: until then the window and the history may move past it.
+    fn advance(&mut self, id: WatchId, seen: Revision) {
+        let Some(watch) = self.watches.get(&id) else { return };
+        let seen = watch.seen.max(seen);
+        let behind = seen < self.floor || self.first_after(seen, &watch.prefix).is_some();
+        if let Some(watch) = self.watches.get_mut(&id) {
+            watch.seen = seen;
+            watch.behind = behind;
+        }
+    }
+
+    /// The first batch in the window after `seen` that concerns `prefix`.
+    fn first_after(&self, seen: Revision, prefix: &str) -> Option<&WatchBatch> {
+        let first = self.window.partition_point(|batch| batch.revision <= seen);
+        self.window.range(first..).find(|batch| concerns(batch, prefix))
     }
 }
 
@@ -194,11 +208,10 @@ fn concerns(batch: &WatchBatch, prefix: &str) -> bool {
     batch.events.iter().any(|event| event.key().starts_with(prefix))
 }
 
-/// The events of keys with `prefix`, if there are any.
-fn select(batch: &WatchBatch, prefix: &str) -> Option<WatchBatch> {
-    let wanted = |event: &&Event| event.key().starts_with(prefix);
-    let events: Vec<Event> = batch.events.iter().filter(wanted).cloned().collect();
-    (!events.is_empty()).then_some(WatchBatch { revision: batch.revision, events })
+/// The events of keys with `prefix`.
+fn select(batch: &WatchBatch, prefix: &str) -> WatchBatch {
+    let wanted = batch.events.iter().filter(|event| event.key().starts_with(prefix));
+    WatchBatch { revision: batch.revision, events: wanted.cloned().collect() }
 }
 
 fn weight(batch: &WatchBatch) -> usize {
@@ -255,6 +268,18 @@ mod tests {
         feed.advance(slow, Revision(13));
         assert_eq!(drain(&feed, slow), (vec![14, 15], "Wait".into()));
         assert_eq!(drain(&feed, quiet), (vec![], "Wait".into()));
+    }
+
+    #[test]
+    fn a_watch_that_has_taken_everything_does_not_fall_behind() {
+        let feed = Feed::new(2 * weight(&batch(1, "a")), Revision(10));
+        let (id, _) = feed.subscribe("a", Revision(10));
+        feed.publish(vec![batch(11, "a")]);
+        let Next::Deliver(_) = feed.next(id) else { panic!("nothing is delivered") };
+        // It does not ask again while others fill the window.
+        feed.publish((12..=20).map(|revision| batch(revision, "b")).collect());
+        assert_eq!(feed.watches(), (1, 0));
+        assert_eq!(drain(&feed, id), (vec![], "Wait".into()));
     }
 
     #[test]
