@@ -1,0 +1,62 @@
+//! What goes over the wire besides nouns and node talk: queries, bodies, answers, frames.
+//!
+//! Bodies are JSON unless said otherwise. A query refuses parameters it does not know, a body
+//! refuses fields it does not know.
+
+pub mod archive;
+pub mod channel;
+pub mod event;
+pub mod frame;
+pub mod image;
+pub mod instance;
+pub mod list;
+pub mod problem;
+pub mod stream;
+pub mod system;
+pub mod token;
+pub mod write;
+
+use model::Kind;
+
+pub use channel::{Channel, SessionStatus};
+pub use event::EventsQuery;
+pub use image::{
+    ImportQuery, LogoutRequest, NameQuery, PruneRequest, PushRequest, RemoveImageQuery, SaveQuery,
+    TagRequest,
+};
+pub use instance::{
+    ArchiveQuery, ContainerQuery, KillRequest, LogsQuery, RenameRequest, StatsQuery, StopRequest,
+    TopQuery, WaitFor, WaitQuery, Waited,
+};
+pub use list::{Change, ChangeKind, List, ListQuery};
+pub use problem::Problem;
+pub use system::{CheckReport, Status};
+pub use token::{NewToken, TokenDraft};
+pub use write::{DeleteQuery, Draft, DraftMeta, PlanQuery};
+
+/// Media type of a JSON value a line (<https://github.com/ndjson/ndjson-spec>).
+pub const NDJSON: &str = "application/x-ndjson";
+/// Media type of a merge patch (RFC 7396).
+pub const MERGE_PATCH: &str = "application/merge-patch+json";
+/// Media type of a problem document (RFC 9457).
+pub const PROBLEM: &str = "application/problem+json";
+/// Media type of a log as [frames](frame).
+pub const LOG_FRAMES: &str = "application/vnd.hull.log";
+/// Media type of an archive.
+pub const TAR: &str = "application/x-tar";
+
+/// The word of a kind's collection in paths, e.g. `instances`.
+pub fn collection(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Event => "events",
+        Kind::Image => "images",
+        Kind::Instance => "instances",
+        Kind::Network => "networks",
+        Kind::Node => "nodes",
+        Kind::Operation => "operations",
+        Kind::Project => "projects",
+        Kind::Snapshot => "snapshots",
+        Kind::Token => "tokens",
+        Kind::Volume => "volumes",
+    }
+}

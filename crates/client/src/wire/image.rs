@@ -1,0 +1,80 @@
+//! Verbs of images. Names have slashes, so they stand in queries and bodies, never in paths.
+
+use link::image::Login;
+use serde::{Deserialize, Serialize};
+
+/// Which image is meant: a name, an id, or the beginning of an id.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NameQuery {
+    /// Name or id.
+    pub name: String,
+}
+
+/// Which image is removed; without a name, the list is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RemoveImageQuery {
+    /// Name or id.
+    pub name: String,
+    /// Also while an instance uses it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
+}
+
+/// Which image is sent to its registry.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PushRequest {
+    /// Its name.
+    pub name: String,
+    /// Who pushes; the node's stored login when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<Login>,
+}
+
+/// A further name for an image.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TagRequest {
+    /// Name or id it has.
+    pub name: String,
+    /// Name it shall have too.
+    pub new: String,
+}
+
+/// Which images are removed together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PruneRequest {
+    /// Every image that no instance uses, not only those without a name.
+    pub all: bool,
+}
+
+/// Which login is forgotten.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogoutRequest {
+    /// The registry's host.
+    pub registry: String,
+}
+
+/// What the archive in the body becomes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct ImportQuery {
+    /// Name for an image that brings none; needed for a bare root file system.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// `CMD`, `ENV`, `EXPOSE` … lines, separated by line feeds, applied to a bare root file system.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub changes: String,
+}
+
+/// Which images are written into one archive.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SaveQuery {
+    /// Names or ids, separated by commas.
+    pub names: String,
+}

@@ -1,0 +1,181 @@
+//! Verbs of an instance.
+
+use link::instance::LogsRequest;
+use model::{Error, Result, Span, Time};
+use serde::{Deserialize, Serialize};
+
+/// How an instance is stopped or restarted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StopRequest {
+    /// Time from the signal to SIGKILL, e.g. `10s`; the instance's own when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
+    /// Signal instead of the containers' own, by name or number.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub signal: String,
+}
+
+/// Which signal a container's main process gets.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KillRequest {
+    /// By name or number; SIGKILL when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub signal: String,
+    /// The container; the main one when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub container: String,
+}
+
+/// A new name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RenameRequest {
+    /// The name it shall have.
+    pub name: String,
+}
+
+/// What a wait waits for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum WaitFor {
+    /// It does not run (now or once it has ended).
+    #[default]
+    NotRunning,
+    /// It ends the next time.
+    NextExit,
+    /// It runs.
+    Running,
+    /// It runs and its health check, if it has one, succeeds.
+    Healthy,
+    /// It is gone.
+    Removed,
+}
+
+/// What is waited for, and how long.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct WaitQuery {
+    /// What is waited for.
+    pub until: WaitFor,
+    /// Longest time, e.g. `30s`; for ever when absent. Then the answer is `unavailable`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
+}
+
+/// What a wait ended with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Waited {
+    /// Exit code of the main container if it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Why it could not run, or ended otherwise than by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<model::instance::Reason>,
+}
+
+/// Which container is meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct ContainerQuery {
+    /// Its name; the main one when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub container: String,
+}
+
+/// Which part of a log is wanted, and in which form.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct LogsQuery {
+    /// The container; the main one when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub container: String,
+    /// Go on until the container ends.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub follow: bool,
+    /// Nothing older (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// Nothing newer (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+    /// Only so many of the last lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tail: Option<u64>,
+    /// Only this stream: `stdout` or `stderr`; both when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub stream: String,
+    /// Only the bytes, both streams in one, instead of frames.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub raw: bool,
+}
+
+impl LogsQuery {
+    /// The query that says `request` about a container.
+    pub fn new(container: &str, request: &LogsRequest) -> Self {
+        let LogsRequest { follow, since, until, tail, stdout, stderr } = request.clone();
+        let stream = match (stdout, stderr) {
+            (true, false) => "stdout",
+            (false, true) => "stderr",
+            (true, true) | (false, false) => "",
+        };
+        let (container, stream) = (container.to_owned(), stream.to_owned());
+        Self { container, follow, since, until, tail, stream, raw: false }
+    }
+
+    /// What is asked of the node.
+    pub fn request(&self) -> Result<LogsRequest> {
+        let (stdout, stderr) = match self.stream.as_str() {
+            "" => (true, true),
+            "stdout" => (true, false),
+            "stderr" => (false, true),
+            other => {
+                return Err(Error::invalid(format!("{other:?} is not a stream"))
+                    .at("stream")
+                    .next("write stdout or stderr, or leave it out"));
+            }
+        };
+        let Self { follow, since, until, tail, .. } = *self;
+        Ok(LogsRequest { follow, since, until, tail, stdout, stderr })
+    }
+}
+
+/// How often a container's use is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct StatsQuery {
+    /// The container; the main one when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub container: String,
+    /// Once a second, not once only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub follow: bool,
+}
+
+/// Which processes are shown, and what of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct TopQuery {
+    /// The container; the main one when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub container: String,
+    /// Options of ps(1); `-ef` when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub options: String,
+}
+
+/// A place in a container's file system.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct ArchiveQuery {
+    /// The container; the main one when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub container: String,
+    /// Path inside.
+    pub path: String,
+    /// When writing: a directory is not replaced by a file nor a file by a directory.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub keep_type: bool,
+}

@@ -1,0 +1,38 @@
+//! The platform itself.
+
+use link::machine::Finding;
+use model::Time;
+use serde::{Deserialize, Serialize};
+
+/// How the platform is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Status {
+    /// Version of `hull`.
+    pub version: String,
+    /// The node that answered.
+    pub node: String,
+    /// Whether it takes work.
+    pub ready: bool,
+    /// Since when it has answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started: Option<Time>,
+    /// The store's revision.
+    pub revision: u64,
+    /// Instances that run.
+    pub running: u64,
+    /// Instances.
+    pub instances: u64,
+    /// Machines of the cluster.
+    pub nodes: u64,
+    /// What is wrong, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Whether a machine is fit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CheckReport {
+    /// What was looked at.
+    pub findings: Vec<Finding>,
+}

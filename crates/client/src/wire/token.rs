@@ -1,0 +1,34 @@
+//! Making a token.
+
+use model::Time;
+use model::token::Token;
+use serde::{Deserialize, Serialize};
+
+/// A token to be made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TokenDraft {
+    /// Its name; one is invented when empty.
+    pub name: String,
+    /// For people.
+    pub description: String,
+    /// It is worth nothing after this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Time>,
+}
+
+/// A token that was made. The secret is in no other answer.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NewToken {
+    /// The record.
+    pub token: Token,
+    /// What the caller sends: `hull_…`.
+    pub secret: String,
+}
+
+impl std::fmt::Debug for NewToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewToken").field("token", &self.token).finish_non_exhaustive()
+    }
+}
