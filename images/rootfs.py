@@ -41,8 +41,11 @@ def architecture():
     return _output("dpkg", "--print-architecture").strip()
 
 
-def sources():
-    """The distribution's own entries among the host's apt sources, as one-line entries."""
+def sources(release=None):
+    """The distribution's own entries among the host's apt sources, as one-line entries.
+
+    With `release`, the same archive's entries for another release of the distribution.
+    """
     codename = os_release()["VERSION_CODENAME"]
     suites = [codename, f"{codename}-updates", f"{codename}-security"]
     found = [line for file in _source_files() for line in _entries(file, suites)]
@@ -51,7 +54,13 @@ def sources():
             f"images: no apt source for {codename} in /etc/apt: add the distribution's archive there, "
             "then run this again"
         )
-    return sorted(set(found), key=lambda line: (suites.index(line.split()[-2]), line))
+    found = sorted(set(found), key=lambda line: (_suite(line) != codename, line))
+    return [line.replace(f" {codename}", f" {release or codename}", 1) for line in found]
+
+
+def _suite(line):
+    """The word after the address."""
+    return re.search(r"\S+://\S+ (\S+)", line).group(1)
 
 
 def _source_files():
@@ -91,13 +100,14 @@ def _deb822(text):
 class Apt:
     """apt with lists, cache and sources of its own, under `home`."""
 
-    def __init__(self, home):
+    def __init__(self, home, release=None):
         self.home = home
+        self.release = release or os_release()["VERSION_CODENAME"]
         self.conf = home / "apt.conf"
         for part in ("lists/partial", "cache/archives/partial"):
             (home / part).mkdir(parents=True, exist_ok=True)
         self.list = home / "sources.list"
-        self.list.write_text("\n".join(sources()) + "\n")
+        self.list.write_text("\n".join(sources(self.release)) + "\n")
         self.conf.write_text("\n".join(self._settings()) + "\n")
 
     def _settings(self):
@@ -165,6 +175,7 @@ def transport_settings():
 
 def bootstrap(root, apt):
     """A minimal system, made by mmdebstrap."""
+    root.parent.mkdir(parents=True, exist_ok=True)
     options = [f"--dpkgopt={option}" for option in NO_DOCUMENTS]
     options += [f"--aptopt={setting.rstrip(';')}" for setting in transport_settings()]
     # The default brings a merged /usr by a package that needs all of Perl.
@@ -173,7 +184,7 @@ def bootstrap(root, apt):
     _run(
         "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", *options,
         "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
-        os_release()["VERSION_CODENAME"], str(root), str(apt.list),
+        apt.release, str(root), str(apt.list),
         SOURCE_DATE_EPOCH=str(apt.epoch()),
     )  # fmt: skip
     # The proxy of the machine that built an image is not the image's business.
