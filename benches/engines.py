@@ -92,7 +92,7 @@ class Engine:
         return shutil.which(self.program) is not None
 
     def version(self):
-        found = re.search(r"\d+\.\d+\S*", read([self.program, "--version"]))
+        found = re.search(r"\d+\.\d+[^\s,]*", read([self.program, "--version"]))
         return found.group(0) if found else "?"
 
     def start(self):
