@@ -31,3 +31,8 @@ pub struct ImportOptions {
     /// Remark in the history of a root file system's image.
     pub comment: String,
 }
+
+mod budget;
+mod compression;
+pub(crate) mod layer;
+mod tar;

@@ -18,6 +18,7 @@ mod credentials;
 mod descriptor;
 mod digest;
 mod dir_store;
+mod failure;
 mod image_config;
 mod limits;
 mod local;
