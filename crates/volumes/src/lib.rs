@@ -11,9 +11,16 @@
 //! with its reason.
 
 pub mod conformance;
+mod copy;
 pub mod driver;
+mod durable;
 pub mod fake;
+mod fault;
+mod kernel;
 pub mod local;
+mod program;
+mod remove;
+mod turns;
 
 pub use driver::{
     Attachment, Capability, Capacity, CreateSnapshot, CreateVolume, Driver, Expanded, Format, Info,

@@ -1,0 +1,117 @@
+//! Populate: the files of an image become the first contents of a volume.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use model::{Bytes, Error, Result};
+
+use super::core::Core;
+use super::record::{Filled, VolumeRecord};
+use super::shelf::Place;
+use crate::copy::{self, Tally};
+use crate::driver::{Populate, Populated, VolumeId};
+use crate::fault::Fault;
+
+/// The directory in which a file system keeps what its repair finds; not contents.
+const LOST_AND_FOUND: &str = "lost+found";
+
+impl Core {
+    /// Fills a volume.
+    pub fn populate(&self, id: &VolumeId, source: &Populate) -> Result<Populated> {
+        let (place, mut record) = self.volume(id)?;
+        if record.filled == Filled::Done {
+            return Ok(Populated::InUse);
+        }
+        let contents = place.contents(record.layout);
+        if !self.ready(&place, &record)? || !contents.is_dir() {
+            return Err(Error::conflict(format!("volume {:?} is not mounted", record.name))
+                .next("stage it first"));
+        }
+        let what = || format!("volume {:?} cannot be filled", record.name);
+        if record.filled == Filled::Copying {
+            clear(&contents).fault(what)?;
+        } else if !empty(&contents).fault(what)? {
+            self.mark(&place, &mut record, Filled::Done)?;
+            return Ok(Populated::InUse);
+        }
+        let Some(from) = copy::open_inside(&source.root, &source.path)? else {
+            self.mark(&place, &mut record, Filled::No)?;
+            return Ok(Populated::NothingToCopy);
+        };
+        self.fill(&place, &mut record, &from, &contents)
+    }
+
+    fn fill(
+        &self,
+        place: &Place,
+        record: &mut VolumeRecord,
+        from: &File,
+        contents: &Path,
+    ) -> Result<Populated> {
+        let what = format!("volume {:?} cannot be filled", record.name);
+        let with_root = !record.options.choose_root();
+        let to = File::open(contents).fault(|| what.clone())?;
+        self.mark(place, record, Filled::Copying)?;
+        self.steps.at("populate: begun");
+        let copied = copy::tree(from, &to, with_root, &|| self.steps.at("populate: file"))
+            .and_then(|tally| rustix::fs::syncfs(&to).fault(|| what.clone()).map(|()| tally));
+        match copied {
+            Ok(tally) => {
+                self.steps.at("populate: copied");
+                self.filled(place, record, tally)
+            }
+            Err(error) => {
+                clear(contents).fault(|| what.clone())?;
+                self.mark(place, record, Filled::No)?;
+                let next = error.next_step().unwrap_or("look at the cause").to_owned();
+                Err(Error::new(error.kind(), what).next(next).caused_by(error))
+            }
+        }
+    }
+
+    fn filled(&self, place: &Place, record: &mut VolumeRecord, tally: Tally) -> Result<Populated> {
+        let Tally { files, shared, written } = tally;
+        if files == 0 {
+            self.mark(place, record, Filled::No)?;
+            return Ok(Populated::NothingToCopy);
+        }
+        self.mark(place, record, Filled::Done)?;
+        self.steps.at("populate: done");
+        Ok(Populated::Filled { files, bytes: Bytes(shared + written) })
+    }
+
+    fn mark(&self, place: &Place, record: &mut VolumeRecord, filled: Filled) -> Result<()> {
+        if record.filled != filled {
+            record.filled = filled;
+            self.save(place, record)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a directory has no contents.
+fn empty(directory: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(directory)? {
+        if entry?.file_name() != LOST_AND_FOUND {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Removes the contents of a directory, not the directory.
+fn clear(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_name() == LOST_AND_FOUND {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
