@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use model::error::Context;
-use model::instance::InstanceStatus;
+use model::instance::{HealthCheck, InstanceStatus};
 use model::{ErrorKind, Result, Time};
 use serde::{Deserialize, Serialize};
 
@@ -21,12 +21,26 @@ const FILE: &str = "state.json";
 pub struct Local {
     /// What was seen last.
     pub status: InstanceStatus,
+    /// What images and spec together say of each container, as of its last start.
+    pub resolved: BTreeMap<String, Resolved>,
     /// Short runs in a row, by container: how long the next restart waits.
     pub short_runs: BTreeMap<String, u32>,
     /// Starts in a row that failed.
     pub failed_starts: u32,
     /// When the last of them failed.
     pub failed_at: Option<Time>,
+}
+
+/// What the image and the spec together say of a container.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Resolved {
+    /// How its health is told, if it is.
+    pub health: Option<HealthCheck>,
+    /// Signal that asks it to end; empty for SIGTERM.
+    pub stop_signal: String,
+    /// Volumes made for paths the image wants one at: id at the driver, and path inside.
+    pub image_volumes: Vec<(String, String)>,
 }
 
 impl Local {

@@ -1,0 +1,158 @@
+//! The agent's frame: build, run, stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use containers::Engine;
+use images::{ContentStore, Settings};
+use link::{ControlPort, Desired, NodePort};
+use model::instance::Protocol;
+use model::{Result, Uid};
+use tasks::{Clock, Tasks, Timing, Wake};
+use tokio::sync::watch;
+
+use crate::calls::Calls;
+use crate::context::{Context, Roster};
+use crate::fabric::Fabric;
+use crate::image_store::ImageStore;
+use crate::memory::Memory;
+use crate::outbox::Outbox;
+use crate::places::Places;
+use crate::reconcile::{Instances, Leftovers, NameServer, Names, NodeFacts, Storage};
+
+/// Slow timers of the passes: what is missed by events is seen by these.
+const SLOW: Duration = Duration::from_secs(60);
+
+/// Who the agent is.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The node's name.
+    pub node: String,
+    /// The node's identity; names of host objects carry its beginning.
+    pub node_id: Uid,
+    /// Where the agent keeps things.
+    pub places: Places,
+    /// Where the API listens, which nobody may publish.
+    pub api: SocketAddr,
+    /// Version of the platform.
+    pub version: String,
+}
+
+/// What the agent acts through.
+pub struct Drivers {
+    /// The container engine.
+    pub engine: Arc<dyn Engine>,
+    /// Its name and version, for people.
+    pub engine_title: String,
+    /// Where images are kept.
+    pub content: Arc<dyn ContentStore>,
+    /// How images are fetched.
+    pub images: Settings,
+    /// The network.
+    pub network: Arc<dyn network::Driver>,
+    /// The node's own storage.
+    pub volumes: Arc<dyn volumes::Driver>,
+    /// The name server.
+    pub dns: dns::Server,
+}
+
+/// A running agent.
+pub struct Agent {
+    context: Arc<Context>,
+    tasks: Arc<Tasks>,
+}
+
+impl Agent {
+    /// Starts the agent of a node. It takes over what runs before it changes anything.
+    pub async fn start(
+        config: Config,
+        drivers: Drivers,
+        control: Arc<dyn ControlPort>,
+    ) -> Result<Self> {
+        let facts = host::facts::facts(config.places.state())?;
+        let memory = Memory::open(config.places.memory())?;
+        let (outbox, _) = Outbox::start(config.node.clone(), control.clone());
+        let (desired_tx, desired) = watch::channel(memory.desired());
+        let reserved = vec![(Protocol::Tcp, config.api.port())];
+        let context = Arc::new(Context {
+            node: config.node.clone(),
+            tag: config.node_id.as_str()[..5].to_owned(),
+            boot_id: facts.boot_id.clone(),
+            places: config.places.clone(),
+            engine: drivers.engine,
+            fabric: Fabric::new(drivers.network, reserved),
+            volumes: drivers.volumes,
+            images: ImageStore::new(drivers.content, drivers.images)?,
+            names: Names::new(drivers.dns),
+            outbox,
+            desired,
+            roster: Roster::default(),
+        });
+        let tasks = Arc::new(Tasks::new(Clock::default()));
+        let wakes = Wakes::default();
+        let source = control.desired(&config.node);
+        tasks.spawn_plain(follow(source, memory, desired_tx, wakes.clone()));
+        tasks.spawn_plain(crate::reconcile::follow_engine(context.clone(), wakes.leftovers.clone()));
+        let slow = Timing::every(SLOW);
+        let node = NodeFacts::new(context.clone(), config.version, drivers.engine_title);
+        tasks.spawn(node, Timing::every(Duration::from_secs(30)), Wake::default());
+        tasks.spawn(Instances::new(context.clone()), slow, wakes.instances);
+        tasks.spawn(Storage::new(context.clone()), slow, wakes.storage);
+        tasks.spawn(NameServer::new(context.clone()), slow, wakes.names);
+        tasks.spawn(Leftovers::new(context.clone()), slow, wakes.leftovers);
+        Ok(Self { context, tasks })
+    }
+
+    /// What control may ask of this node.
+    pub fn port(&self) -> Arc<dyn NodePort> {
+        Arc::new(Calls::new(self.context.clone()))
+    }
+
+    /// What each pass did last.
+    pub fn reports(&self) -> Vec<tasks::Report> {
+        self.tasks.reports()
+    }
+
+    /// Stops acting. What runs, runs on.
+    pub async fn shutdown(&self) {
+        self.tasks.stop().await;
+        for (_, handle) in self.context.roster.all() {
+            handle.task.abort();
+        }
+    }
+}
+
+/// What is woken when the desired set changes.
+#[derive(Clone, Default)]
+struct Wakes {
+    instances: Wake,
+    storage: Wake,
+    names: Wake,
+    leftovers: Wake,
+}
+
+/// Takes each newer desired set: to whoever acts on it first, then to the disk.
+async fn follow(
+    mut source: watch::Receiver<Arc<Desired>>,
+    mut memory: Memory,
+    wanted: watch::Sender<Arc<Desired>>,
+    wakes: Wakes,
+) {
+    loop {
+        let newer = source.borrow_and_update().clone();
+        if newer.generation > 0 && newer.generation >= wanted.borrow().generation {
+            wanted.send_replace(newer.clone());
+            for wake in [&wakes.instances, &wakes.storage, &wakes.names] {
+                wake.wake();
+            }
+            if let Err(error) = memory.keep(&newer) {
+                tracing::warn!(error = error.chain(), "cannot keep the desired set");
+            }
+        }
+        if source.changed().await.is_err() {
+            // Control is gone for good; what is wanted stays wanted.
+            std::future::pending::<()>().await;
+        }
+    }
+}

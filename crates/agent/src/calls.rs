@@ -1,0 +1,76 @@
+//! What control asks of the node directly: streams, archives, images, findings.
+//!
+//! One file for each sort of call. None of them changes what is desired.
+
+mod archive;
+mod attach;
+mod exec;
+mod images;
+mod inspect;
+mod instance;
+mod logs;
+mod machine;
+mod sessions;
+
+use std::sync::Arc;
+
+use containers::ContainerId;
+use link::instance::Target;
+use model::instance::{ContainerSpec, ContainerState, Instance};
+use model::{Error, Result};
+
+use crate::context::Context;
+use crate::observe::engine_id;
+use crate::worker::Handle;
+
+/// The node's side of [`link::NodePort`].
+pub struct Calls {
+    context: Arc<Context>,
+}
+
+/// A container of an instance, found.
+struct Found {
+    handle: Arc<Handle>,
+    instance: Arc<Instance>,
+    container: ContainerSpec,
+    id: ContainerId,
+}
+
+impl Calls {
+    /// The calls of a node.
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { context }
+    }
+
+    fn find(&self, target: &Target) -> Result<Found> {
+        let handle = self.context.handle(&target.instance)?;
+        let instance = handle.wanted.borrow().clone();
+        let container = instance.spec.container(&target.container)?.clone();
+        let id = engine_id(&instance.meta.id, &instance.spec, &container.name)
+            .ok_or_else(|| Error::internal("a container that is not in its own instance"))?;
+        Ok(Found { handle, instance, container, id })
+    }
+
+    /// A container that runs, or is frozen if `paused` allows it.
+    fn find_live(&self, target: &Target, paused: bool) -> Result<Found> {
+        let found = self.find(target)?;
+        let name = &found.instance.meta.name;
+        match found.state() {
+            ContainerState::Running => Ok(found),
+            ContainerState::Paused if paused => Ok(found),
+            ContainerState::Paused => Err(Error::conflict(format!("instance {name:?} is paused"))
+                .next(format!("hull unpause {name}"))),
+            ContainerState::Waiting | ContainerState::Exited => {
+                Err(Error::conflict(format!("instance {name:?} is not running"))
+                    .next(format!("hull start {name}")))
+            }
+        }
+    }
+}
+
+impl Found {
+    fn state(&self) -> ContainerState {
+        let known = self.handle.known.borrow();
+        known.status.container(&self.container.name).map(|seen| seen.state).unwrap_or_default()
+    }
+}

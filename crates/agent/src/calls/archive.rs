@@ -1,0 +1,289 @@
+//! Files in and out of a container.
+//!
+//! All of it is done by a thread whose root directory is the container's (chroot(2) after
+//! unshare(2) of the file-system context), so that no link, however it is swapped meanwhile, leads
+//! to a file of the host (CVE-2018-15664 was that race).
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use containers::rootfs::Rootfs;
+use futures::StreamExt;
+use link::ByteStream;
+use link::instance::{PathStat, Target};
+use model::error::Context as _;
+use model::{Error, ErrorKind, Result, Time};
+use nix::sched::CloneFlags;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::Calls;
+
+const CHUNKS: usize = 16;
+const CHUNK: usize = 256 * 1024;
+
+/// What is at a path inside.
+pub async fn stat_path(calls: &Calls, target: &Target, path: &str) -> Result<PathStat> {
+    let root = root(calls, target).await?;
+    let path = inner(path)?;
+    inside(root, move || stat(&path)).await?
+}
+
+/// What is at a path inside, as a tar archive.
+pub async fn read_archive(
+    calls: &Calls,
+    target: &Target,
+    path: &str,
+) -> Result<(PathStat, ByteStream)> {
+    let root = root(calls, target).await?;
+    let wanted = inner(path)?;
+    let at = wanted.clone();
+    let about = inside(root.clone(), move || stat(&at)).await??;
+    let name = OsString::from(&about.name);
+    Ok((about, pack_in_thread(root, wanted, name, false)))
+}
+
+/// The whole file system without what is mounted in it.
+pub async fn export(calls: &Calls, target: &Target) -> Result<ByteStream> {
+    let root = root(calls, target).await?;
+    Ok(pack_in_thread(root, PathBuf::from("/"), OsString::new(), true))
+}
+
+/// Unpacks an archive into a directory inside.
+pub async fn write_archive(
+    calls: &Calls,
+    target: &Target,
+    path: &str,
+    keep_type: bool,
+    mut archive: ByteStream,
+) -> Result<()> {
+    let root = root(calls, target).await?;
+    let path = inner(path)?;
+    let (chunks, receiver) = mpsc::channel::<Result<Bytes>>(CHUNKS);
+    let (done, outcome) = oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = done.send(confine(&root).and_then(|()| unpack(&path, keep_type, receiver)));
+    });
+    while let Some(chunk) = archive.next().await {
+        if chunks.send(chunk).await.is_err() {
+            break;
+        }
+    }
+    drop(chunks);
+    outcome.await.context(ErrorKind::Internal, || "the unpacking thread died".into())?
+}
+
+async fn root(calls: &Calls, target: &Target) -> Result<Rootfs> {
+    let found = calls.find(target)?;
+    calls.context.engine.rootfs(&found.id).await
+}
+
+fn inner(path: &str) -> Result<PathBuf> {
+    if path.is_empty() || path.contains('\0') {
+        return Err(Error::invalid(format!("{path:?} is not a path")).at("path"));
+    }
+    Ok(Path::new("/").join(path))
+}
+
+/// Runs `work` in a thread of its own whose root is the container's.
+async fn inside<T: Send + 'static>(
+    root: Rootfs,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
+    let (done, outcome) = oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = done.send(confine(&root).map(|()| work()));
+    });
+    outcome.await.context(ErrorKind::Internal, || "a thread inside the container died".into())?
+}
+
+/// Makes the container's root this thread's root. The thread must end after its work.
+fn confine(root: &Rootfs) -> Result<()> {
+    let enter = || -> nix::Result<()> {
+        nix::sched::unshare(CloneFlags::CLONE_FS)?;
+        nix::unistd::fchdir(root.as_fd())?;
+        nix::unistd::chroot(".")?;
+        nix::unistd::chdir("/")
+    };
+    enter().context(ErrorKind::Internal, || "cannot enter the container's file system".into())
+}
+
+fn stat(path: &Path) -> Result<PathStat> {
+    let meta = std::fs::symlink_metadata(path).map_err(|error| missing(path, error))?;
+    let link = if meta.is_symlink() { std::fs::read_link(path).ok() } else { None };
+    let nanos = i32::try_from(meta.mtime_nsec()).unwrap_or(0);
+    Ok(PathStat {
+        name: path.file_name().map_or("/".into(), |name| name.to_string_lossy().into_owned()),
+        size: meta.len(),
+        mode: meta.mode(),
+        modified: Some(Time::from_unix(meta.mtime(), nanos)),
+        link_target: link.map(|link| link.to_string_lossy().into_owned()).unwrap_or_default(),
+    })
+}
+
+fn missing(path: &Path, error: io::Error) -> Error {
+    let kind = match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ErrorKind::NotFound,
+        _ => ErrorKind::Unavailable,
+    };
+    Error::new(kind, format!("{} cannot be read in the container", path.display())).caused_by(error)
+}
+
+fn pack_in_thread(root: Rootfs, path: PathBuf, name: OsString, one_device: bool) -> ByteStream {
+    let (sender, receiver) = mpsc::channel(CHUNKS);
+    std::thread::spawn(move || {
+        let packed = confine(&root).and_then(|()| {
+            let writer = ChunkWriter { sender: sender.clone(), buffer: Vec::with_capacity(CHUNK) };
+            pack(&path, &name, one_device, writer).map_err(|error| missing(&path, error))
+        });
+        if let Err(error) = packed {
+            let _ = sender.blocking_send(Err(error));
+        }
+    });
+    Box::pin(ReceiverStream::new(receiver))
+}
+
+/// Packs what is at `path` under `name`; with `one_device` without what is mounted below.
+fn pack(path: &Path, name: &OsString, one_device: bool, writer: ChunkWriter) -> io::Result<()> {
+    let mut builder = tar::Builder::new(writer);
+    builder.follow_symlinks(false);
+    let device = one_device.then(|| std::fs::symlink_metadata(path).map(|meta| meta.dev()));
+    pack_one(&mut builder, path, Path::new(name), device.transpose()?)?;
+    builder.into_inner()?.finish()
+}
+
+fn pack_one(
+    builder: &mut tar::Builder<ChunkWriter>,
+    path: &Path,
+    name: &Path,
+    device: Option<u64>,
+) -> io::Result<()> {
+    let meta = match std::fs::symlink_metadata(path) {
+        // A file that went meanwhile is no failure of the archive.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let kind = meta.file_type();
+    if kind.is_socket() {
+        // Sockets have no place in a tar archive.
+        return Ok(());
+    }
+    let root = name.as_os_str().is_empty();
+    if !kind.is_dir() {
+        return match builder.append_path_with_name(path, name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        };
+    }
+    if !root {
+        builder.append_dir(name, path)?;
+    }
+    if device.is_some_and(|device| device != meta.dev()) {
+        return Ok(());
+    }
+    let mut entries: Vec<OsString> =
+        std::fs::read_dir(path)?.flatten().map(|entry| entry.file_name()).collect();
+    entries.sort();
+    for entry in entries {
+        pack_one(builder, &path.join(&entry), &name.join(&entry), device)?;
+    }
+    Ok(())
+}
+
+/// Unpacks into the directory `path`, which must exist.
+fn unpack(path: &Path, keep_type: bool, chunks: mpsc::Receiver<Result<Bytes>>) -> Result<()> {
+    let meta = std::fs::metadata(path).map_err(|error| missing(path, error))?;
+    if !meta.is_dir() {
+        return Err(Error::invalid(format!("{} is not a directory", path.display())).at("path"));
+    }
+    let mut archive = tar::Archive::new(ChunkReader { chunks, rest: Bytes::new() });
+    archive.set_preserve_permissions(true);
+    archive.set_preserve_ownerships(true);
+    archive.set_overwrite(true);
+    archive.set_unpack_xattrs(true);
+    let bad = |error: io::Error| {
+        let kind = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Exhausted,
+            _ => ErrorKind::Invalid,
+        };
+        Error::new(kind, "the archive cannot be unpacked").caused_by(error)
+    };
+    for entry in archive.entries().map_err(bad)? {
+        let mut entry = entry.map_err(bad)?;
+        if keep_type {
+            refuse_change_of_type(path, &mut entry)?;
+        }
+        if !entry.unpack_in(path).map_err(bad)? {
+            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            return Err(Error::invalid(format!("the archive's entry {name:?} leads out of it")));
+        }
+    }
+    Ok(())
+}
+
+fn refuse_change_of_type<R: Read>(path: &Path, entry: &mut tar::Entry<'_, R>) -> Result<()> {
+    let bytes = entry.path_bytes().into_owned();
+    let name = Path::new(std::ffi::OsStr::from_bytes(&bytes));
+    let Ok(present) = std::fs::symlink_metadata(path.join(name)) else { return Ok(()) };
+    if present.is_dir() == entry.header().entry_type().is_dir() {
+        return Ok(());
+    }
+    Err(Error::conflict(format!(
+        "{} would change between a directory and a file", path.join(name).display()
+    )))
+}
+
+struct ChunkWriter {
+    sender: mpsc::Sender<Result<Bytes>>,
+    buffer: Vec<u8>,
+}
+
+impl ChunkWriter {
+    fn send(&mut self) -> io::Result<()> {
+        let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
+        self.sender.blocking_send(Ok(chunk.into())).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        if self.buffer.is_empty() { Ok(()) } else { self.send() }
+    }
+}
+
+impl Write for ChunkWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= CHUNK {
+            self.send()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct ChunkReader {
+    chunks: mpsc::Receiver<Result<Bytes>>,
+    rest: Bytes,
+}
+
+impl Read for ChunkReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.rest.is_empty() {
+            match self.chunks.blocking_recv() {
+                Some(Ok(chunk)) => self.rest = chunk,
+                Some(Err(error)) => return Err(io::Error::other(error)),
+                None => return Ok(0),
+            }
+        }
+        let count = buffer.len().min(self.rest.len());
+        buffer[..count].copy_from_slice(&self.rest.split_to(count));
+        Ok(count)
+    }
+}

@@ -1,0 +1,252 @@
+//! What a container uses, runs and changed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_stream::try_stream;
+use containers::{ContainerId, Process};
+use link::ResultStream;
+use link::instance::{
+    Change, ChangeKind, CommitRequest, InterfaceStats, ProcessTable, Stats, Target,
+};
+use model::error::Context as _;
+use model::image::{ImageConfig, Reference};
+use model::{Error, ErrorKind, Result, Uid};
+
+use super::Calls;
+use crate::context::Context;
+
+const EVERY: Duration = Duration::from_secs(1);
+
+/// What a running container uses, once or once a second.
+pub fn stats(calls: &Calls, target: &Target, follow: bool) -> Result<ResultStream<Stats>> {
+    let found = calls.find_live(target, true)?;
+    let context = calls.context.clone();
+    let uid = found.instance.meta.id.clone();
+    Ok(Box::pin(try_stream! {
+        yield read(&context, &uid, &found.id).await?;
+        let mut ticks = tokio::time::interval(EVERY);
+        ticks.tick().await;
+        while follow {
+            ticks.tick().await;
+            yield read(&context, &uid, &found.id).await?;
+        }
+    }))
+}
+
+async fn read(context: &Arc<Context>, uid: &Uid, id: &ContainerId) -> Result<Stats> {
+    let seen = context.engine.stats(id).await?;
+    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    // Instances in another's network, or the host's, have no interfaces of their own.
+    let interfaces = context.fabric.driver().statistics(uid).await.unwrap_or_default();
+    Ok(Stats {
+        time: Some(seen.at),
+        cpu_ns: nanos(seen.cpu.total),
+        cpu_system_ns: nanos(seen.cpu.kernel),
+        cpu_user_ns: nanos(seen.cpu.user),
+        throttled: (seen.cpu.throttled_periods, nanos(seen.cpu.throttled)),
+        online_cpus: seen.cpu.online,
+        memory: seen.memory.working_set(),
+        memory_total: seen.memory.usage,
+        memory_limit: seen.memory.limit,
+        pids: seen.pids.current,
+        pids_limit: seen.pids.limit.unwrap_or(0),
+        block: (
+            seen.block_io.iter().map(|device| device.read_bytes).sum(),
+            seen.block_io.iter().map(|device| device.write_bytes).sum(),
+        ),
+        interfaces: interfaces.into_iter().map(interface).collect(),
+    })
+}
+
+fn interface(seen: network::InterfaceStatistics) -> InterfaceStats {
+    InterfaceStats {
+        name: seen.name,
+        rx_bytes: seen.rx_bytes,
+        rx_packets: seen.rx_packets,
+        rx_errors: seen.rx_errors,
+        rx_dropped: seen.rx_dropped,
+        tx_bytes: seen.tx_bytes,
+        tx_packets: seen.tx_packets,
+        tx_errors: seen.tx_errors,
+        tx_dropped: seen.tx_dropped,
+    }
+}
+
+/// The processes of a running container.
+pub async fn top(calls: &Calls, target: &Target, options: &str) -> Result<ProcessTable> {
+    let found = calls.find_live(target, true)?;
+    let processes = calls.context.engine.processes(&found.id).await?;
+    if options.trim().is_empty() {
+        return Ok(table(&processes));
+    }
+    let own: Vec<String> = processes.iter().map(|process| process.pid.to_string()).collect();
+    let output = tokio::process::Command::new("ps")
+        .args(options.split_whitespace())
+        .output()
+        .await
+        .context(ErrorKind::Unavailable, || "ps cannot be run on the node".into())?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(Error::invalid(format!("ps refuses {options:?}: {why}")).at("options"));
+    }
+    filter(&String::from_utf8_lossy(&output.stdout), &own)
+}
+
+fn table(processes: &[Process]) -> ProcessTable {
+    let titles = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"];
+    let row = |process: &Process| {
+        let seconds = process.cpu.as_secs();
+        let time = format!(
+            "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60
+        );
+        let started = process.started.map(|at| at.0.strftime("%H:%M").to_string());
+        let tty = if process.tty.is_empty() { "?".into() } else { process.tty.clone() };
+        vec![
+            process.uid.to_string(),
+            process.pid.to_string(),
+            process.parent.to_string(),
+            "0".into(),
+            started.unwrap_or_default(),
+            tty,
+            time,
+            process.command.join(" "),
+        ]
+    };
+    ProcessTable {
+        titles: titles.map(str::to_owned).to_vec(),
+        processes: processes.iter().map(row).collect(),
+    }
+}
+
+/// Keeps of a listing the rows of these processes.
+fn filter(listing: &str, own: &[String]) -> Result<ProcessTable> {
+    let mut lines = listing.lines();
+    let titles: Vec<String> =
+        lines.next().unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+    let pid = titles.iter().position(|title| title == "PID").ok_or_else(|| {
+        Error::invalid("the columns chosen do not contain PID").at("options").next("add pid to -o")
+    })?;
+    let split = |line: &str| -> Vec<String> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let last = titles.len().saturating_sub(1).min(words.len());
+        let mut row: Vec<String> = words[..last].iter().map(|word| (*word).to_owned()).collect();
+        row.push(words[last..].join(" "));
+        row
+    };
+    let rows = lines.map(split).filter(|row| row.get(pid).is_some_and(|pid| own.contains(pid)));
+    let processes = rows.collect();
+    Ok(ProcessTable { titles, processes })
+}
+
+/// What differs from the image.
+pub async fn diff(calls: &Calls, target: &Target) -> Result<Vec<Change>> {
+    let found = calls.find(target)?;
+    let changes = calls.context.engine.changes(&found.id).await?;
+    Ok(changes
+        .into_iter()
+        .map(|change| Change {
+            path: change.path,
+            kind: match change.kind {
+                containers::ChangeKind::Changed => ChangeKind::Changed,
+                containers::ChangeKind::Added => ChangeKind::Added,
+                containers::ChangeKind::Deleted => ChangeKind::Deleted,
+            },
+        })
+        .collect())
+}
+
+/// Makes an image of a container.
+pub async fn commit(calls: &Calls, target: &Target, request: CommitRequest) -> Result<String> {
+    let found = calls.find(target)?;
+    let engine = &calls.context.engine;
+    let name = match request.name.as_str() {
+        "" => String::new(),
+        name => Reference::parse(name).map_err(|error| error.at("name"))?.to_string(),
+    };
+    let base = {
+        let known = found.handle.known.borrow();
+        let seen = known.status.container(&found.container.name);
+        seen.map(|seen| seen.image_digest.clone()).unwrap_or_default()
+    };
+    let policy = model::instance::PullPolicy::Never;
+    let image = calls.context.images.ensure(&found.container.image, policy, Some(&base)).await?;
+    let config = containers::CommitConfig {
+        name,
+        base,
+        config: overlay(image.config.clone(), request.config),
+        author: request.author,
+        message: request.message,
+    };
+    let running = found.state() == model::instance::ContainerState::Running;
+    let pause = request.pause && running;
+    if pause {
+        engine.pause(&found.id).await?;
+    }
+    let committed = engine.commit(&found.id, &config).await;
+    if pause {
+        engine.resume(&found.id).await?;
+    }
+    calls.context.images.forget();
+    Ok(committed?.id)
+}
+
+/// An image's configuration with the fields of `changes` that aren't empty in place of its own.
+fn overlay(base: ImageConfig, changes: Option<ImageConfig>) -> ImageConfig {
+    let Some(changes) = changes else { return base };
+    let text = |new: String, old: String| if new.is_empty() { old } else { new };
+    let list = |new: Vec<String>, old: Vec<String>| if new.is_empty() { old } else { new };
+    let mut env = base.env;
+    for entry in changes.env {
+        let key = entry.split('=').next().unwrap_or_default().to_owned();
+        env.retain(|old| old.split('=').next() != Some(key.as_str()));
+        env.push(entry);
+    }
+    let mut labels = base.labels;
+    labels.extend(changes.labels);
+    ImageConfig {
+        user: text(changes.user, base.user),
+        env,
+        entrypoint: list(changes.entrypoint, base.entrypoint),
+        command: list(changes.command, base.command),
+        workdir: text(changes.workdir, base.workdir),
+        volumes: list(changes.volumes, base.volumes),
+        exposed_ports: list(changes.exposed_ports, base.exposed_ports),
+        labels,
+        stop_signal: text(changes.stop_signal, base.stop_signal),
+        health: changes.health.or(base.health),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_is_filtered_by_pid() {
+        let listing = "  PID USER     COMMAND\n   10 root     sleep 5\n   11 daemon   sh -c x y\n";
+        let table = filter(listing, &["11".to_owned()]).unwrap();
+        assert_eq!(table.titles, ["PID", "USER", "COMMAND"]);
+        assert_eq!(table.processes, [["11", "daemon", "sh -c x y"]]);
+        assert!(filter("USER COMMAND\n", &[]).is_err());
+    }
+
+    #[test]
+    fn changes_replace_what_they_name() {
+        let base = ImageConfig {
+            env: vec!["A=1".into(), "B=2".into()],
+            command: vec!["old".into()],
+            workdir: "/old".into(),
+            ..Default::default()
+        };
+        let changes = ImageConfig {
+            env: vec!["A=3".into()],
+            command: vec!["new".into()],
+            ..Default::default()
+        };
+        let made = overlay(base, Some(changes));
+        assert_eq!(made.env, ["B=2", "A=3"]);
+        assert_eq!(made.command, ["new"]);
+        assert_eq!(made.workdir, "/old");
+    }
+}

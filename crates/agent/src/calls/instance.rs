@@ -1,0 +1,133 @@
+//! Calls about instances, each handed to its file.
+
+use async_trait::async_trait;
+use containers::WindowSize;
+use link::instance::{
+    AttachRequest, Change, CommitRequest, ExecRequest, LogRecord, LogsRequest, PathStat,
+    ProcessTable, Stats, Target,
+};
+use link::{ByteStream, ImageCalls, InstanceCalls, ResultStream, Session};
+use link::image::{ImportRequest, Login, Progress, PullRequest, Removed};
+use model::Result;
+use model::image::Image;
+
+use super::{Calls, archive, attach, exec, images, inspect, logs};
+
+#[async_trait]
+impl InstanceCalls for Calls {
+    async fn logs(&self, target: Target, request: LogsRequest) -> Result<ResultStream<LogRecord>> {
+        logs::logs(self, &target, request).await
+    }
+
+    async fn attach(&self, target: Target, request: AttachRequest) -> Result<Session> {
+        attach::attach(self, &target, request).await
+    }
+
+    async fn exec(&self, target: Target, request: ExecRequest) -> Result<Session> {
+        exec::exec(self, &target, request).await
+    }
+
+    async fn kill(&self, target: Target, signal: String) -> Result<()> {
+        let found = self.find_live(&target, true)?;
+        let signal = containers::Signal::or_term(&signal)?;
+        self.context.engine.kill(&found.id, signal).await
+    }
+
+    async fn resize(&self, target: Target, width: u16, height: u16) -> Result<()> {
+        let found = self.find_live(&target, true)?;
+        self.context.engine.resize(&found.id, WindowSize { width, height }).await
+    }
+
+    async fn stats(&self, target: Target, follow: bool) -> Result<ResultStream<Stats>> {
+        inspect::stats(self, &target, follow)
+    }
+
+    async fn top(&self, target: Target, options: String) -> Result<ProcessTable> {
+        inspect::top(self, &target, &options).await
+    }
+
+    async fn stat_path(&self, target: Target, path: String) -> Result<PathStat> {
+        archive::stat_path(self, &target, &path).await
+    }
+
+    async fn read_archive(&self, target: Target, path: String) -> Result<(PathStat, ByteStream)> {
+        archive::read_archive(self, &target, &path).await
+    }
+
+    async fn write_archive(
+        &self,
+        target: Target,
+        path: String,
+        keep_type: bool,
+        archive: ByteStream,
+    ) -> Result<()> {
+        archive::write_archive(self, &target, &path, keep_type, archive).await
+    }
+
+    async fn diff(&self, target: Target) -> Result<Vec<Change>> {
+        inspect::diff(self, &target).await
+    }
+
+    async fn commit(&self, target: Target, request: CommitRequest) -> Result<String> {
+        inspect::commit(self, &target, request).await
+    }
+
+    async fn export(&self, target: Target) -> Result<ByteStream> {
+        archive::export(self, &target).await
+    }
+}
+
+#[async_trait]
+impl ImageCalls for Calls {
+    async fn image_list(&self) -> Result<Vec<Image>> {
+        images::list(&self.context).await
+    }
+
+    async fn image_show(&self, name: String) -> Result<Image> {
+        self.context.images.local.show(&name).await
+    }
+
+    async fn image_pull(&self, request: PullRequest) -> Result<ResultStream<Progress>> {
+        images::pull(self, &request)
+    }
+
+    async fn image_push(
+        &self,
+        name: String,
+        login: Option<Login>,
+    ) -> Result<ResultStream<Progress>> {
+        images::push(self, name, login)
+    }
+
+    async fn image_import(
+        &self,
+        request: ImportRequest,
+        archive: ByteStream,
+    ) -> Result<ResultStream<Progress>> {
+        images::import(self, &request, archive)
+    }
+
+    async fn image_save(&self, names: Vec<String>) -> Result<ByteStream> {
+        images::save(self, &names).await
+    }
+
+    async fn image_tag(&self, name: String, new: String) -> Result<()> {
+        images::tag(self, &name, &new).await
+    }
+
+    async fn image_remove(&self, name: String, force: bool) -> Result<Removed> {
+        images::remove(self, &name, force).await
+    }
+
+    async fn image_prune(&self, all: bool) -> Result<Removed> {
+        images::prune(self, all).await
+    }
+
+    async fn registry_login(&self, login: Login) -> Result<()> {
+        images::login(self, &login).await
+    }
+
+    async fn registry_logout(&self, registry: String) -> Result<()> {
+        images::logout(self, &registry).await
+    }
+}

@@ -1,0 +1,2 @@
+//! Pending.
+pub struct ContainerdContent;

@@ -1,0 +1,169 @@
+//! What every task of the agent holds: the drivers, the places, and who else is on the node.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+
+use containers::Engine;
+use link::Desired;
+use model::instance::Instance;
+use model::network::Network;
+use model::volume::Volume;
+use model::{Error, Result, Uid};
+use tokio::sync::watch;
+
+use crate::fabric::Fabric;
+use crate::image_store::ImageStore;
+use crate::outbox::Outbox;
+use crate::places::Places;
+use crate::reconcile::Names;
+use crate::worker::Handle;
+
+/// What every task of the agent holds.
+pub struct Context {
+    /// The node's name.
+    pub node: String,
+    /// The node's tag in names of host objects.
+    pub tag: String,
+    /// This boot of the machine.
+    pub boot_id: String,
+    /// Where things are.
+    pub places: Places,
+    /// The container engine.
+    pub engine: Arc<dyn Engine>,
+    /// The network.
+    pub fabric: Fabric,
+    /// Storage: the node's own.
+    pub volumes: Arc<dyn volumes::Driver>,
+    /// Images.
+    pub images: ImageStore,
+    /// The name server.
+    pub names: Names,
+    /// Reports on their way.
+    pub outbox: Outbox,
+    /// What the node should have.
+    pub desired: watch::Receiver<Arc<Desired>>,
+    /// The instances' tasks.
+    pub roster: Roster,
+}
+
+/// The instances' tasks, by identity.
+#[derive(Default)]
+pub struct Roster {
+    handles: RwLock<HashMap<Uid, Arc<Handle>>>,
+}
+
+impl Roster {
+    /// The task of an instance.
+    pub fn get(&self, uid: &Uid) -> Option<Arc<Handle>> {
+        self.read().get(uid).cloned()
+    }
+
+    /// All tasks.
+    pub fn all(&self) -> Vec<(Uid, Arc<Handle>)> {
+        self.read().iter().map(|(uid, handle)| (uid.clone(), handle.clone())).collect()
+    }
+
+    /// The task of the instance of that name.
+    pub fn named(&self, project: &str, name: &str) -> Option<Arc<Handle>> {
+        let found = |handle: &&Arc<Handle>| {
+            let wanted = handle.wanted.borrow();
+            wanted.meta.project == project && wanted.meta.name == name
+        };
+        self.read().values().find(found).cloned()
+    }
+
+    /// Adds a task.
+    pub fn insert(&self, uid: Uid, handle: Handle) {
+        self.handles.write().expect("nobody panics with it").insert(uid, Arc::new(handle));
+    }
+
+    /// Drops tasks that ended and are not wanted.
+    pub fn forget(&self, unwanted: impl Fn(&Uid) -> bool) {
+        self.handles
+            .write()
+            .expect("nobody panics with it")
+            .retain(|uid, handle| !(handle.task.is_finished() && unwanted(uid)));
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<Uid, Arc<Handle>>> {
+        self.handles.read().expect("nobody panics with it")
+    }
+}
+
+impl Context {
+    /// Whether the engine does not answer now.
+    pub async fn engine_away(&self) -> bool {
+        self.engine.list().await.is_err()
+    }
+
+    /// The instance's task, for calls.
+    pub fn handle(&self, uid: &Uid) -> Result<Arc<Handle>> {
+        self.roster.get(uid).ok_or_else(|| {
+            Error::not_found(format!("instance {} is not on node {:?}", uid.short(), self.node))
+        })
+    }
+
+    /// The network with this identity, as it is desired.
+    pub fn network(&self, id: &Uid) -> Result<Arc<Network>> {
+        let desired = self.desired.borrow();
+        let found = desired.networks.iter().find(|network| network.meta.id == *id).cloned();
+        found.ok_or_else(|| {
+            Error::unavailable(format!("network {} has not been told to this node yet", id.short()))
+        })
+    }
+
+    /// The volume of this name, as it is desired.
+    pub fn volume(&self, project: &str, name: &str) -> Result<Arc<Volume>> {
+        let desired = self.desired.borrow();
+        let found = desired
+            .volumes
+            .iter()
+            .find(|volume| volume.meta.project == project && volume.meta.name == name);
+        found.cloned().ok_or_else(|| {
+            Error::unavailable(format!("volume {name:?} has not been told to this node yet"))
+        })
+    }
+
+    /// Process id of the main container of another instance on this node.
+    pub fn main_pid(&self, project: &str, name: &str) -> Result<u32> {
+        let handle = self.running(project, name)?;
+        let known = handle.known.borrow();
+        let main = handle.wanted.borrow().spec.main().map(|main| main.name.clone());
+        let pid = main.and_then(|main| known.status.container(&main).and_then(|main| main.pid));
+        pid.ok_or_else(|| not_running(name))
+    }
+
+    /// The task of another instance of this node, which runs.
+    pub fn running(&self, project: &str, name: &str) -> Result<Arc<Handle>> {
+        let handle = self.roster.named(project, name).ok_or_else(|| {
+            Error::not_found(format!("instance {name:?} is not on node {:?}", self.node))
+        })?;
+        let live = handle.known.borrow().status.phase.is_live();
+        if live { Ok(handle) } else { Err(not_running(name)) }
+    }
+
+    /// Path of a namespace of a process.
+    pub fn namespace_of(pid: u32, kind: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{pid}/ns/{kind}"))
+    }
+
+    /// Titles of all instances that use an image, by the digest it was created from or its name.
+    pub fn users_of(&self, matches: impl Fn(&Instance, &str, &str) -> bool) -> Option<String> {
+        self.roster.all().iter().find_map(|(_, handle)| {
+            let wanted = handle.wanted.borrow();
+            let known = handle.known.borrow();
+            let uses = wanted.spec.all_containers().any(|container| {
+                let digest = known.status.container(&container.name);
+                let digest = digest.map(|seen| seen.image_digest.as_str()).unwrap_or_default();
+                matches(&wanted, &container.image, digest)
+            });
+            uses.then(|| wanted.title())
+        })
+    }
+}
+
+fn not_running(name: &str) -> Error {
+    Error::conflict(format!("instance {name:?} does not run"))
+        .next(format!("start it first: hull start {name}"))
+}

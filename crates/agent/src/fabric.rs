@@ -1,0 +1,156 @@
+//! The node's part of all networks: bridges as they are needed, and one firewall value that knows
+//! every published port.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use model::network::Network;
+use model::{Error, Result, Uid};
+use network::{Applied, Apply, Driver, HostNetwork, NetworkLinks, PublishedPort};
+use tokio::sync::Mutex;
+
+/// What of the network is present on the node.
+pub struct Fabric {
+    driver: Arc<dyn Driver>,
+    mtu: AtomicU32,
+    host: Mutex<Host>,
+}
+
+#[derive(Default)]
+struct Host {
+    generation: u64,
+    networks: BTreeMap<Uid, NetworkLinks>,
+    ports: BTreeMap<Uid, Vec<PublishedPort>>,
+    reserved: Vec<(model::instance::Protocol, u16)>,
+}
+
+impl Fabric {
+    /// The fabric of a node; `reserved` are ports the platform itself listens on.
+    pub fn new(driver: Arc<dyn Driver>, reserved: Vec<(model::instance::Protocol, u16)>) -> Self {
+        let host = Mutex::new(Host { reserved, ..Default::default() });
+        Self { driver, mtu: AtomicU32::new(network::Uplink::ETHERNET_MTU), host }
+    }
+
+    /// The driver, for what concerns one instance alone.
+    pub fn driver(&self) -> &dyn Driver {
+        self.driver.as_ref()
+    }
+
+    /// Takes over the uplink's packet size for networks made from now on.
+    pub fn set_mtu(&self, mtu: u32) {
+        self.mtu.store(mtu, Ordering::Relaxed);
+    }
+
+    /// The value of a network on this node.
+    pub fn links(&self, network: &Network) -> NetworkLinks {
+        let mtu = self.mtu.load(Ordering::Relaxed);
+        NetworkLinks::of(&network.meta.id, &network.spec, self.driver.names(), mtu)
+    }
+
+    /// Makes sure that networks are there: bridge and firewall. Costs nothing when they are. Says
+    /// whether anything had to be made.
+    pub async fn ensure(&self, wanted: &[NetworkLinks]) -> Result<bool> {
+        let missing: Vec<&NetworkLinks> = {
+            let host = self.host.lock().await;
+            wanted.iter().filter(|links| host.networks.get(&links.id) != Some(links)).collect()
+        };
+        if missing.is_empty() {
+            return Ok(false);
+        }
+        for links in &missing {
+            self.driver.ensure_network(links).await?;
+        }
+        let value = {
+            let mut host = self.host.lock().await;
+            for links in missing {
+                host.networks.insert(links.id.clone(), links.clone());
+            }
+            host.value()
+        };
+        self.driver.apply(&value, Apply::Changes).await.map(|_| true)
+    }
+
+    /// The networks that are present.
+    pub async fn known(&self) -> std::collections::BTreeSet<Uid> {
+        self.host.lock().await.networks.keys().cloned().collect()
+    }
+
+    /// Takes a network away.
+    pub async fn remove(&self, network: &Uid) -> Result<()> {
+        let value = {
+            let mut host = self.host.lock().await;
+            host.networks.remove(network).map(|_| host.value())
+        };
+        if let Some(value) = value {
+            self.driver.apply(&value, Apply::Changes).await?;
+        }
+        self.driver.remove_network(network).await
+    }
+
+    /// Remembers that these ports lead to an instance, without touching the host: for instances that
+    /// run already when the platform starts.
+    pub async fn adopt(&self, instance: &Uid, ports: Vec<PublishedPort>) {
+        if !ports.is_empty() {
+            self.host.lock().await.ports.insert(instance.clone(), ports);
+        }
+    }
+
+    /// Makes ports lead to an instance. All or none: a port that is taken refuses the others too.
+    pub async fn publish(&self, instance: &Uid, ports: Vec<PublishedPort>) -> Result<()> {
+        let value = {
+            let mut host = self.host.lock().await;
+            if host.ports.get(instance).is_some_and(|present| *present == ports) {
+                return Ok(());
+            }
+            if ports.is_empty() && !host.ports.contains_key(instance) {
+                return Ok(());
+            }
+            host.ports.insert(instance.clone(), ports.clone());
+            host.value()
+        };
+        let applied = self.driver.apply(&value, Apply::Changes).await?;
+        match own_conflict(applied, &ports) {
+            None => Ok(()),
+            Some(error) => {
+                self.withdraw(instance).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends the publishing of an instance's ports.
+    pub async fn withdraw(&self, instance: &Uid) -> Result<()> {
+        let value = {
+            let mut host = self.host.lock().await;
+            host.ports.remove(instance).map(|_| host.value())
+        };
+        match value {
+            Some(value) => self.driver.apply(&value, Apply::Changes).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the whole firewall anew: at the start, and now and then in case somebody flushed it.
+    pub async fn rewrite(&self) -> Result<Applied> {
+        let value = self.host.lock().await.value();
+        self.driver.apply(&value, Apply::Everything).await
+    }
+}
+
+impl Host {
+    fn value(&mut self) -> HostNetwork {
+        self.generation += 1;
+        HostNetwork {
+            generation: self.generation,
+            networks: self.networks.values().cloned().collect(),
+            ports: self.ports.values().flatten().cloned().collect(),
+            reserved: self.reserved.clone(),
+        }
+    }
+}
+
+fn own_conflict(applied: Applied, ports: &[PublishedPort]) -> Option<Error> {
+    let mut conflicts = applied.conflicts.into_iter();
+    conflicts.find(|conflict| ports.contains(&conflict.port)).map(|conflict| conflict.error)
+}

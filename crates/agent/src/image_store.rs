@@ -1,0 +1,119 @@
+//! The node's images, as instances and calls use them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use images::{ContentStore, Images, Progress, PullOptions, Puller, Pusher, Settings};
+use model::image::{Image, Reference};
+use model::instance::PullPolicy;
+use model::{Error, Result};
+
+/// Images that are remembered parsed; the least of what a node of a hundred applications has.
+const REMEMBERED: usize = 512;
+
+/// The node's images.
+pub struct ImageStore {
+    content: Arc<dyn ContentStore>,
+    /// The local verbs.
+    pub local: Images,
+    /// From registries.
+    pub puller: Arc<Puller>,
+    /// To registries.
+    pub pusher: Arc<Pusher>,
+    parsed: Mutex<HashMap<String, Arc<Image>>>,
+}
+
+impl ImageStore {
+    /// The images of `content`.
+    pub fn new(content: Arc<dyn ContentStore>, settings: Settings) -> Result<Self> {
+        Ok(Self {
+            local: Images::new(content.clone(), settings.limits.clone()),
+            puller: Arc::new(Puller::new(content.clone(), settings.clone())?),
+            pusher: Arc::new(Pusher::new(content.clone(), settings)?),
+            content,
+            parsed: Mutex::default(),
+        })
+    }
+
+    /// The image of that name, pulled if the policy says so. `pinned` is the digest it must be, as
+    /// something was made from it already.
+    pub async fn ensure(
+        &self,
+        name: &str,
+        policy: PullPolicy,
+        pinned: Option<&str>,
+    ) -> Result<Arc<Image>> {
+        if let Some(digest) = pinned
+            && let Some(image) = self.by_digest(digest).await?
+        {
+            return Ok(image);
+        }
+        let id_like = Reference::parse(name).is_err() || is_hex(name);
+        if id_like && let Some(image) = self.local.find(name).await? {
+            return Ok(self.remember(image));
+        }
+        let reference = Reference::parse(name)?;
+        if policy != PullPolicy::Always
+            && let Some(record) = self.content.image(&reference.to_string()).await?
+            && let Some(image) = self.by_digest(&record.target.digest.to_string()).await?
+        {
+            return Ok(image);
+        }
+        self.pull(&reference, policy, Progress::none()).await
+    }
+
+    /// Pulls an image as the policy says.
+    pub async fn pull(
+        &self,
+        reference: &Reference,
+        policy: PullPolicy,
+        progress: Progress,
+    ) -> Result<Arc<Image>> {
+        let policy = match policy {
+            PullPolicy::Always => images::PullPolicy::Always,
+            PullPolicy::Missing => images::PullPolicy::Missing,
+            PullPolicy::Never => images::PullPolicy::Never,
+        };
+        let options = PullOptions { policy, progress, ..PullOptions::default() };
+        let image = self.puller.pull(reference, options).await?;
+        Ok(self.remember(image))
+    }
+
+    /// Forgets what was parsed, after images were removed or taken in.
+    pub fn forget(&self) {
+        self.lock().clear();
+    }
+
+    async fn by_digest(&self, digest: &str) -> Result<Option<Arc<Image>>> {
+        if let Some(image) = self.lock().get(digest).cloned() {
+            return Ok(Some(image));
+        }
+        let found = self.local.find(digest).await?;
+        Ok(found.map(|image| self.remember(image)))
+    }
+
+    fn remember(&self, image: Image) -> Arc<Image> {
+        let image = Arc::new(image);
+        let mut parsed = self.lock();
+        if parsed.len() >= REMEMBERED {
+            parsed.clear();
+        }
+        parsed.insert(image.digest.clone(), image.clone());
+        image
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Image>>> {
+        self.parsed.lock().expect("nobody panics with it")
+    }
+}
+
+fn is_hex(name: &str) -> bool {
+    let digits = name.strip_prefix("sha256:").unwrap_or(name);
+    digits.len() >= 6 && digits.bytes().all(|c| c.is_ascii_hexdigit())
+}
+
+/// The error for an image that nobody knows here.
+pub fn no_image(name: &str) -> Error {
+    Error::not_found(format!("image {name:?} is not on this node"))
+        .next(format!("hull image pull {name}"))
+}

@@ -1,0 +1,59 @@
+//! Where the agent keeps what on this node.
+
+use std::path::{Path, PathBuf};
+
+use model::Uid;
+
+/// The agent's directories.
+#[derive(Debug, Clone)]
+pub struct Places {
+    state: PathBuf,
+    run: PathBuf,
+}
+
+impl Places {
+    /// Below the node's state directory (outlives a reboot) and run directory (does not).
+    pub fn new(state: &Path, run: &Path) -> Self {
+        Self { state: state.to_owned(), run: run.to_owned() }
+    }
+
+    /// The desired set.
+    pub fn memory(&self) -> PathBuf {
+        self.state.join("desired")
+    }
+
+    /// What is remembered of all instances.
+    pub fn instances(&self) -> PathBuf {
+        self.state.join("instances")
+    }
+
+    /// What is remembered of an instance, and the files it finds in its `/etc`.
+    pub fn instance(&self, uid: &Uid) -> PathBuf {
+        self.instances().join(uid.as_str())
+    }
+
+    /// Logs of all instances.
+    pub fn all_logs(&self) -> PathBuf {
+        self.state.join("logs")
+    }
+
+    /// Logs of an instance's containers.
+    pub fn logs(&self, uid: &Uid) -> PathBuf {
+        self.all_logs().join(uid.as_str())
+    }
+
+    /// Log of one container.
+    pub fn log(&self, uid: &Uid, container: &str) -> PathBuf {
+        self.logs(uid).join(container)
+    }
+
+    /// Shared memory of an instance whose containers share it.
+    pub fn shm(&self, uid: &Uid) -> PathBuf {
+        self.run.join("shm").join(uid.as_str())
+    }
+
+    /// The state directory itself.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+}

@@ -1,0 +1,15 @@
+//! Passes: what is true of the whole node rather than of one instance.
+
+mod engine;
+mod instances;
+mod leftovers;
+mod names;
+mod node;
+mod storage;
+
+pub use engine::follow_engine;
+pub use instances::Instances;
+pub use leftovers::Leftovers;
+pub use names::{NameServer, Names};
+pub use node::NodeFacts;
+pub use storage::Storage;

@@ -1,0 +1,123 @@
+//! Each instance that the node should have has a task; each task knows what is wanted.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use link::Desired;
+use model::instance::Instance;
+use model::{Result, Time};
+use tasks::Pass;
+use tokio::sync::watch;
+
+use crate::context::Context;
+use crate::local::Local;
+use crate::steps::ports;
+use crate::worker::Worker;
+
+/// The pass.
+pub struct Instances {
+    context: Arc<Context>,
+    adopted: bool,
+}
+
+impl Instances {
+    /// The pass of a node.
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { context, adopted: false }
+    }
+
+    /// Takes over ports and networks of what runs already, before any task can change the firewall:
+    /// its first value must know all of them.
+    async fn adopt(&mut self, desired: &Desired) -> Result<()> {
+        if let Ok(uplink) = self.context.fabric.driver().uplink().await {
+            self.context.fabric.set_mtu(uplink.mtu);
+        }
+        let mut used = HashSet::new();
+        for instance in &desired.instances {
+            let known = Local::load(&self.context.places.instance(&instance.meta.id));
+            if known.is_some_and(|known| known.status.phase.is_live()) {
+                self.context.fabric.adopt(&instance.meta.id, ports(instance)).await;
+                let placement = instance.spec.placement.iter();
+                let interfaces = placement.flat_map(|placement| &placement.interfaces);
+                used.extend(interfaces.map(|interface| interface.network_id.clone()));
+            }
+        }
+        let networks = desired.networks.iter().filter(|network| used.contains(&network.meta.id));
+        let links: Vec<_> = networks.map(|network| self.context.fabric.links(network)).collect();
+        self.context.fabric.ensure(&links).await?;
+        if !links.is_empty() {
+            self.context.fabric.rewrite().await?;
+        }
+        self.adopted = true;
+        Ok(())
+    }
+}
+
+impl Pass for Instances {
+    const NAME: &'static str = "instances";
+
+    async fn pass(&mut self) -> Result<String> {
+        let desired = self.context.desired.borrow().clone();
+        if desired.generation == 0 {
+            return Ok("nothing is wanted yet".into());
+        }
+        if !self.adopted {
+            self.adopt(&desired).await?;
+        }
+        for instance in &desired.instances {
+            match self.context.roster.get(&instance.meta.id) {
+                Some(handle) => tell(&handle.wanted, instance),
+                None => {
+                    let handle = Worker::start(self.context.clone(), instance.clone());
+                    self.context.roster.insert(instance.meta.id.clone(), handle);
+                }
+            }
+        }
+        let gone = self.take_down_unwanted(&desired);
+        Ok(format!("{} wanted, {gone} not wanted any more", desired.instances.len()))
+    }
+}
+
+impl Instances {
+    /// What is not in the set is taken down. Tasks that ended are forgotten only then: an object
+    /// that is still in the set, removed here and not yet in the store, must not come back.
+    fn take_down_unwanted(&self, desired: &Desired) -> usize {
+        let wanted: HashSet<_> = desired.instances.iter().map(|i| &i.meta.id).collect();
+        let unwanted: Vec<_> = self
+            .context
+            .roster
+            .all()
+            .into_iter()
+            .filter(|(uid, _)| !wanted.contains(uid))
+            .collect();
+        for (_, handle) in &unwanted {
+            handle.wanted.send_if_modified(|instance| {
+                let first = instance.meta.deleted.is_none() || instance.meta.revision != 0;
+                if first {
+                    let mut copy = Instance::clone(instance);
+                    copy.meta.deleted = Some(Time::now());
+                    copy.meta.revision = 0;
+                    *instance = Arc::new(copy);
+                }
+                first
+            });
+        }
+        self.context.roster.forget(|uid| !wanted.contains(uid));
+        unwanted.len()
+    }
+}
+
+/// Tells a task what is wanted, if that is news: its own reports come back as a status.
+fn tell(sender: &watch::Sender<Arc<Instance>>, instance: &Arc<Instance>) {
+    sender.send_if_modified(|present| {
+        let same = present.spec == instance.spec
+            && present.meta.deleted == instance.meta.deleted
+            && present.meta.name == instance.meta.name
+            && present.meta.labels == instance.meta.labels
+            && present.meta.generation == instance.meta.generation;
+        if !same {
+            *present = instance.clone();
+        }
+        !same
+    });
+}

@@ -1,0 +1,64 @@
+//! Tells control what the node is.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use link::Report;
+use model::node::NodeStatus;
+use model::{Result, Time};
+use tasks::Pass;
+
+use crate::context::Context;
+
+/// The pass.
+pub struct NodeFacts {
+    context: Arc<Context>,
+    version: String,
+    engine: String,
+}
+
+impl NodeFacts {
+    /// The pass of a node that runs this version of the platform and this engine.
+    pub fn new(context: Arc<Context>, version: String, engine: String) -> Self {
+        Self { context, version, engine }
+    }
+}
+
+impl Pass for NodeFacts {
+    const NAME: &'static str = "node";
+
+    async fn pass(&mut self) -> Result<String> {
+        let state: &Path = self.context.places.state();
+        let facts = host::facts::facts(state)?;
+        let uplink = self.context.fabric.driver().uplink().await?;
+        self.context.fabric.set_mtu(uplink.mtu);
+        let firewall = self.context.fabric.driver().host_firewall().await?;
+        let mut warnings: Vec<String> = firewall
+            .into_iter()
+            .map(|warning| format!("{}; {}: {}", warning.finding, warning.effect, warning.remedy))
+            .collect();
+        if !facts.has_capability("CAP_SYS_RESOURCE") {
+            warnings.push(
+                "the platform lacks CAP_SYS_RESOURCE: limits above its own cannot be given".into(),
+            );
+        }
+        let status = NodeStatus {
+            ready: true,
+            seen: Some(Time::now()),
+            cpus: facts.cpus,
+            memory: facts.memory,
+            kernel: facts.kernel,
+            os: facts.os,
+            architecture: facts.architecture,
+            cgroups: facts.cgroups.as_str().to_owned(),
+            version: self.version.clone(),
+            engine: self.engine.clone(),
+            boot_id: facts.boot_id,
+            addresses: uplink.addresses.iter().map(ToString::to_string).collect(),
+            host_subnets: uplink.subnets.iter().map(ToString::to_string).collect(),
+            warnings,
+        };
+        self.context.outbox.put(Report::Node(Box::new(status)));
+        Ok(String::new())
+    }
+}

@@ -1,0 +1,158 @@
+//! The steps of starting an instance, in order, and of taking it down again.
+//!
+//! | step | makes | taken back by |
+//! |---|---|---|
+//! | image | images pulled and unpacked | (kept) |
+//! | volume | volumes created, mounted, given to the instance | [`release`] |
+//! | network | namespace, interfaces, published ports | [`release`] |
+//! | files | `/etc/hosts`, `hostname`, `resolv.conf` | [`forget`] |
+//! | container | writable layer and record, volumes filled from the image | [`remove`] |
+//! | run | processes | [`stop`], [`end_all`] |
+//!
+//! Names and health follow from what was seen, not from a step. Each step is safe to repeat, and
+//! safe to undo when it was never done: a platform that was killed in the middle goes through the
+//! same list again.
+
+mod container;
+mod files;
+mod image;
+mod network;
+mod run;
+mod volume;
+
+pub use network::ports;
+pub use volume::request_of;
+
+use std::sync::Arc;
+
+use containers::Signal;
+use model::error::Context as _;
+use model::instance::{ContainerState, Instance};
+use model::{ErrorKind, Result};
+
+use crate::observe::engine_id;
+use crate::worker::Worker;
+
+/// Starts the run that `wanted` asks for.
+pub async fn start(worker: &mut Worker, wanted: &Arc<Instance>) -> Result<()> {
+    let images = image::ensure(worker, wanted).await?;
+    let volumes = volume::attach(worker, wanted, &images).await?;
+    network::attach(&worker.context, wanted).await?;
+    files::write(worker, wanted)?;
+    run::clear_ended(worker, wanted).await?;
+    for container in &wanted.spec.init {
+        let ready = container::Ready { image: images.of(container)?, volumes: &volumes };
+        container::create(worker, wanted, container, &ready).await?;
+        run::to_the_end(worker, wanted, container).await?;
+    }
+    for container in &wanted.spec.containers {
+        let ready = container::Ready { image: images.of(container)?, volumes: &volumes };
+        container::create(worker, wanted, container, &ready).await?;
+        run::begin(worker, wanted, container).await?;
+    }
+    Ok(())
+}
+
+/// Starts one container again, after making sure of all it stands on.
+pub async fn start_again(worker: &mut Worker, wanted: &Arc<Instance>, name: &str) -> Result<()> {
+    let container = wanted.spec.container(name)?;
+    let images = image::ensure(worker, wanted).await?;
+    let volumes = volume::attach(worker, wanted, &images).await?;
+    network::attach(&worker.context, wanted).await?;
+    files::write(worker, wanted)?;
+    if let Some(id) = engine_id(&worker.uid, &wanted.spec, name) {
+        worker.context.engine.delete_task(&id).await?;
+    }
+    let ready = container::Ready { image: images.of(container)?, volumes: &volumes };
+    container::create(worker, wanted, container, &ready).await?;
+    run::begin(worker, wanted, container).await
+}
+
+/// Ends all containers, last one first: the stop signal, the time given, then SIGKILL.
+pub async fn stop(worker: &mut Worker, wanted: &Instance) -> Result<()> {
+    for container in wanted.spec.all_containers().collect::<Vec<_>>().into_iter().rev() {
+        run::end(worker, wanted, container).await?;
+    }
+    Ok(())
+}
+
+/// Ends all containers by force, whatever state they are in.
+pub async fn end_all(worker: &mut Worker, wanted: &Instance) -> Result<()> {
+    for container in wanted.spec.all_containers() {
+        let Some(id) = engine_id(&worker.uid, &wanted.spec, &container.name) else { continue };
+        absent_is_fine(worker.context.engine.kill(&id, Signal::KILL).await)?;
+    }
+    Ok(())
+}
+
+/// Freezes or thaws all containers that run.
+pub async fn freeze(worker: &mut Worker, wanted: &Instance, freeze: bool) -> Result<()> {
+    for container in &wanted.spec.containers {
+        let seen = worker.local.status.container(&container.name).map(|seen| seen.state);
+        let id = engine_id(&worker.uid, &wanted.spec, &container.name);
+        match (id, seen, freeze) {
+            (Some(id), Some(ContainerState::Running), true) => {
+                worker.context.engine.pause(&id).await?;
+            }
+            (Some(id), Some(ContainerState::Paused), false) => {
+                worker.context.engine.resume(&id).await?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Gives back what an instance that ended does not need until it starts again: its finished tasks in
+/// the engine, its network, its hold on volumes.
+pub async fn release(worker: &Worker, wanted: &Instance) -> Result<()> {
+    for container in wanted.spec.all_containers() {
+        let Some(id) = engine_id(&worker.uid, &wanted.spec, &container.name) else { continue };
+        absent_is_fine(worker.context.engine.delete_task(&id).await)?;
+    }
+    network::detach(&worker.context, wanted).await?;
+    volume::detach(worker, wanted).await?;
+    files::release(worker)
+}
+
+/// Takes everything of the instance off the node, but what it said and what is remembered.
+pub async fn remove(worker: &Worker, wanted: &Instance) -> Result<()> {
+    for container in wanted.spec.all_containers() {
+        let Some(id) = engine_id(&worker.uid, &wanted.spec, &container.name) else { continue };
+        absent_is_fine(worker.context.engine.remove(&id).await)?;
+    }
+    network::detach(&worker.context, wanted).await?;
+    volume::detach(worker, wanted).await?;
+    volume::delete_image_volumes(worker).await?;
+    files::release(worker)
+}
+
+/// Forgets the instance: its log and what is remembered of it.
+pub fn forget(worker: &Worker) -> Result<()> {
+    for dir in [worker.context.places.logs(&worker.uid), worker.dir.clone()] {
+        match std::fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).context(ErrorKind::Unavailable, || {
+                    format!("cannot remove {}", dir.display())
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Writes what is known of the instance to its directory.
+pub fn save(worker: &Worker) -> Result<()> {
+    std::fs::create_dir_all(&worker.dir)
+        .context(ErrorKind::Unavailable, || format!("cannot make {}", worker.dir.display()))?;
+    worker.local.save(&worker.dir)
+}
+
+/// Undoing what was never done is no failure.
+fn absent_is_fine<T>(outcome: Result<T>) -> Result<()> {
+    match outcome {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,87 @@
+//! Step: the images of all containers are on the node, unpacked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::image::Image;
+use model::instance::{ContainerSpec, HealthCheck, Instance, Probe};
+use model::{Error, Result};
+
+use crate::local::Resolved;
+use crate::worker::Worker;
+
+/// The images of an instance, by container.
+pub struct ImagesOf {
+    images: BTreeMap<String, Arc<Image>>,
+}
+
+impl ImagesOf {
+    /// The image of a container.
+    pub fn of(&self, container: &ContainerSpec) -> Result<Arc<Image>> {
+        self.images.get(&container.name).cloned().ok_or_else(|| {
+            Error::internal(format!("the image of container {:?} was not made sure of", container.name))
+        })
+    }
+}
+
+/// Makes sure of all images and takes over what they say about how to run them.
+pub async fn ensure(worker: &mut Worker, wanted: &Instance) -> Result<ImagesOf> {
+    let mut images = BTreeMap::new();
+    for container in wanted.spec.all_containers() {
+        let pinned = pinned(worker, container);
+        let image = worker.context.images.ensure(&container.image, container.pull, pinned).await?;
+        resolve(worker, container, &image);
+        images.insert(container.name.clone(), image);
+    }
+    Ok(ImagesOf { images })
+}
+
+/// The digest a container was created from: its writable layer lies on that image, wherever the tag
+/// points now.
+fn pinned<'a>(worker: &'a Worker, container: &ContainerSpec) -> Option<&'a str> {
+    let seen = worker.local.status.container(&container.name)?;
+    Some(seen.image_digest.as_str()).filter(|digest| !digest.is_empty())
+}
+
+fn resolve(worker: &mut Worker, container: &ContainerSpec, image: &Image) {
+    let resolved = Resolved {
+        health: health(container, image),
+        stop_signal: match container.stop_signal.as_str() {
+            "" => image.config.stop_signal.clone(),
+            own => own.to_owned(),
+        },
+        image_volumes: image_volumes(worker, container, image),
+    };
+    worker.local.resolved.insert(container.name.clone(), resolved);
+    let seen = worker.local.status.containers.iter_mut().find(|seen| seen.name == container.name);
+    if let Some(seen) = seen {
+        seen.image_digest.clone_from(&image.digest);
+    }
+}
+
+fn health(container: &ContainerSpec, image: &Image) -> Option<HealthCheck> {
+    let check = container.health.as_ref().or(image.config.health.as_ref())?;
+    (check.probe != Probe::None).then(|| check.clone())
+}
+
+/// Paths the image wants a volume at and the spec mounts nothing at, with the volumes' ids.
+fn image_volumes(worker: &Worker, container: &ContainerSpec, image: &Image) -> Vec<(String, String)> {
+    let taken = |path: &str| {
+        container.mounts.iter().any(|mount| mount.target.trim_end_matches('/') == path)
+    };
+    let paths = image.config.volumes.iter().map(|path| path.trim_end_matches('/'));
+    let wanted = paths.filter(|path| path.starts_with('/') && !path.contains("..") && !taken(path));
+    wanted
+        .map(|path| {
+            let place = format!("{}:{path}", container.name);
+            (format!("{}.{:016x}", worker.uid, fnv1a(place.as_bytes())), path.to_owned())
+        })
+        .collect()
+}
+
+/// FNV-1a, 64 bits: names a path in an id. Not for secrets.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
