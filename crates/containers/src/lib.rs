@@ -13,8 +13,11 @@
 
 pub mod engine;
 pub mod fake;
+pub mod host;
+pub mod logs;
 pub mod rootfs;
 pub mod signal;
+pub mod spec;
 
 pub use engine::{
     Bind, Change, ChangeKind, CommitConfig, Committed, ContainerConfig, ContainerId, Created,
@@ -22,4 +25,5 @@ pub use engine::{
     Process, Reader, Started, State, Stats, UserNamespace, WindowSize, Writer,
 };
 pub use fake::FakeEngine;
+pub use host::HostFacts;
 pub use signal::Signal;

@@ -3,6 +3,7 @@
 //! Every path is resolved by the kernel with the container's root as the root (openat2(2),
 //! `RESOLVE_IN_ROOT`): whatever links and `..` a container places, nothing outside is reached.
 
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -44,12 +45,41 @@ impl Rootfs {
         self.open_raw(path, flags, Mode::empty()).map_err(|errno| missing(path, errno))
     }
 
+    /// Reads a text file of `most` bytes at most; what is not UTF-8 is replaced.
+    ///
+    /// # Errors
+    /// `NotFound` when nothing is there, `Invalid` when it is no plain file or larger.
+    pub fn read_text(&self, path: &str, most: u64) -> Result<String> {
+        // Not blocking, so that a pipe put in the file's place holds nobody up.
+        let file = std::fs::File::from(self.open(path, OFlags::RDONLY | OFlags::NONBLOCK)?);
+        let unfit =
+            || format!("{path} in the container is not a plain file of {most} bytes at most");
+        let meta = file.metadata().context(ErrorKind::Invalid, unfit)?;
+        if !meta.is_file() || meta.len() > most {
+            return Err(model::Error::invalid(unfit()));
+        }
+        let mut bytes = Vec::new();
+        file.take(most).read_to_end(&mut bytes).context(ErrorKind::Invalid, unfit)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// A path of the host that leads to the root for as long as this is held, in this process.
+    pub fn path(&self) -> std::path::PathBuf {
+        format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&self.root)).into()
+    }
+
     fn open_raw(&self, path: &str, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
         let path = match path.trim_start_matches('/') {
             "" => ".",
             rest => rest,
         };
         rustix::fs::openat2(self.root.as_fd(), path, flags | OFlags::CLOEXEC, mode, INSIDE)
+    }
+}
+
+impl AsFd for Rootfs {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.root.as_fd()
     }
 }
 

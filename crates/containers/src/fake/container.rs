@@ -34,6 +34,7 @@ pub(super) fn missing(id: &ContainerId) -> Error {
 
 impl Fake {
     pub(super) fn new(config: &ContainerConfig) -> Result<Self> {
+        crate::spec::command(&config.spec, &config.image_config)?;
         let root = tempfile::tempdir()
             .map_err(|error| Error::exhausted("no place for a root").caused_by(error))?;
         Ok(Self {
@@ -50,11 +51,7 @@ impl Fake {
     }
 
     fn command(&self) -> Vec<String> {
-        let (spec, image) = (&self.config.spec, &self.config.image_config);
-        let entrypoint = spec.entrypoint.as_ref().unwrap_or(&image.entrypoint);
-        let inherited = if spec.entrypoint.is_none() { image.command.clone() } else { Vec::new() };
-        let command = spec.command.clone().unwrap_or(inherited);
-        entrypoint.iter().cloned().chain(command).collect()
+        crate::spec::command(&self.config.spec, &self.config.image_config).unwrap_or_default()
     }
 
     /// Begins a run; with the code it ends with at once, if it does.
