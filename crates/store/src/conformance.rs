@@ -110,6 +110,7 @@ pub const SCENARIOS: &[Scenario] = scenarios! {
         a_watch_that_is_dropped_disturbs_nobody,
         giving_up_a_wait_loses_nothing,
         a_slow_watch_delays_no_commit_and_misses_nothing,
+        watches_that_are_not_polled_hold_nothing_up,
         a_slow_watch_is_cut_off_not_skipped,
         a_quiet_watch_outlives_compaction,
         many_watches_see_the_same,

@@ -40,7 +40,7 @@ pub trait Store: Send + Sync {
     /// one batch. A watcher that is slow costs neither commits nor memory: what it has not taken is
     /// read again from the history, and when that is compacted the stream gives
     /// [`Error::Compacted`](crate::Error::Compacted) and ends. A watcher that has taken everything
-    /// of its prefix is never cut off by compaction.
+    /// of its prefix and waits for more is never cut off by compaction.
     ///
     /// # Errors
     /// [`Error::Compacted`](crate::Error::Compacted) when changes after `after` are gone (a backend

@@ -236,11 +236,30 @@ pub(super) async fn giving_up_a_wait_loses_nothing(store: Subject) -> Result<()>
     Ok(())
 }
 
-/// Commits 24 MiB, more than any reasonable buffer, while nobody reads.
+pub(super) async fn watches_that_are_not_polled_hold_nothing_up(store: Subject) -> Result<()> {
+    let start = store.current().await?;
+    let revisions = flood(&*store).await?;
+    let mut stuck = Vec::new();
+    for _ in 0..64 {
+        let mut changes = watch(&*store, "", start).await?;
+        // Begins to wait for something, and is never asked again.
+        let _ = changes.next().now_or_never();
+        stuck.push(changes);
+    }
+    let last = revisions[revisions.len() - 1];
+    assert_eq!(store.range(RangeRequest::all()).await?.revision, last);
+    let after = put(&*store, "k", "v").await?;
+    let mut changes = watch(&*store, "", start).await?;
+    assert_eq!(until(&mut changes, after).await?.len(), revisions.len() + 1);
+    drop(stuck);
+    Ok(())
+}
+
+/// Commits 16 MiB, more than a reasonable buffer, while nobody reads.
 async fn flood(store: &dyn Store) -> Result<Vec<Revision>> {
     let mut revisions = Vec::new();
-    for i in 0..1536 {
-        let value = vec![(i % 251) as u8; 16 << 10];
+    for i in 0..256 {
+        let value = vec![i as u8; 64 << 10];
         revisions.push(store.commit(Commit::new().put(format!("k{}", i % 10), value)).await?);
     }
     Ok(revisions)

@@ -16,7 +16,7 @@ use crate::{Error, Result};
 pub(super) struct Readers {
     path: PathBuf,
     /// As many permits as there may be connections.
-    room: Semaphore,
+    room: Arc<Semaphore>,
     /// `None` when closed.
     idle: Mutex<Option<Idle>>,
 }
@@ -37,21 +37,30 @@ struct InUse {
 impl Readers {
     pub(super) fn new(path: PathBuf, most: usize, lock: Arc<Lock>) -> Self {
         let idle = Idle { connections: Vec::new(), lock };
-        Self { path, room: Semaphore::new(most.max(1)), idle: Mutex::new(Some(idle)) }
+        Self { path, room: Arc::new(Semaphore::new(most.max(1))), idle: Mutex::new(Some(idle)) }
     }
 
     /// Runs `read` with a connection, on a thread that may block.
+    ///
+    /// Waiting for a connection is a task of its own: a caller that is not polled for a while, as a
+    /// slow watch is not, must not sit on a connection or on its turn.
     pub(super) async fn read<T, F>(self: &Arc<Self>, read: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        let room = self.room.acquire().await.map_err(|_| Error::Closed)?;
         let readers = Arc::clone(self);
-        let reading = task::spawn_blocking(move || readers.run(read));
-        let result = reading.await;
-        drop(room);
-        result.unwrap_or_else(|failed| Err(Error::Unavailable(failed.into())))
+        let reading = tokio::spawn(async move {
+            let room = Arc::clone(&readers.room).acquire_owned().await;
+            let room = room.map_err(|_| Error::Closed)?;
+            let run = move || {
+                let result = readers.run(read);
+                drop(room);
+                result
+            };
+            task::spawn_blocking(run).await.unwrap_or_else(failed)
+        });
+        reading.await.unwrap_or_else(failed)
     }
 
     /// Closes the connections, those in use when they come back.
@@ -83,4 +92,9 @@ impl Readers {
         // The list is whole at any moment.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The error of a read that panicked, or that the runtime no longer runs.
+fn failed<T>(error: task::JoinError) -> Result<T> {
+    Err(Error::Unavailable(error.into()))
 }

@@ -101,11 +101,16 @@ impl SqliteStore {
     /// Has the writer do something, and waits for its answer.
     async fn ask(&self, task: Task, bytes: usize) -> Result<Revision> {
         let bytes = u32::try_from(bytes + JOB_BYTES).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.room).acquire_many_owned(bytes).await;
-        let room = room.map_err(|_| Error::Closed)?;
         let (reply, answer) = oneshot::channel();
         let jobs = self.jobs.as_ref().ok_or(Error::Closed)?;
-        jobs.send(Job { task, reply, room }).map_err(|_| Error::Closed)?;
+        match Arc::clone(&self.room).try_acquire_many_owned(bytes) {
+            // If the thread has ended, the reply is dropped and so tells.
+            Ok(room) => drop(jobs.send(Job { task, reply, room })),
+            Err(_) => {
+                let (room, jobs) = (Arc::clone(&self.room), jobs.downgrade());
+                tokio::spawn(wait_for_room(room, bytes, jobs, task, reply));
+            }
+        }
         // Without an answer the thread ended in the middle.
         answer.await.unwrap_or_else(|lost| Err(Error::Uncertain(lost.into())))
     }
@@ -164,6 +169,26 @@ impl Drop for SqliteStore {
         {
             tracing::error!(path = %self.paths.db.display(), "store writer panicked");
         }
+    }
+}
+
+/// Queues a job when there is room for it. This is a task of its own, for a caller that is not
+/// polled for a while would hold up everyone who waits behind it.
+async fn wait_for_room(
+    room: Arc<Semaphore>,
+    bytes: u32,
+    jobs: mpsc::WeakUnboundedSender<Job>,
+    task: Task,
+    reply: oneshot::Sender<Result<Revision>>,
+) {
+    let room = room.acquire_many_owned(bytes).await;
+    let (Ok(room), Some(jobs)) = (room, jobs.upgrade()) else {
+        // Who asked may have gone, and then it does not matter.
+        let _ = reply.send(Err(Error::Closed));
+        return;
+    };
+    if !reply.is_closed() {
+        drop(jobs.send(Job { task, reply, room }));
     }
 }
 

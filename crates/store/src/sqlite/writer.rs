@@ -142,6 +142,12 @@ impl Writer {
                 }
                 self.cut_long_log();
             }
+            // One may have been too big and taken the others with it.
+            Err(failure) if failure.is_full() && jobs.len() > 1 => {
+                for job in jobs {
+                    self.serve(vec![job]);
+                }
+            }
             Err(failure) => {
                 self.note(&failure);
                 for job in jobs {
@@ -281,12 +287,9 @@ impl Group {
         let events = match apply::write(&point, revision, &commit.writes) {
             Ok(events) => events,
             Err(error) => {
-                // Fails when SQLite has already rolled everything back.
-                point.finish()?;
-                return match Fault::of(&error) {
-                    Fault::Full => Ok(Err(Error::Full(error.into()))),
-                    Fault::Damage | Fault::Disk | Fault::Other => Err(error),
-                };
+                // That fails when SQLite has already rolled everything back.
+                let alone = point.finish().is_ok() && Fault::of(&error) == Fault::Full;
+                return if alone { Ok(Err(Error::Full(error.into()))) } else { Err(error) };
             }
         };
         point.commit()?;
@@ -338,6 +341,11 @@ impl Failure {
             Self::Before(error) => matches!(Fault::of(error), Fault::Disk | Fault::Damage),
             Self::AtCommit(_) | Self::Earlier => true,
         }
+    }
+
+    /// Whether there was no room, and nothing else.
+    fn is_full(&self) -> bool {
+        matches!(self, Self::Before(error) if Fault::of(error) == Fault::Full)
     }
 
     fn error(&self, paths: &Paths) -> Error {
