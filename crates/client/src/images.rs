@@ -7,9 +7,10 @@ use model::Result;
 use model::image::Image;
 
 use crate::Client;
+use crate::request::Call;
 use crate::wire::{
-    ImportQuery, LogoutRequest, NameQuery, PruneRequest, PushRequest, RemoveImageQuery, SaveQuery,
-    TAR, TagRequest,
+    ImageQuery, ImportQuery, LogoutRequest, NodeQuery, PruneRequest, PushRequest, RemoveImageQuery,
+    SaveQuery, TAR, TagRequest,
 };
 
 const IMAGES: &str = "/v1/images";
@@ -18,33 +19,46 @@ const IMAGES: &str = "/v1/images";
 #[derive(Debug, Clone)]
 pub struct Images {
     client: Client,
+    node: String,
 }
 
 impl Images {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client }
+        Self { client, node: String::new() }
+    }
+
+    /// Images of the node with this name, instead of the one that answers.
+    #[must_use]
+    pub fn of_node(self, node: &str) -> Self {
+        Self { node: node.to_owned(), ..self }
+    }
+
+    fn post(&self, verb: &str) -> Call {
+        let query = NodeQuery { node: self.node.clone() };
+        self.client.post(format!("{IMAGES}/{verb}")).query(&query)
     }
 
     /// All images.
     pub async fn list(&self) -> Result<Vec<Image>> {
-        self.client.get(IMAGES).value().await
+        let query = NodeQuery { node: self.node.clone() };
+        self.client.get(IMAGES).query(&query).value().await
     }
 
     /// One image.
     pub async fn show(&self, name: &str) -> Result<Image> {
-        let query = NameQuery { name: name.to_owned() };
+        let query = ImageQuery { name: name.to_owned(), node: self.node.clone() };
         self.client.get(IMAGES).query(&query).value().await
     }
 
-    /// Fetches an image. Dropping the stream stops the caller's waiting, not the operation.
+    /// Fetches an image. Dropping the stream before its end cancels the pull.
     pub async fn pull(&self, request: &PullRequest) -> Result<ResultStream<Progress>> {
-        self.client.post(format!("{IMAGES}/pull")).json(request).lines().await
+        self.post("pull").json(request).lines().await
     }
 
     /// Sends an image to its registry.
     pub async fn push(&self, name: &str, login: Option<Login>) -> Result<ResultStream<Progress>> {
         let body = PushRequest { name: name.to_owned(), login };
-        self.client.post(format!("{IMAGES}/push")).json(&body).lines().await
+        self.post("push").json(&body).lines().await
     }
 
     /// Reads images from an archive.
@@ -53,14 +67,18 @@ impl Images {
         request: &ImportRequest,
         archive: ByteStream,
     ) -> Result<ResultStream<Progress>> {
-        let query = ImportQuery { name: request.name.clone(), changes: request.changes.join("\n") };
+        let query = ImportQuery {
+            name: request.name.clone(),
+            changes: request.changes.join("\n"),
+            node: self.node.clone(),
+        };
         let call = self.client.post(format!("{IMAGES}/import")).query(&query);
         call.upload(TAR, archive).lines().await
     }
 
     /// Writes images into one archive.
     pub async fn save(&self, names: &[String]) -> Result<ByteStream> {
-        let query = SaveQuery { names: names.join(",") };
+        let query = SaveQuery { names: names.join(","), node: self.node.clone() };
         let call = self.client.get(format!("{IMAGES}/save")).query(&query);
         call.stream().await.map(|(_, archive)| archive)
     }
@@ -68,28 +86,28 @@ impl Images {
     /// Gives an image a further name.
     pub async fn tag(&self, name: &str, new: &str) -> Result<()> {
         let body = TagRequest { name: name.to_owned(), new: new.to_owned() };
-        self.client.post(format!("{IMAGES}/tag")).json(&body).done().await
+        self.post("tag").json(&body).done().await
     }
 
     /// Takes a name away, and the image with its last name.
     pub async fn remove(&self, name: &str, force: bool) -> Result<Removed> {
-        let query = RemoveImageQuery { name: name.to_owned(), force };
+        let query = RemoveImageQuery { name: name.to_owned(), force, node: self.node.clone() };
         self.client.call(Method::DELETE, IMAGES).query(&query).value().await
     }
 
     /// Removes images without a name, or with `all` every one that no instance uses.
     pub async fn prune(&self, all: bool) -> Result<Removed> {
-        self.client.post(format!("{IMAGES}/prune")).json(&PruneRequest { all }).value().await
+        self.post("prune").json(&PruneRequest { all }).value().await
     }
 
     /// Checks a login with its registry and keeps it.
     pub async fn login(&self, login: &Login) -> Result<()> {
-        self.client.post(format!("{IMAGES}/login")).json(login).done().await
+        self.post("login").json(login).done().await
     }
 
     /// Forgets a login.
     pub async fn logout(&self, registry: &str) -> Result<()> {
         let body = LogoutRequest { registry: registry.to_owned() };
-        self.client.post(format!("{IMAGES}/logout")).json(&body).done().await
+        self.post("logout").json(&body).done().await
     }
 }

@@ -15,7 +15,7 @@ use crate::objects::Objects;
 use crate::request::Call;
 use crate::wire::archive::{PATH_STAT, decode_stat};
 use crate::wire::{
-    ArchiveQuery, ContainerQuery, KillRequest, LogsQuery, RenameRequest, StatsQuery, StopRequest,
+    ArchiveQuery, ContainerQuery, KillRequest, LogsQuery, SettleQuery, StatsQuery, StopRequest,
     TAR, TopQuery, WaitQuery, Waited,
 };
 use crate::{Client, download, session};
@@ -80,12 +80,6 @@ impl Instances {
         self.write(name, "unpause", plan).value().await
     }
 
-    /// Gives it another name.
-    pub async fn rename(&self, name: &str, new: &str, plan: bool) -> Result<Instance> {
-        let body = RenameRequest { name: new.to_owned() };
-        self.write(name, "rename", plan).json(&body).value().await
-    }
-
     /// Sends a container's main process a signal.
     pub async fn kill(&self, name: &str, what: &KillRequest) -> Result<()> {
         self.verb(Method::POST, name, "kill").json(what).done().await
@@ -94,6 +88,12 @@ impl Instances {
     /// Waits until it is as `query` says. Fails with `Unavailable` after its timeout.
     pub async fn wait(&self, name: &str, query: &WaitQuery) -> Result<Waited> {
         self.verb(Method::POST, name, "wait").query(query).value().await
+    }
+
+    /// Waits until a verb has had its effect. Fails with the reason as soon as it is known that it
+    /// cannot have it, and with `Unavailable` at the timeout.
+    pub async fn settle(&self, name: &str, query: &SettleQuery) -> Result<Instance> {
+        self.verb(Method::POST, name, "settle").query(query).value().await
     }
 
     /// Reads a container's log.

@@ -20,6 +20,7 @@ pub mod system;
 mod tls;
 pub mod tokens;
 mod upload;
+mod volumes;
 pub mod wire;
 
 use std::sync::Arc;

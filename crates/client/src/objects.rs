@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::Client;
 use crate::request::segment;
-use crate::wire::{Change, DeleteQuery, Draft, List, ListQuery, collection};
+use crate::wire::{Change, DeleteQuery, Draft, List, ListQuery, RenameRequest, collection};
 
 /// Objects asked for in one page when all are wanted.
 const PAGE: u32 = 500;
@@ -83,8 +83,8 @@ impl<N: Noun> Objects<N> {
         self.client.post(&self.path).plan(plan).json(draft).value().await
     }
 
-    /// Changes an object by a merge patch (RFC 7396) over `meta.name`, `meta.labels`,
-    /// `meta.annotations` and `spec`; only if it is still at `revision`, when that is given.
+    /// Changes an object by a merge patch (RFC 7396) over `meta.labels`, `meta.annotations` and
+    /// `spec`; only if it is still at `revision`, when that is given.
     pub async fn patch(
         &self,
         name: &str,
@@ -94,6 +94,13 @@ impl<N: Noun> Objects<N> {
     ) -> Result<Object<N>> {
         let call = self.client.call(Method::PATCH, self.object_path(name));
         call.plan(plan).if_revision(revision).merge_patch(patch).value().await
+    }
+
+    /// Gives an object another name.
+    pub async fn rename(&self, name: &str, new: &str, plan: bool) -> Result<Object<N>> {
+        let body = RenameRequest { name: new.to_owned() };
+        let call = self.client.post(format!("{}/rename", self.object_path(name)));
+        call.plan(plan).json(&body).value().await
     }
 
     /// Asks for an object's removal; the answer is the object as it was then, which may still have

@@ -28,8 +28,14 @@ impl Tokens {
         Self { objects: Objects::of_cluster(client) }
     }
 
-    /// Makes a token. Its secret is told once, here.
-    pub async fn issue(&self, draft: &TokenDraft) -> Result<NewToken> {
-        self.client().post(self.collection_path()).json(draft).value().await
+    /// Makes a token. Its secret is told once, here. With `plan` nothing is made, and the secret is
+    /// empty.
+    pub async fn issue(&self, draft: &TokenDraft, plan: bool) -> Result<NewToken> {
+        self.client().post(self.collection_path()).plan(plan).json(draft).value().await
+    }
+
+    /// Gives a token another secret; the old one is worth nothing from then on.
+    pub async fn renew(&self, name: &str) -> Result<NewToken> {
+        self.client().post(format!("{}/renew", self.object_path(name))).value().await
     }
 }

@@ -14,6 +14,7 @@ pub mod problem;
 pub mod stream;
 pub mod system;
 pub mod token;
+pub mod volume;
 pub mod write;
 
 use model::Kind;
@@ -21,18 +22,19 @@ use model::Kind;
 pub use channel::{Channel, SessionStatus};
 pub use event::EventsQuery;
 pub use image::{
-    ImportQuery, LogoutRequest, NameQuery, PruneRequest, PushRequest, RemoveImageQuery, SaveQuery,
-    TagRequest,
+    ImageQuery, ImportQuery, LogoutRequest, NodeQuery, PruneRequest, PushRequest, RemoveImageQuery,
+    SaveQuery, TagRequest,
 };
 pub use instance::{
-    ArchiveQuery, ContainerQuery, KillRequest, LogsQuery, RenameRequest, StatsQuery, StopRequest,
-    TopQuery, WaitFor, WaitQuery, Waited,
+    ArchiveQuery, ContainerQuery, Goal, KillRequest, LogsQuery, SettleQuery, StatsQuery,
+    StopRequest, TopQuery, WaitFor, WaitQuery, Waited,
 };
 pub use list::{Change, ChangeKind, List, ListQuery};
 pub use problem::Problem;
 pub use system::{CheckReport, Status};
 pub use token::{NewToken, TokenDraft};
-pub use write::{DeleteQuery, Draft, DraftMeta, PlanQuery};
+pub use volume::{PruneVolumesRequest, PrunedVolumes};
+pub use write::{DeleteQuery, Draft, DraftMeta, PlanQuery, RenameRequest};
 
 /// Media type of a JSON value a line (<https://github.com/ndjson/ndjson-spec>).
 pub const NDJSON: &str = "application/x-ndjson";

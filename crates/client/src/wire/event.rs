@@ -16,10 +16,22 @@ pub struct EventsQuery {
     /// Nothing newer (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Time>,
-    /// Field selector over `kind`, `action`, `project`, `name`, `id`, `by` and `details.…`.
+    /// Of objects of these projects, separated by commas; objects of the cluster have none.
     #[serde(skip_serializing_if = "String::is_empty")]
-    pub fields: String,
-    /// Only so many of the last; all that are kept when absent.
+    pub projects: String,
+    /// Of these kinds of objects, separated by commas: `instance,volume`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kinds: String,
+    /// These actions, separated by commas; one that ends with `:` means all that begin so.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub actions: String,
+    /// Of objects with these names, ids, or beginnings of ids, separated by commas.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub objects: String,
+    /// With these details, as a selector: `image=nginx`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub details: String,
+    /// Only so many of the last that are kept, unless `watch`; all when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
 }

@@ -3,15 +3,28 @@
 use link::image::Login;
 use serde::{Deserialize, Serialize};
 
-/// Which image is meant: a name, an id, or the beginning of an id.
+/// Whose images are meant.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct NameQuery {
-    /// Name or id.
-    pub name: String,
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct NodeQuery {
+    /// The node's name; the one that answers when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub node: String,
 }
 
-/// Which image is removed; without a name, the list is asked for.
+/// Which image is meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct ImageQuery {
+    /// A name, an id, or the beginning of an id; all images when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The node's name; the one that answers when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub node: String,
+}
+
+/// Which image is removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RemoveImageQuery {
@@ -20,6 +33,9 @@ pub struct RemoveImageQuery {
     /// Also while an instance uses it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,
+    /// The node's name; the one that answers when empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub node: String,
 }
 
 /// Which image is sent to its registry.
@@ -69,6 +85,9 @@ pub struct ImportQuery {
     /// `CMD`, `ENV`, `EXPOSE` … lines, separated by line feeds, applied to a bare root file system.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub changes: String,
+    /// The node's name; the one that answers when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub node: String,
 }
 
 /// Which images are written into one archive.
@@ -77,4 +96,7 @@ pub struct ImportQuery {
 pub struct SaveQuery {
     /// Names or ids, separated by commas.
     pub names: String,
+    /// The node's name; the one that answers when empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub node: String,
 }

@@ -28,26 +28,18 @@ pub struct KillRequest {
     pub container: String,
 }
 
-/// A new name.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RenameRequest {
-    /// The name it shall have.
-    pub name: String,
-}
-
 /// What a wait waits for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum WaitFor {
-    /// It does not run (now or once it has ended).
+    /// It does not run and is not about to; met at once by one that was never started.
     #[default]
     NotRunning,
-    /// It ends the next time.
+    /// Its main container ends once more.
     NextExit,
     /// It runs.
     Running,
-    /// It runs and its health check, if it has one, succeeds.
+    /// It runs and its health checks succeed.
     Healthy,
     /// It is gone.
     Removed,
@@ -68,12 +60,40 @@ pub struct WaitQuery {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Waited {
-    /// Exit code of the main container if it ended.
+    /// Exit code of the main container's last run; 0 when it never ran.
+    pub exit_code: i32,
+    /// Why it could not be started, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub exit_code: Option<i32>,
-    /// Why it could not run, or ended otherwise than by itself.
+    pub error: Option<String>,
+}
+
+/// What a verb was to bring about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Goal {
+    /// The last run that was asked for has begun.
+    #[default]
+    Started,
+    /// It runs and its health checks succeed; as `started` for one that has none.
+    Healthy,
+    /// Its processes are frozen.
+    Paused,
+    /// It has ended.
+    Stopped,
+    /// It is gone.
+    Removed,
+}
+
+/// Which effect of a verb is waited for, and how long.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct SettleQuery {
+    /// The effect.
+    pub goal: Goal,
+    /// Longest time, e.g. `30s`; one minute when absent. Then the answer is `unavailable` and says
+    /// what is waited for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<model::instance::Reason>,
+    pub timeout: Option<Span>,
 }
 
 /// Which container is meant.

@@ -1,5 +1,7 @@
 //! Reading many objects: lists, pages, changes.
 
+use std::sync::Arc;
+
 use model::{Noun, Object};
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +52,7 @@ pub struct Change<N: Noun> {
     pub revision: u64,
     /// The object as it is now, or as it was last; absent in a bookmark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub object: Option<Object<N>>,
+    pub object: Option<Arc<Object<N>>>,
 }
 
 /// What happened to an object that is watched.

@@ -12,7 +12,6 @@ pub struct Draft<S> {
     #[serde(default)]
     pub meta: DraftMeta,
     /// What is asked of it.
-    #[serde(default)]
     pub spec: S,
 }
 
@@ -59,4 +58,12 @@ pub struct DeleteQuery {
     /// An instance's anonymous volumes go with it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub volumes: bool,
+}
+
+/// A new name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RenameRequest {
+    /// The name it shall have.
+    pub name: String,
 }
