@@ -25,7 +25,7 @@ type State = BTreeMap<String, Record>;
 impl Model {
     fn new() -> Self {
         // No state at 0, an empty one at 1.
-        Self { states: vec![State::new(); 2], batches: vec![], oldest: Revision::ZERO }
+        Self { states: vec![State::new(); 2], batches: vec![], oldest: Revision::FIRST }
     }
 
     fn revision(&self) -> Revision {
@@ -102,7 +102,7 @@ impl Model {
         if revision > self.revision() {
             return Err(Error::FutureRevision { asked: revision, current: self.revision() });
         }
-        if revision < self.oldest {
+        if revision.max(Revision::FIRST) < self.oldest {
             return Err(Error::Compacted { oldest: self.oldest });
         }
         Ok(())

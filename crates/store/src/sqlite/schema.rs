@@ -20,7 +20,7 @@ pub(super) const MIGRATIONS: &[&str] = &["
         swept     INTEGER NOT NULL, -- id up to which the compacted rows are deleted
         written   INTEGER NOT NULL  -- bytes of keys and values ever written
     ) STRICT;
-    INSERT INTO meta VALUES (1, 1, 0, 0, 0);
+    INSERT INTO meta VALUES (1, 1, 1, 0, 0);
 
     CREATE TABLE history (
         id       INTEGER PRIMARY KEY, -- revision * 1024 + position in the commit
@@ -118,7 +118,8 @@ impl Meta {
         if revision > self.revision {
             return Err(Error::FutureRevision { asked: revision, current: self.revision });
         }
-        if revision < self.compacted {
+        // The state at 0 is that of the first revision: nothing was there.
+        if revision.max(Revision::FIRST) < self.compacted {
             return Err(Error::Compacted { oldest: self.compacted });
         }
         Ok(())

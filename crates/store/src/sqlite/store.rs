@@ -199,7 +199,7 @@ fn stats(db: &rusqlite::Connection) -> rusqlite::Result<Stats> {
     let count = |sql| snapshot.query_one(sql, [], |row| schema::unsigned(row, 0));
     Ok(Stats {
         revision,
-        oldest: compacted.max(Revision::FIRST),
+        oldest: compacted,
         records: count("SELECT count(*) FROM live")?,
         history: count("SELECT count(*) FROM history")?,
         free_bytes: count("PRAGMA freelist_count")? * count("PRAGMA page_size")?,
