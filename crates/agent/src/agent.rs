@@ -93,7 +93,8 @@ impl Agent {
         let wakes = Wakes::default();
         let source = control.desired(&config.node);
         tasks.spawn_plain(follow(source, memory, desired_tx, wakes.clone()));
-        tasks.spawn_plain(crate::reconcile::follow_engine(context.clone(), wakes.leftovers.clone()));
+        tasks
+            .spawn_plain(crate::reconcile::follow_engine(context.clone(), wakes.leftovers.clone()));
         let slow = Timing::every(SLOW);
         let node = NodeFacts::new(context.clone(), config.version, drivers.engine_title);
         tasks.spawn(node, Timing::every(Duration::from_secs(30)), Wake::default());

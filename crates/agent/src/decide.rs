@@ -137,9 +137,7 @@ pub fn wants_again(policy: RestartPolicy, seen: &ContainerStatus) -> bool {
 
 /// The phase that the containers' states amount to, for an instance whose run has begun.
 pub fn phase(spec: &InstanceSpec, status: &InstanceStatus) -> Phase {
-    let main = || {
-        spec.containers.iter().filter_map(|container| status.container(&container.name))
-    };
+    let main = || spec.containers.iter().filter_map(|container| status.container(&container.name));
     if main().any(|seen| seen.state == ContainerState::Running) {
         return Phase::Running;
     }
@@ -157,7 +155,8 @@ pub fn phase(spec: &InstanceSpec, status: &InstanceStatus) -> Phase {
 /// When a container that ended at `ended` after `short_runs` short runs in a row may start again.
 /// If the clock jumped back, the wait counts from now.
 fn due(ended: Option<Time>, short_runs: u32, now: Time) -> Time {
-    let wait = FIRST_WAIT.saturating_mul(1 << short_runs.saturating_sub(1).min(16)).min(LONGEST_WAIT);
+    let wait =
+        FIRST_WAIT.saturating_mul(1 << short_runs.saturating_sub(1).min(16)).min(LONGEST_WAIT);
     let base = ended.map_or(now, |ended| ended.min(now));
     Time(base.0.saturating_add(wait).unwrap_or(now.0))
 }

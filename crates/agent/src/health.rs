@@ -55,7 +55,8 @@ impl Checker {
         let (sender, tries) = mpsc::unbounded_channel();
         let target = probe::Target::of(&context, wanted, id);
         let settled = seen.health != Health::Starting;
-        let task = tokio::spawn(watch(context, target, check.clone(), started, settled, sender, poke));
+        let task =
+            tokio::spawn(watch(context, target, check.clone(), started, settled, sender, poke));
         Self { started, check, tries, task }
     }
 
@@ -77,8 +78,8 @@ fn judge(status: &mut ContainerStatus, check: &HealthCheck, started: Time, tried
         status.health = Health::Healthy;
         return;
     }
-    let starting = status.health == Health::Starting
-        && tried.finished.since(started) < check.start_period.0;
+    let starting =
+        status.health == Health::Starting && tried.finished.since(started) < check.start_period.0;
     if starting {
         return;
     }

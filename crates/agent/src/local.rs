@@ -21,6 +21,8 @@ const FILE: &str = "state.json";
 pub struct Local {
     /// What was seen last.
     pub status: InstanceStatus,
+    /// When the present run began to be prepared.
+    pub begun: Option<Time>,
     /// What images and spec together say of each container, as of its last start.
     pub resolved: BTreeMap<String, Resolved>,
     /// Short runs in a row, by container: how long the next restart waits.

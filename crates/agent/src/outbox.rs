@@ -19,7 +19,10 @@ pub struct Outbox {
 impl Outbox {
     /// Makes the outbox and the task that empties it; the task ends when every clone is dropped and
     /// the rest is delivered, or can't be.
-    pub fn start(node: String, control: Arc<dyn ControlPort>) -> (Self, tokio::task::JoinHandle<()>) {
+    pub fn start(
+        node: String,
+        control: Arc<dyn ControlPort>,
+    ) -> (Self, tokio::task::JoinHandle<()>) {
         let (queue, inbox) = mpsc::unbounded_channel();
         let task = tokio::spawn(deliver(node, control, inbox));
         (Self { queue }, task)
@@ -53,7 +56,10 @@ async fn deliver(
                 wait = FIRST_WAIT;
             }
             Err(error) => {
-                tracing::warn!(error = error.chain(), "control did not take a report, trying again");
+                tracing::warn!(
+                    error = error.chain(),
+                    "control did not take a report, trying again"
+                );
                 if inbox.is_closed() {
                     return;
                 }

@@ -12,9 +12,7 @@ use std::time::Duration;
 use containers::Observed;
 use link::Report;
 use model::event::Event;
-use model::instance::{
-    ContainerState, ContainerStatus, Health, Instance, Phase, Reason, RunState,
-};
+use model::instance::{ContainerState, ContainerStatus, Health, Instance, Phase, Reason, RunState};
 use model::{Error, ErrorKind, Kind, Result, Time, Uid};
 use tokio::sync::{Notify, RwLock, watch};
 use tokio::task::JoinHandle;
@@ -203,12 +201,12 @@ impl Worker {
             ..Default::default()
         };
         let containers = wanted.spec.all_containers();
-        status.containers =
-            containers.map(|c| fresh(&c.name, status.container(&c.name))).collect();
+        status.containers = containers.map(|c| fresh(&c.name, status.container(&c.name))).collect();
         status.runs = run;
         status.restarts = 0;
         status.reason = None;
         status.boot_id.clone_from(&self.context.boot_id);
+        self.local.begun = Some(Time::now());
         self.local.short_runs.clear();
         self.checkers.clear();
     }
@@ -235,7 +233,7 @@ impl Worker {
         }
         let status = &mut self.local.status;
         status.phase = Phase::Failed;
-        status.reason = Some(Reason::from_error(reason_code(error), error));
+        status.reason = Some(Reason::from_error(code_of(error.kind()), error));
         status.observed_generation = wanted.meta.generation;
         self.local.failed_starts = self.local.failed_starts.saturating_add(1);
         self.local.failed_at = Some(Time::now());
@@ -358,7 +356,13 @@ impl Worker {
                         status.health_log.clear();
                     }
                     let new = Checker::start(
-                        self.context.clone(), wanted, id, check, started, status, self.poke.clone(),
+                        self.context.clone(),
+                        wanted,
+                        id,
+                        check,
+                        started,
+                        status,
+                        self.poke.clone(),
                     );
                     self.checkers.entry(container.name.clone()).insert_entry(new).into_mut()
                 }
@@ -384,12 +388,7 @@ impl Worker {
         });
     }
 
-    pub(crate) fn event(
-        &self,
-        wanted: &Instance,
-        action: &str,
-        more: impl FnOnce(Event) -> Event,
-    ) {
+    pub(crate) fn event(&self, wanted: &Instance, action: &str, more: impl FnOnce(Event) -> Event) {
         let mut event = Event::new(Time::now(), Kind::Instance, action, &wanted.meta);
         if let Some(main) = wanted.spec.main() {
             event = event.with("image", &main.image);
@@ -435,14 +434,16 @@ async fn obsolete(mut wanted: watch::Receiver<Arc<Instance>>, started: Arc<Insta
 }
 
 /// One word for why a start failed.
-fn reason_code(error: &Error) -> &'static str {
-    match error.kind() {
-        ErrorKind::NotFound => "NotFound",
+pub(crate) fn code_of(kind: ErrorKind) -> &'static str {
+    match kind {
         ErrorKind::Invalid => "Invalid",
-        ErrorKind::Conflict | ErrorKind::Exists => "Conflict",
+        ErrorKind::NotFound => "NotFound",
+        ErrorKind::Exists => "Exists",
+        ErrorKind::Conflict => "Conflict",
+        ErrorKind::Forbidden => "Forbidden",
+        ErrorKind::Unauthenticated => "Unauthenticated",
         ErrorKind::Exhausted => "Exhausted",
         ErrorKind::Unavailable => "Unavailable",
-        ErrorKind::Forbidden | ErrorKind::Unauthenticated => "Refused",
         ErrorKind::Unsupported => "Unsupported",
         ErrorKind::Internal => "Internal",
     }

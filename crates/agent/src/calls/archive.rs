@@ -234,7 +234,8 @@ fn refuse_change_of_type<R: Read>(path: &Path, entry: &mut tar::Entry<'_, R>) ->
         return Ok(());
     }
     Err(Error::conflict(format!(
-        "{} would change between a directory and a file", path.join(name).display()
+        "{} would change between a directory and a file",
+        path.join(name).display()
     )))
 }
 

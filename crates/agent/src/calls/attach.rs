@@ -1,7 +1,240 @@
-//! Pending.
-use link::Session;
+//! Attaching to a container's main process: what it prints comes out of its log, which loses and
+//! reorders nothing; what the user types goes into its standard input.
+
+use std::sync::Arc;
+
+use containers::logs::{ReadOptions, Reader, Stream};
+use containers::{ContainerId, Engine, WindowSize};
+use futures::StreamExt;
 use link::instance::{AttachRequest, Target};
-use model::Result;
-pub async fn attach(_: &super::Calls, _: &Target, _: AttachRequest) -> Result<Session> {
-    Err(model::Error::unsupported("pending"))
+use link::{Input, Output, Session};
+use model::instance::{ContainerState, Phase};
+use model::{Error, ErrorKind, Result, Time};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::{mpsc, watch};
+
+use super::logs::when;
+use super::sessions::{Ends, open};
+use super::{Calls, Found};
+use crate::local::Local;
+
+/// Exit code of a container whose end nobody saw.
+const UNKNOWN_EXIT: i32 = 255;
+
+/// Talks to a container's main process.
+pub async fn attach(calls: &Calls, target: &Target, request: AttachRequest) -> Result<Session> {
+    let found = match request.run {
+        0 => calls.find_live(target, true)?,
+        _ => calls.find(target)?,
+    };
+    if request.stdin && !found.container.stdin {
+        return Err(Error::conflict(format!(
+            "instance {:?} was created without an open standard input",
+            found.instance.meta.name
+        ))
+        .next("create it with -i"));
+    }
+    let (ends, session) = open();
+    let conversation = Conversation {
+        dir: calls.context.places.log(&found.instance.meta.id, &found.container.name),
+        engine: calls.context.engine.clone(),
+        guard: found.handle.logs.clone().read_owned().await,
+        found,
+        request,
+    };
+    tokio::spawn(conversation.hold(ends));
+    Ok(session)
+}
+
+struct Conversation {
+    engine: Arc<dyn Engine>,
+    dir: std::path::PathBuf,
+    found: Found,
+    request: AttachRequest,
+    /// Removal of the log waits for this.
+    guard: tokio::sync::OwnedRwLockReadGuard<()>,
+}
+
+/// A run that has begun.
+struct Begun {
+    run: u64,
+    restarts: u32,
+    since: Option<Time>,
+}
+
+impl Conversation {
+    async fn hold(self, ends: Ends) {
+        let Ends { input, output } = ends;
+        let begun = tokio::select! {
+            begun = self.begun() => begun,
+            () = output.closed() => return,
+        };
+        let begun = match begun {
+            Ok(begun) => begun,
+            Err(error) => return drop(output.send(Err(error)).await),
+        };
+        if output.send(Ok(Output::Started)).await.is_err() {
+            return;
+        }
+        let feeder = tokio::spawn(feed(self.feed(), input));
+        self.print(&begun, &output).await;
+        feeder.abort();
+        drop(self.guard);
+    }
+
+    /// Waits for the run that was asked for.
+    async fn begun(&self) -> Result<Begun> {
+        let mut known = self.found.handle.known.clone();
+        loop {
+            if let Some(outcome) = self.judge(&known.borrow_and_update()) {
+                return outcome;
+            }
+            if known.changed().await.is_err() {
+                let name = &self.found.instance.meta.name;
+                return Err(Error::not_found(format!("instance {name:?} was removed")));
+            }
+        }
+    }
+
+    fn judge(&self, known: &Local) -> Option<Result<Begun>> {
+        let status = &known.status;
+        if status.runs < self.request.run {
+            return None;
+        }
+        let seen = status.container(&self.found.container.name);
+        let state = seen.map(|seen| seen.state).unwrap_or_default();
+        let begun = || Begun {
+            run: status.runs,
+            restarts: seen.map(|seen| seen.restarts).unwrap_or_default(),
+            since: known.begun.filter(|_| status.runs > 1),
+        };
+        match state {
+            ContainerState::Running | ContainerState::Paused | ContainerState::Exited => {
+                Some(Ok(begun()))
+            }
+            ContainerState::Waiting if status.phase == Phase::Failed => {
+                Some(Err(self.why_failed(known)))
+            }
+            ContainerState::Waiting => None,
+        }
+    }
+
+    fn why_failed(&self, known: &Local) -> Error {
+        let name = &self.found.instance.meta.name;
+        let Some(reason) = &known.status.reason else {
+            return Error::conflict(format!("instance {name:?} could not be started"));
+        };
+        let kind =
+            ErrorKind::ALL.into_iter().find(|kind| crate::worker::code_of(*kind) == reason.code);
+        let message = format!("instance {name:?} could not be started: {}", reason.message);
+        let error = Error::new(kind.unwrap_or(ErrorKind::Conflict), message);
+        match &reason.next {
+            Some(next) => error.next(next.clone()),
+            None => error,
+        }
+    }
+
+    /// Prints to the end of the container's run, and its exit code.
+    async fn print(&self, begun: &Begun, output: &mpsc::Sender<Result<Output>>) {
+        let name = self.found.container.name.clone();
+        let (run, restarts) = (begun.run, begun.restarts);
+        let over = when(&self.found, move |known| is_over(known, &name, run, restarts));
+        let replay = self.request.replay;
+        let options = ReadOptions {
+            follow: Some(over.clone()),
+            since: begun.since.filter(|_| replay),
+            until: None,
+            tail: (!replay).then_some(0),
+        };
+        let mut records = Reader::open(&self.dir, options);
+        while let Some(record) = records.next().await {
+            let item = record.map(|record| match record.stream {
+                Stream::Stdout => Output::Stdout(record.bytes),
+                Stream::Stderr => Output::Stderr(record.bytes),
+            });
+            if output.send(item).await.is_err() {
+                return;
+            }
+        }
+        let code = self.exit_code(over).await;
+        let _ = output.send(Ok(Output::Exit(code))).await;
+    }
+
+    async fn exit_code(&self, mut over: watch::Receiver<bool>) -> i32 {
+        // An error only says that it was true before the sender went.
+        let _ = over.wait_for(|over| *over).await;
+        let known = self.found.handle.known.borrow();
+        let seen = known.status.container(&self.found.container.name);
+        seen.and_then(|seen| seen.exit_code).unwrap_or(UNKNOWN_EXIT)
+    }
+
+    fn feed(&self) -> Feed {
+        Feed {
+            engine: self.engine.clone(),
+            id: self.found.id.clone(),
+            stdin: self.request.stdin,
+            close: self.found.container.stdin_once && !self.found.container.tty,
+        }
+    }
+}
+
+/// Whether the run that is attached to has ended.
+fn is_over(known: &Local, container: &str, run: u64, restarts: u32) -> bool {
+    let status = &known.status;
+    let Some(seen) = status.container(container) else { return true };
+    seen.state == ContainerState::Exited
+        || seen.restarts > restarts
+        || status.runs != run
+        || status.phase == Phase::Removing
+}
+
+struct Feed {
+    engine: Arc<dyn Engine>,
+    id: ContainerId,
+    stdin: bool,
+    close: bool,
+}
+
+/// Gives the process what the user sends, until the user leaves.
+async fn feed(to: Feed, mut input: mpsc::Receiver<Input>) {
+    let mut stdin = match to.stdin {
+        true => to.engine.open_stdin(&to.id).await.ok(),
+        false => None,
+    };
+    while let Some(input) = input.recv().await {
+        match input {
+            Input::Stdin(bytes) => {
+                if let Some(writer) = stdin.as_mut()
+                    && writer.write_all(&bytes).await.is_err()
+                {
+                    stdin = None;
+                }
+            }
+            Input::StdinEnd => break,
+            Input::Resize { width, height } => {
+                let _ = to.engine.resize(&to.id, WindowSize { width, height }).await;
+            }
+            Input::Signal(name) => {
+                if let Ok(signal) = name.parse() {
+                    let _ = to.engine.kill(&to.id, signal).await;
+                }
+            }
+        }
+    }
+    if let Some(mut writer) = stdin.take() {
+        let _ = writer.flush().await;
+    }
+    if to.stdin && to.close {
+        let _ = to.engine.close_stdin(&to.id).await;
+    }
+    // What follows the end of the input, such as a new size, is still taken.
+    while let Some(input) = input.recv().await {
+        if let Input::Resize { width, height } = input {
+            let _ = to.engine.resize(&to.id, WindowSize { width, height }).await;
+        } else if let Input::Signal(name) = input
+            && let Ok(signal) = name.parse()
+        {
+            let _ = to.engine.kill(&to.id, signal).await;
+        }
+    }
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use containers::{ContainerId, Engine, ExecConfig, ExecId, ExecStreams, Signal, WindowSize, Writer};
+use containers::{
+    ContainerId, Engine, ExecConfig, ExecId, ExecStreams, Signal, WindowSize, Writer,
+};
 use link::instance::{ExecRequest, Target};
 use link::{Input, Output, Session};
 use model::{Error, ErrorKind, Result};

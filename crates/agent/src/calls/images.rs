@@ -302,9 +302,7 @@ fn registry_of(name: &str) -> String {
 
 fn credentials(login: &Login) -> Credentials {
     match login.identity_token.as_str() {
-        "" => {
-            Credentials::Basic { user: login.username.clone(), password: login.password.clone() }
-        }
+        "" => Credentials::Basic { user: login.username.clone(), password: login.password.clone() },
         token => Credentials::Identity { token: token.to_owned() },
     }
 }

@@ -97,9 +97,7 @@ fn table(processes: &[Process]) -> ProcessTable {
     let titles = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"];
     let row = |process: &Process| {
         let seconds = process.cpu.as_secs();
-        let time = format!(
-            "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60
-        );
+        let time = format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
         let started = process.started.map(|at| at.0.strftime("%H:%M").to_string());
         let tty = if process.tty.is_empty() { "?".into() } else { process.tty.clone() };
         vec![

@@ -2,12 +2,12 @@
 
 use async_trait::async_trait;
 use containers::WindowSize;
+use link::image::{ImportRequest, Login, Progress, PullRequest, Removed};
 use link::instance::{
     AttachRequest, Change, CommitRequest, ExecRequest, LogRecord, LogsRequest, PathStat,
     ProcessTable, Stats, Target,
 };
 use link::{ByteStream, ImageCalls, InstanceCalls, ResultStream, Session};
-use link::image::{ImportRequest, Login, Progress, PullRequest, Removed};
 use model::Result;
 use model::image::Image;
 

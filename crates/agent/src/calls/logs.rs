@@ -1,7 +1,84 @@
-//! Pending.
+//! What containers printed.
+
+use containers::logs::{LogRecord as Kept, ReadOptions, Reader, Stream};
+use futures::StreamExt;
 use link::ResultStream;
 use link::instance::{LogRecord, LogsRequest, Target};
 use model::Result;
-pub async fn logs(_: &super::Calls, _: &Target, _: LogsRequest) -> Result<ResultStream<LogRecord>> {
-    Err(model::Error::unsupported("pending"))
+use model::instance::{ContainerState, Phase};
+use tokio::sync::watch;
+
+use super::{Calls, Found};
+use crate::local::Local;
+
+/// Reads a container's log, of all runs that are kept.
+pub async fn logs(
+    calls: &Calls,
+    target: &Target,
+    request: LogsRequest,
+) -> Result<ResultStream<LogRecord>> {
+    let found = calls.find(target)?;
+    let dir = calls.context.places.log(&found.instance.meta.id, &found.container.name);
+    // Removal waits for who reads.
+    let guard = found.handle.logs.clone().read_owned().await;
+    let name = found.container.name.clone();
+    let options = ReadOptions {
+        follow: request.follow.then(|| when(&found, move |known| is_over(known, &name))),
+        since: request.since,
+        until: request.until,
+        tail: request.tail,
+    };
+    let both = request.stdout == request.stderr;
+    let wanted = move |record: &Kept| both || request.stderr == (record.stream == Stream::Stderr);
+    let records = Reader::open(dir, options).filter_map(move |record| {
+        let _ = &guard;
+        let record = match record {
+            Ok(record) => wanted(&record).then(|| Ok(told(record))),
+            Err(error) => Some(Err(error)),
+        };
+        std::future::ready(record)
+    });
+    Ok(Box::pin(records))
+}
+
+fn told(record: Kept) -> LogRecord {
+    LogRecord {
+        time: record.time,
+        stderr: record.stream == Stream::Stderr,
+        complete: !record.partial,
+        bytes: record.bytes,
+    }
+}
+
+/// Whether a container prints nothing more unless somebody starts it.
+fn is_over(known: &Local, container: &str) -> bool {
+    let seen = known.status.container(container).map(|seen| seen.state).unwrap_or_default();
+    match known.status.phase {
+        Phase::Exited | Phase::Failed | Phase::Removing => true,
+        Phase::Pending => known.status.runs == 0,
+        Phase::Running | Phase::Paused => seen == ContainerState::Exited,
+        Phase::Creating | Phase::Restarting => false,
+    }
+}
+
+/// A flag that becomes true when `over` first holds for what is known of the instance.
+pub fn when(
+    found: &Found,
+    mut over: impl FnMut(&Local) -> bool + Send + 'static,
+) -> watch::Receiver<bool> {
+    let mut known = found.handle.known.clone();
+    let (flag, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        while !over(&known.borrow_and_update()) {
+            let gone = tokio::select! {
+                changed = known.changed() => changed.is_err(),
+                () = flag.closed() => return,
+            };
+            if gone {
+                break;
+            }
+        }
+        flag.send_replace(true);
+    });
+    receiver
 }

@@ -49,8 +49,7 @@ impl MachineCalls for Calls {
         }
         let free = context.volumes.capacity().await?.available;
         let state = context.places.state().to_owned();
-        let snapshots =
-            state.join("containerd/io.containerd.snapshotter.v1.overlayfs/snapshots");
+        let snapshots = state.join("containerd/io.containerd.snapshotter.v1.overlayfs/snapshots");
         let logs = context.places.all_logs();
         let walked = tokio::task::spawn_blocking(move || (allocated(&snapshots), allocated(&logs)));
         let (instances, logs) =

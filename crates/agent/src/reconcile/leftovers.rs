@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use link::Desired;
+use link::Report;
 use model::error::Context as _;
 use model::{ErrorKind, Kind, Result, Uid};
-use link::Report;
 use tasks::Pass;
 
 use crate::context::Context;

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use link::Report;
 use model::instance::Reason;
-use model::volume::{
-    Snapshot, SnapshotStatus, Volume, VolumePhase, VolumeStatus,
-};
+use model::volume::{Snapshot, SnapshotStatus, Volume, VolumePhase, VolumeStatus};
 use model::{Kind, Result};
 use tasks::Pass;
 use volumes::{CreateSnapshot, VolumeId, VolumeInfo};
@@ -93,11 +91,8 @@ impl Storage {
             return;
         }
         let Some(volume) = &snapshot.spec.volume_id else { return };
-        let request = CreateSnapshot {
-            id,
-            name: snapshot.meta.name.clone(),
-            volume: VolumeId::from(volume),
-        };
+        let request =
+            CreateSnapshot { id, name: snapshot.meta.name.clone(), volume: VolumeId::from(volume) };
         let status = match self.context.volumes.create_snapshot(request).await {
             Ok(info) => SnapshotStatus {
                 phase: VolumePhase::Ready,

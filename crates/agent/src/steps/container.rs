@@ -127,9 +127,11 @@ fn sharing(
         Sharing::Instance(name) => {
             let other = worker.context.running(&wanted.meta.project, name)?;
             if kind == "ipc" && other.wanted.borrow().spec.ipc != Sharing::Group {
-                return Err(Error::conflict(format!("instance {name:?} does not share its memory"))
-                    .at("ipc")
-                    .next(format!("create {name} with --ipc shareable")));
+                return Err(Error::conflict(format!(
+                    "instance {name:?} does not share its memory"
+                ))
+                .at("ipc")
+                .next(format!("create {name} with --ipc shareable")));
             }
             let pid = worker.context.main_pid(&wanted.meta.project, name)?;
             Ok(Namespace::Path(Context::namespace_of(pid, kind)))

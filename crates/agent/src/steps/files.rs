@@ -35,8 +35,12 @@ pub fn write(worker: &Worker, wanted: &Instance) -> Result<()> {
     let name = host_name(worker, wanted);
     let host = matches!(wanted.spec.network, NetworkMode::Host);
     let texts = match host {
-        true => [host_file("/etc/hosts"), dns::files::hostname(&name), host_file("/etc/resolv.conf")],
-        false => [hosts(worker, wanted, &name), dns::files::hostname(&name), resolv_conf(worker, wanted)],
+        true => {
+            [host_file("/etc/hosts"), dns::files::hostname(&name), host_file("/etc/resolv.conf")]
+        }
+        false => {
+            [hosts(worker, wanted, &name), dns::files::hostname(&name), resolv_conf(worker, wanted)]
+        }
     };
     std::fs::create_dir_all(&worker.dir)
         .context(ErrorKind::Unavailable, || format!("cannot make {}", worker.dir.display()))?;
@@ -153,9 +157,8 @@ pub fn release(worker: &Worker) -> Result<()> {
         return Ok(());
     }
     if is_mount_point(&path) {
-        rustix::mount::unmount(&path, UnmountFlags::DETACH).context(ErrorKind::Unavailable, || {
-            format!("cannot unmount {}", path.display())
-        })?;
+        rustix::mount::unmount(&path, UnmountFlags::DETACH)
+            .context(ErrorKind::Unavailable, || format!("cannot unmount {}", path.display()))?;
     }
     std::fs::remove_dir(&path)
         .context(ErrorKind::Unavailable, || format!("cannot remove {}", path.display()))

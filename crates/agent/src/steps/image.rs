@@ -19,7 +19,10 @@ impl ImagesOf {
     /// The image of a container.
     pub fn of(&self, container: &ContainerSpec) -> Result<Arc<Image>> {
         self.images.get(&container.name).cloned().ok_or_else(|| {
-            Error::internal(format!("the image of container {:?} was not made sure of", container.name))
+            Error::internal(format!(
+                "the image of container {:?} was not made sure of",
+                container.name
+            ))
         })
     }
 }
@@ -65,7 +68,11 @@ fn health(container: &ContainerSpec, image: &Image) -> Option<HealthCheck> {
 }
 
 /// Paths the image wants a volume at and the spec mounts nothing at, with the volumes' ids.
-fn image_volumes(worker: &Worker, container: &ContainerSpec, image: &Image) -> Vec<(String, String)> {
+fn image_volumes(
+    worker: &Worker,
+    container: &ContainerSpec,
+    image: &Image,
+) -> Vec<(String, String)> {
     let taken = |path: &str| {
         container.mounts.iter().any(|mount| mount.target.trim_end_matches('/') == path)
     };

@@ -29,7 +29,11 @@ pub async fn clear_ended(worker: &Worker, wanted: &Instance) -> Result<()> {
 }
 
 /// Begins a container's run, unless it has begun.
-pub async fn begin(worker: &mut Worker, wanted: &Instance, container: &ContainerSpec) -> Result<()> {
+pub async fn begin(
+    worker: &mut Worker,
+    wanted: &Instance,
+    container: &ContainerSpec,
+) -> Result<()> {
     let seen = status(worker, container)?;
     match seen.state {
         ContainerState::Running | ContainerState::Paused => return Ok(()),

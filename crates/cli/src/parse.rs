@@ -1,0 +1,10 @@
+//! Words of the command line and what they mean, one file for each sort. They are Docker's, so that
+//! what fingers know works.
+
+pub mod env;
+pub mod health;
+pub mod limit;
+pub mod mount;
+pub mod network;
+pub mod port;
+pub mod security;
