@@ -36,3 +36,30 @@ mod budget;
 mod compression;
 pub(crate) mod layer;
 mod tar;
+
+pub(crate) async fn import(
+    images: &crate::Images,
+    source: impl tokio::io::AsyncRead + Send + Unpin,
+    options: ImportOptions,
+) -> model::Result<Vec<model::image::Image>> {
+    let _ = (images, source, options);
+    Err(model::Error::unsupported("not built yet"))
+}
+
+pub(crate) async fn import_directory(
+    images: &crate::Images,
+    path: &std::path::Path,
+    options: ImportOptions,
+) -> model::Result<Vec<model::image::Image>> {
+    let _ = (images, path, options);
+    Err(model::Error::unsupported("not built yet"))
+}
+
+pub(crate) async fn save(
+    images: &crate::Images,
+    names: &[String],
+    platform: Platform,
+) -> model::Result<crate::ByteStream> {
+    let _ = (images, names, platform);
+    Err(model::Error::unsupported("not built yet"))
+}

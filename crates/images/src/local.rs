@@ -9,9 +9,19 @@ use model::{Bytes, Error, Result, Time};
 use tokio::io::AsyncRead;
 
 use crate::archive::ImportOptions;
-use crate::content::{ByteStream, ContentStore, Layer};
+use crate::content::{ByteStream, ContentStore, Labels, Layer};
 use crate::limits::Limits;
 use crate::platform::Platform;
+
+mod find;
+mod opened;
+mod remove;
+mod stored;
+mod summary;
+mod usage;
+
+pub(crate) use opened::Opened;
+pub(crate) use stored::{put_document, put_small, read_small};
 
 /// Says who uses an image, if anyone does: `Some("instance web-1")`.
 pub type InUse<'a> = &'a (dyn Fn(&Image) -> Option<String> + Send + Sync);
@@ -56,7 +66,7 @@ pub struct Removed {
 pub struct Usage {
     /// All blobs.
     pub total: Bytes,
-    /// Blobs of images that are not in use.
+    /// Blobs that no image in use needs.
     pub reclaimable: Bytes,
     /// By image.
     pub images: Vec<UsageRow>,
@@ -81,8 +91,8 @@ pub struct UsageRow {
 /// The local verbs. Cheap to clone.
 #[derive(Clone)]
 pub struct Images {
-    store: Arc<dyn ContentStore>,
-    limits: Limits,
+    pub(crate) store: Arc<dyn ContentStore>,
+    pub(crate) limits: Limits,
 }
 
 impl Images {
@@ -93,68 +103,70 @@ impl Images {
 
     /// All images, newest first.
     pub async fn list(&self) -> Result<Vec<Image>> {
-        let _ = (&self.store, &self.limits);
-        Err(not_built())
+        let mut images: Vec<Image> =
+            self.all().await?.iter().map(|group| group.summary()).collect();
+        images.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+        Ok(images)
     }
 
     /// The image called `name`: a name, an id, or the beginning of an id.
     pub async fn show(&self, name: &str) -> Result<Image> {
-        let _ = name;
-        Err(not_built())
+        self.group(name).await.map(|group| group.summary())
     }
 
     /// The same, `None` if there is none.
     pub async fn find(&self, name: &str) -> Result<Option<Image>> {
-        let _ = name;
-        Err(not_built())
+        Ok(self.try_group(name).await?.map(|group| group.summary()))
     }
 
     /// Its configuration as it is stored, unknown fields included.
     pub async fn raw_config(&self, name: &str) -> Result<serde_json::Value> {
-        let _ = name;
-        Err(not_built())
+        let group = self.group(name).await?;
+        group.opened.raw_config()
     }
 
     /// Its layers, lowest first. [`crate::chain_id`] of their diff ids names what is unpacked.
     pub async fn layers(&self, name: &str) -> Result<Vec<Layer>> {
-        let _ = name;
-        Err(not_built())
+        self.group(name).await?.opened.layers()
     }
 
     /// Unpacks what is not unpacked; for images whose unpacked layers were lost.
     pub async fn unpack(&self, name: &str) -> Result<()> {
-        let _ = name;
-        Err(not_built())
+        let group = self.group(name).await?;
+        self.unpack_opened(&*self.store, &group.opened).await
     }
 
     /// Gives the image `source` the further name `target`.
     pub async fn tag(&self, source: &str, target: &Reference) -> Result<()> {
-        let _ = (source, target);
-        Err(not_built())
+        let (Some(tag), None) = (&target.tag, &target.digest) else {
+            return Err(Error::invalid(format!("{target} is not a name with a tag"))
+                .next("give a tag and no digest: app:1.0"));
+        };
+        let group = self.group(source).await?;
+        let name = format!("{}:{tag}", target.name());
+        self.store.put_image(&name, &group.opened.target, Labels::new()).await
     }
 
     /// Takes the name away, and the image with its last name.
     pub async fn remove(&self, name: &str, options: RemoveOptions<'_>) -> Result<Removed> {
-        let _ = (name, options);
-        Err(not_built())
+        remove::remove(self, name, options).await
     }
 
     /// Removes images nobody uses.
     pub async fn prune(&self, options: PruneOptions<'_>) -> Result<Removed> {
-        let _ = options;
-        Err(not_built())
+        remove::prune(self, options).await
     }
 
     /// How the image came about, newest first.
     pub async fn history(&self, name: &str) -> Result<Vec<ImageHistory>> {
-        let _ = name;
-        Err(not_built())
+        let mut history = self.show(name).await?.history;
+        history.reverse();
+        Ok(history)
     }
 
     /// What images take on the disk.
     pub async fn usage(&self, in_use: InUse<'_>) -> Result<Usage> {
-        let _ = in_use;
-        Err(not_built())
+        usage::usage(self, in_use).await
     }
 
     /// Takes in an archive or a root file system, compressed (gzip, zstd) or not. All of it, or
@@ -164,8 +176,7 @@ impl Images {
         source: impl AsyncRead + Send + Unpin,
         options: ImportOptions,
     ) -> Result<Vec<Image>> {
-        let _ = (source, options);
-        Err(not_built())
+        crate::archive::import(self, source, options).await
     }
 
     /// Takes in an OCI layout directory.
@@ -174,17 +185,11 @@ impl Images {
         path: &Path,
         options: ImportOptions,
     ) -> Result<Vec<Image>> {
-        let _ = (path, options);
-        Err(not_built())
+        crate::archive::import_directory(self, path, options).await
     }
 
     /// One tar of these images that is an OCI layout and a Docker archive at once.
     pub async fn save(&self, names: &[String], platform: Option<Platform>) -> Result<ByteStream> {
-        let _ = (names, platform);
-        Err(not_built())
+        crate::archive::save(self, names, platform.unwrap_or_else(Platform::host)).await
     }
-}
-
-fn not_built() -> Error {
-    Error::unsupported("not built yet")
 }

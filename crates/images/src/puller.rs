@@ -4,12 +4,25 @@ use std::sync::Arc;
 
 use model::image::{Image, Reference};
 use model::{Error, Result};
+use tokio::sync::Semaphore;
 
 use crate::content::ContentStore;
-use crate::credentials::Credentials;
+use crate::credentials::{CredentialFile, Credentials};
+use crate::local::Images;
 use crate::platform::Platform;
-use crate::progress::Progress;
+use crate::progress::{LayerProgress, Phase, Progress};
+use crate::registry::Registries;
 use crate::settings::Settings;
+
+mod blob;
+mod flight;
+mod job;
+mod locks;
+mod sources;
+
+use flight::{Flights, Key};
+use job::Job;
+use locks::Locks;
 
 /// When a registry is asked.
 #[derive(
@@ -42,35 +55,101 @@ pub struct PullOptions {
 /// Pulls images. Cheap to clone; clones share downloads, connections and tokens.
 #[derive(Clone)]
 pub struct Puller {
+    shared: Arc<Shared>,
+}
+
+/// What all pulls share.
+struct Shared {
     store: Arc<dyn ContentStore>,
-    settings: Arc<Settings>,
+    images: Images,
+    registries: Arc<Registries>,
+    permits: Semaphore,
+    layers: Locks,
+    flights: Flights,
 }
 
 impl Puller {
     /// A puller into `store`.
     pub fn new(store: Arc<dyn ContentStore>, settings: Settings) -> Result<Self> {
         settings.registries.validate()?;
-        Ok(Self { store, settings: Arc::new(settings) })
+        let images = Images::new(store.clone(), settings.limits.clone());
+        let permits = Semaphore::new(settings.transfer.parallel.max(1));
+        let registries = Registries::new(settings);
+        let (layers, flights) = (Locks::default(), Flights::default());
+        let shared = Shared { store, images, registries, permits, layers, flights };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Makes `reference` available: all its blobs in the store, checked, its layers unpacked, its
-    /// names put. Callers that ask for the same at the same time share one download; it ends when the last
-    /// of them is dropped, and what was fetched by then is continued by the next pull.
+    /// names put. Callers that ask for the same at the same time share one download; it ends when
+    /// the last of them is dropped, and what was fetched by then is continued by the next pull.
     pub async fn pull(&self, reference: &Reference, options: PullOptions) -> Result<Image> {
-        let _ = (&self.store, &self.settings, reference, options);
-        Err(Error::unsupported("pulling is not built yet"))
+        let PullOptions { platform, credentials, policy, progress } = options;
+        let platform = platform.unwrap_or_else(Platform::host);
+        if policy != PullPolicy::Always
+            && let Some(image) = self.here(reference, &platform).await?
+        {
+            tell_present(&image, &progress);
+            return Ok(image);
+        }
+        if policy == PullPolicy::Never {
+            return Err(Error::not_found(format!("image {} is not here", reference.familiar()))
+                .next("pull it first, or allow it to be pulled"));
+        }
+        let key = Key { reference: reference.clone(), platform, credentials };
+        let shared = self.shared.clone();
+        self.shared
+            .flights
+            .join(key, &progress, |key, progress| Job::new(shared, key, progress).run())
+            .await
     }
 
     /// Checks `credentials` with `registry` and keeps them in the credentials file, as an identity
     /// token if the registry gives one.
     pub async fn login(&self, registry: &str, credentials: Credentials) -> Result<()> {
-        let _ = (registry, credentials);
-        Err(Error::unsupported("login is not built yet"))
+        let file = self.file()?;
+        let kept = self.shared.registries.verify(registry, credentials).await?;
+        file.put(registry, &kept)
     }
 
     /// Forgets the credentials of `registry`; says whether there were any.
     pub async fn logout(&self, registry: &str) -> Result<bool> {
-        let _ = registry;
-        Err(Error::unsupported("logout is not built yet"))
+        self.file()?.remove(registry)
     }
+
+    fn file(&self) -> Result<CredentialFile> {
+        let path = self.shared.registries.settings.credentials.as_ref();
+        path.map(CredentialFile::new).ok_or_else(|| {
+            Error::unsupported("there is no credentials file to keep credentials in")
+                .next("set a credentials file")
+        })
+    }
+
+    /// The image, if all of it is here and unpacked.
+    async fn here(&self, reference: &Reference, platform: &Platform) -> Result<Option<Image>> {
+        match self.shared.images.whole(reference, platform).await? {
+            Some(opened) => self.shared.images.show_opened(&opened).await.map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// For a pull that found all of it here.
+fn tell_present_if_silent(image: &Image, progress: &Progress) {
+    let mut silent = false;
+    progress.update(|state| silent = state.target.is_none());
+    if silent {
+        tell_present(image, progress);
+    }
+}
+
+fn tell_present(image: &Image, progress: &Progress) {
+    progress.update(|state| {
+        state.target = image.digest.parse().ok();
+        let layer = |digest: &String| {
+            let digest = digest.parse().ok()?;
+            Some(LayerProgress { digest, phase: Phase::Exists, done: 0, total: 0 })
+        };
+        state.layers = image.layers.iter().filter_map(layer).collect();
+    });
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Buf, Bytes};
+use futures::TryStreamExt;
 use model::error::Context;
 use model::{Error, ErrorKind, Result};
 use tokio::sync::mpsc;
@@ -18,6 +19,7 @@ use tokio::task::JoinHandle;
 use super::budget::Budget;
 use super::compression::{Compression, MAGIC_LENGTH};
 use super::tar::{Entry, Event, Kind, Scanner};
+use crate::content::ContentStore;
 use crate::digest::{Digest, Hasher};
 use crate::limits::Limits;
 
@@ -54,6 +56,22 @@ impl LayerCheck {
     /// Hands over the next bytes. `false` once the verdict is known: [`LayerCheck::finish`] tells it.
     pub async fn push(&self, piece: Bytes) -> bool {
         piece.is_empty() || self.pieces.send(piece).await.is_ok()
+    }
+
+    /// Checks a blob that is in `store` already.
+    pub async fn of_stored(
+        store: &dyn ContentStore,
+        digest: &Digest,
+        limits: &Limits,
+    ) -> Result<Checked> {
+        let mut pieces = store.reader(digest, None).await?;
+        let check = Self::start(limits);
+        while let Some(piece) = pieces.try_next().await? {
+            if !check.push(piece).await {
+                break;
+            }
+        }
+        check.finish().await
     }
 
     /// All bytes were handed over: waits for the verdict.

@@ -1,0 +1,29 @@
+//! One at a time for each blob: two images with a common layer fetch it once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::sync::OwnedMutexGuard;
+
+use crate::digest::Digest;
+
+#[derive(Default)]
+pub(super) struct Locks(Mutex<HashMap<Digest, Weak<tokio::sync::Mutex<()>>>>);
+
+impl Locks {
+    /// Waits until nobody else holds the lock of `digest`.
+    pub async fn lock(&self, digest: &Digest) -> OwnedMutexGuard<()> {
+        self.of(digest).lock_owned().await
+    }
+
+    fn of(&self, digest: &Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = all.get(digest).and_then(Weak::upgrade) {
+            return lock;
+        }
+        all.retain(|_, lock| lock.strong_count() > 0);
+        let lock = Arc::new(tokio::sync::Mutex::new(()));
+        all.insert(digest.clone(), Arc::downgrade(&lock));
+        lock
+    }
+}
