@@ -1,5 +1,12 @@
 //! What is wanted of the firewall: networks kept apart, and ports that lead to instances.
 
+pub(crate) mod apply;
+pub(crate) mod detect;
+mod forwarding;
+pub(crate) mod hold;
+mod nft;
+mod render;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use model::Uid;

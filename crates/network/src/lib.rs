@@ -14,18 +14,23 @@
 //! Start at [`Driver`]; [`NetDriver`] is the real one, [`fake::FakeDriver`] the one for tests, and
 //! [`conformance`] the suite both pass.
 
+pub mod conformance;
 mod driver;
 mod error;
 mod facts;
 pub mod fake;
 mod firewall;
+mod kernel;
 mod links;
 mod names;
+mod real;
 mod statistics;
 
 pub use driver::{Applied, Apply, Driver, PortConflict};
 pub use facts::{FirewallWarning, Observed, ObservedInterface, Uplink};
 pub use firewall::{HostNetwork, PublishedPort};
+pub use kernel::namespace::{HostNamespace, new_namespace};
 pub use links::{InstanceLinks, InterfaceLink, NetworkLinks};
 pub use names::{Names, NodeTag};
+pub use real::NetDriver;
 pub use statistics::InterfaceStatistics;

@@ -69,6 +69,16 @@ impl Names {
         format!("hb{}{}", self.tag, &network.as_str()[..8])
     }
 
+    /// The hardware address of the bridge of that name. One without an address of its own takes the
+    /// smallest of its ports', and with it changes each time one comes or goes, which neighbours
+    /// notice by lost packets.
+    pub(crate) fn bridge_mac(bridge: &str) -> [u8; 6] {
+        let [a, b, c, d] = fnv1a(bridge.bytes()).to_be_bytes();
+        // Locally administered, unicast (IEEE 802, section 8.2); the second octet tells bridges from
+        // instances.
+        [0x02, 0xb5, a, b, c, d]
+    }
+
     /// The host's end of the link between an instance and a network, 15 bytes.
     pub fn link(&self, instance: &Uid, network: &Uid) -> String {
         let digest = fnv1a(instance.as_str().bytes().chain(network.as_str().bytes()));
@@ -80,10 +90,26 @@ impl Names {
         interface.strip_prefix("hb").is_some_and(|rest| rest.starts_with(&self.tag.0))
     }
 
+    /// Whether an interface of the host is a bridge of this or any other node.
+    pub fn is_any_bridge(interface: &str) -> bool {
+        is_ours(interface, "hb")
+    }
+
+    /// Whether an interface of the host is a link of this or any other node.
+    pub fn is_any_link(interface: &str) -> bool {
+        is_ours(interface, "hv")
+    }
+
     /// Whether an interface of the host is one of this node's links to instances.
     pub fn is_link(&self, interface: &str) -> bool {
         interface.strip_prefix("hv").is_some_and(|rest| rest.starts_with(&self.tag.0))
     }
+}
+
+fn is_ours(interface: &str, prefix: &str) -> bool {
+    let digit = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    interface.len() == MAX_INTERFACE_NAME
+        && interface.strip_prefix(prefix).is_some_and(|rest| rest.bytes().all(digit))
 }
 
 /// FNV-1a, 32 bits, folded from 64 (draft-eastlake-fnv). Not for secrets: it spreads names.

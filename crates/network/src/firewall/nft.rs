@@ -1,0 +1,59 @@
+//! The program nft(8), which knows the kernel's tables.
+
+use std::io::{self, Write};
+use std::process::{Command, Output, Stdio};
+
+use model::{Error, Result};
+
+/// Runs a script as one transaction, in the calling thread's namespace.
+pub(super) fn load(script: &str) -> Result<()> {
+    let output = run(&["-f", "-"], script)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.lines().next().unwrap_or_default().to_owned();
+    let error = match said.contains("Operation not permitted") {
+        true => Error::forbidden("the firewall refused a change of our table")
+            .next("run hull as root, with CAP_NET_ADMIN"),
+        false => Error::internal("the firewall refused a change of our table")
+            .next("run `hull check`: it names what this kernel lacks"),
+    };
+    Err(error.caused_by(io::Error::other(said)))
+}
+
+/// What all tables hold, as JSON (libnftables-json(5)).
+pub(super) fn list() -> Result<serde_json::Value> {
+    let output = run(&["-j", "list", "ruleset"], "")?;
+    let failed = || Error::internal("the firewall's rules cannot be listed");
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(failed().caused_by(io::Error::other(said)));
+    }
+    serde_json::from_slice(&output.stdout).map_err(|error| failed().caused_by(error))
+}
+
+fn run(arguments: &[&str], input: &str) -> Result<Output> {
+    let mut child = Command::new("nft")
+        .args(arguments)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(cannot_run)?;
+    let mut stdin = child.stdin.take().expect("stdin is piped");
+    // nft reads all of its input before it writes; it stops reading only to fail, and says why.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    child.wait_with_output().map_err(cannot_run)
+}
+
+fn cannot_run(error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => Error::unsupported("the program nft is not installed")
+            .next("install the package nftables: `apt install nftables`"),
+        _ => Error::unavailable("the program nft could not be run"),
+    }
+    .caused_by(error)
+}

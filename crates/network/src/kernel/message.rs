@@ -1,0 +1,223 @@
+//! The rtnetlink messages this room sends, as plain functions from what is meant to what is sent.
+
+use std::net::IpAddr;
+use std::os::fd::RawFd;
+
+use ipnet::IpNet;
+use netlink_packet_core::{
+    NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope,
+};
+use netlink_packet_route::link::{
+    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute,
+    LinkFlags, LinkInfo, LinkMessage,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+/// A message and the flags it goes out with, without those every request has.
+#[derive(Debug, Clone)]
+pub struct Request {
+    message: RouteNetlinkMessage,
+    flags: u16,
+}
+
+impl Request {
+    /// A request with flags of its own.
+    pub fn new(message: RouteNetlinkMessage, flags: u16) -> Self {
+        Self { message, flags }
+    }
+
+    /// The bytes to send.
+    pub fn encode(self, sequence: u32, flags: u16) -> Vec<u8> {
+        let payload = NetlinkPayload::InnerMessage(self.message);
+        let mut packet = NetlinkMessage::new(Default::default(), payload);
+        packet.header.flags = self.flags | flags;
+        packet.header.sequence_number = sequence;
+        packet.finalize();
+        let mut bytes = vec![0; packet.buffer_len().next_multiple_of(4)];
+        packet.serialize(&mut bytes);
+        bytes
+    }
+}
+
+/// The two ends of a link to make.
+#[derive(Debug, Clone, Copy)]
+pub struct Pair<'a> {
+    /// Name of the host's end.
+    pub host: &'a str,
+    /// Index of the bridge it is joined to.
+    pub bridge: u32,
+    /// Name of the instance's end.
+    pub inside: &'a str,
+    /// Hardware address of the instance's end.
+    pub mac: [u8; 6],
+    /// Largest packet of both, bytes.
+    pub mtu: u32,
+    /// The instance's namespace.
+    pub namespace: RawFd,
+}
+
+/// Makes a veth pair: the host's end up and joined to the bridge, the other in its namespace under
+/// its final name, down.
+pub fn new_pair(pair: Pair<'_>) -> Request {
+    let mut inside = LinkMessage::default();
+    inside.attributes = vec![
+        LinkAttribute::IfName(pair.inside.to_owned()),
+        LinkAttribute::Address(pair.mac.to_vec()),
+        LinkAttribute::Mtu(pair.mtu),
+        LinkAttribute::NetNsFd(pair.namespace),
+    ];
+    let mut link = LinkMessage::default();
+    set_up(&mut link);
+    link.attributes = vec![
+        LinkAttribute::IfName(pair.host.to_owned()),
+        LinkAttribute::Mtu(pair.mtu),
+        LinkAttribute::Controller(pair.bridge),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Veth),
+            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(inside))),
+        ]),
+    ];
+    Request::new(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Makes a bridge, down.
+pub fn new_bridge(name: &str, mac: [u8; 6]) -> Request {
+    let mut link = LinkMessage::default();
+    link.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::Address(mac.to_vec()),
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+    ];
+    Request::new(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// Changes a link: attributes as given, and up.
+pub fn change_link(index: u32, attributes: Vec<LinkAttribute>) -> Request {
+    let mut link = LinkMessage::default();
+    link.header.index = index;
+    set_up(&mut link);
+    link.attributes = attributes;
+    Request::new(RouteNetlinkMessage::SetLink(link), 0)
+}
+
+/// Writes a link's description, by the link's name, and whether its bridge sends frames back to where
+/// they came from.
+pub fn describe_link(name: &str, alias: String, hairpin: bool) -> Request {
+    let mut link = LinkMessage::default();
+    link.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::IfAlias(alias),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::PortKind(InfoPortKind::Bridge),
+            LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(
+                hairpin,
+            )])),
+        ]),
+    ];
+    // Only this message, without the flag to create, changes what belongs to the bridge as well.
+    Request::new(RouteNetlinkMessage::NewLink(link), 0)
+}
+
+/// Removes a link; of a pair, both ends.
+pub fn remove_link(index: u32) -> Request {
+    let mut link = LinkMessage::default();
+    link.header.index = index;
+    Request::new(RouteNetlinkMessage::DelLink(link), 0)
+}
+
+/// Asks for a link by name.
+pub fn get_link(name: &str) -> Request {
+    let mut link = LinkMessage::default();
+    link.attributes = vec![LinkAttribute::IfName(name.to_owned())];
+    Request::new(RouteNetlinkMessage::GetLink(link), 0)
+}
+
+/// Asks for a link by index.
+pub fn get_link_at(index: u32) -> Request {
+    let mut link = LinkMessage::default();
+    link.header.index = index;
+    Request::new(RouteNetlinkMessage::GetLink(link), 0)
+}
+
+/// Asks for all links.
+pub fn get_links() -> Request {
+    Request::new(RouteNetlinkMessage::GetLink(LinkMessage::default()), 0)
+}
+
+/// Gives a link an address. IPv6 addresses count at once: duplicate detection (RFC 4862, section
+/// 5.4) would make every start wait a second for addresses that control already keeps apart.
+pub fn add_address(index: u32, net: IpNet) -> Request {
+    let mut message = address(index, net);
+    match net {
+        IpNet::V4(net) => message.attributes.push(AddressAttribute::Broadcast(net.broadcast())),
+        IpNet::V6(_) => {
+            message.header.flags = AddressHeaderFlags::Nodad;
+            message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+        }
+    }
+    Request::new(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+/// Takes an address from a link.
+pub fn remove_address(index: u32, net: IpNet) -> Request {
+    Request::new(RouteNetlinkMessage::DelAddress(address(index, net)), 0)
+}
+
+/// Asks for all addresses.
+pub fn get_addresses() -> Request {
+    Request::new(RouteNetlinkMessage::GetAddress(AddressMessage::default()), 0)
+}
+
+/// Sets the default route of the gateway's family, whatever it was before.
+pub fn set_default_route(index: u32, gateway: IpAddr) -> Request {
+    let message = RouteNetlinkMessage::NewRoute(default_route(index, gateway));
+    Request::new(message, NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+/// Removes a default route.
+pub fn remove_default_route(index: u32, gateway: IpAddr) -> Request {
+    Request::new(RouteNetlinkMessage::DelRoute(default_route(index, gateway)), 0)
+}
+
+/// Asks for all routes of both families.
+pub fn get_routes() -> Request {
+    Request::new(RouteNetlinkMessage::GetRoute(RouteMessage::default()), 0)
+}
+
+fn set_up(link: &mut LinkMessage) {
+    link.header.flags |= LinkFlags::Up;
+    link.header.change_mask |= LinkFlags::Up;
+}
+
+fn address(index: u32, net: IpNet) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = family(net.addr());
+    message.header.prefix_len = net.prefix_len();
+    message.header.scope = AddressScope::Universe;
+    message.header.index = index;
+    message.attributes =
+        vec![AddressAttribute::Local(net.addr()), AddressAttribute::Address(net.addr())];
+    message
+}
+
+fn default_route(index: u32, gateway: IpAddr) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(gateway);
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Static;
+    message.header.scope = RouteScope::Universe;
+    message.header.kind = RouteType::Unicast;
+    message.attributes =
+        vec![RouteAttribute::Oif(index), RouteAttribute::Gateway(RouteAddress::from(gateway))];
+    message
+}
+
+fn family(address: IpAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}

@@ -1,0 +1,143 @@
+//! The driver of a real host.
+
+mod bridge;
+mod facts;
+mod instance;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub(crate) use facts::uplink;
+
+use async_trait::async_trait;
+use model::instance::Protocol;
+use model::{Result, Uid};
+
+use crate::driver::{Applied, Apply, Driver};
+use crate::facts::{FirewallWarning, Observed, Uplink};
+use crate::firewall::apply::Firewall;
+use crate::firewall::{HostNetwork, detect, hold};
+use crate::kernel::namespace::{HostNamespace, NamespaceStore};
+use crate::kernel::route::Rtnl;
+use crate::links::{InstanceLinks, InterfaceLink, NetworkLinks};
+use crate::names::Names;
+use crate::statistics::InterfaceStatistics;
+
+/// Drives the network of the machine, or of the network namespace, that this process runs in.
+#[derive(Debug)]
+pub struct NetDriver {
+    host: HostNamespace,
+    parts: Parts,
+    firewall: Arc<Firewall>,
+}
+
+/// What the verbs work with.
+#[derive(Debug, Clone)]
+struct Parts {
+    names: Names,
+    namespaces: NamespaceStore,
+}
+
+impl NetDriver {
+    /// A driver that keeps namespaces in `<run directory>/netns`. Touches nothing yet.
+    pub fn new(names: Names, run_directory: &Path) -> Self {
+        Self::in_namespace(names, run_directory, HostNamespace::Current)
+    }
+
+    /// A driver of another network namespace than this process's.
+    pub fn in_namespace(names: Names, run_directory: &Path, host: HostNamespace) -> Self {
+        let namespaces = NamespaceStore::new(run_directory.join("netns"));
+        let firewall = Arc::new(Firewall::new(names.clone()));
+        Self { host, parts: Parts { names, namespaces }, firewall }
+    }
+
+    async fn run<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(Parts) -> Result<T> + Send + 'static,
+    {
+        let parts = self.parts.clone();
+        self.host.run(move || work(parts)).await
+    }
+}
+
+#[async_trait]
+impl Driver for NetDriver {
+    fn names(&self) -> &Names {
+        &self.parts.names
+    }
+
+    fn namespace(&self, instance: &Uid) -> PathBuf {
+        self.parts.namespaces.path(instance)
+    }
+
+    async fn ensure_network(&self, network: &NetworkLinks) -> Result<()> {
+        let network = network.clone();
+        self.run(move |_| bridge::ensure(&mut Rtnl::open()?, &network)).await
+    }
+
+    async fn remove_network(&self, network: &Uid) -> Result<()> {
+        let network = network.clone();
+        self.run(move |parts| bridge::remove(&mut Rtnl::open()?, &parts.names.bridge(&network)))
+            .await
+    }
+
+    async fn attach(&self, instance: &InstanceLinks) -> Result<PathBuf> {
+        let instance = instance.clone();
+        self.run(move |parts| parts.attach(&instance)).await
+    }
+
+    async fn connect(&self, instance: &Uid, interface: &InterfaceLink) -> Result<()> {
+        let (instance, interface) = (instance.clone(), interface.clone());
+        self.run(move |parts| parts.connect(&instance, &interface)).await
+    }
+
+    async fn disconnect(&self, instance: &Uid, network: &Uid) -> Result<()> {
+        let (instance, network) = (instance.clone(), network.clone());
+        self.run(move |parts| parts.disconnect(&instance, &network)).await
+    }
+
+    async fn detach(&self, instance: &Uid) -> Result<()> {
+        let instance = instance.clone();
+        self.run(move |parts| parts.detach(&instance)).await
+    }
+
+    async fn apply(&self, desired: &HostNetwork, how: Apply) -> Result<Applied> {
+        self.firewall.apply(&self.host, desired, how).await
+    }
+
+    async fn clear(&self) -> Result<()> {
+        self.firewall.clear(&self.host).await?;
+        self.run(|parts| parts.clear()).await
+    }
+
+    async fn observe(&self) -> Result<Observed> {
+        self.run(|parts| parts.observe()).await
+    }
+
+    async fn uplink(&self) -> Result<Uplink> {
+        self.run(|parts| uplink(&mut Rtnl::open()?, &parts.names)).await
+    }
+
+    async fn is_port_free(
+        &self,
+        protocol: Protocol,
+        address: Option<IpAddr>,
+        port: u16,
+    ) -> Result<bool> {
+        if self.firewall.publishes(protocol, address, port).await {
+            return Ok(false);
+        }
+        self.run(move |_| hold::is_free(protocol, address, port)).await
+    }
+
+    async fn host_firewall(&self) -> Result<Vec<FirewallWarning>> {
+        self.run(|parts| detect::warnings(&parts.names)).await
+    }
+
+    async fn statistics(&self, instance: &Uid) -> Result<Vec<InterfaceStatistics>> {
+        let instance = instance.clone();
+        self.run(move |parts| parts.statistics(&instance)).await
+    }
+}
