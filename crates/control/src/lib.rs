@@ -1,1 +1,53 @@
-//! Placeholder.
+//! Control: decides and records.
+//!
+//! [`Control`] is opened over a store. Each noun has its verbs: [`Control::instances`],
+//! [`Control::networks`] and so on give a [`Service`] with get, list, watch, create, update, rename
+//! and delete, and the noun's own verbs beside them. Every verb takes the [`Caller`] first, passes
+//! [`authorise`], checks everything, makes one commit and wakes whoever reconciles.
+//!
+//! Where to start: [`service`] for what nouns share, `core` for how a change is made (worked out
+//! from the mirror, committed with expectations, worked out again when others were faster), and
+//! `reconcile` for the loops that bring about what was asked.
+//!
+//! Deliberately absent: anything that touches the host. Nodes are told their whole desired set and
+//! answer with reports ([`link::ControlPort`]); what cannot be said by a record is asked of them
+//! through [`link::NodePort`].
+
+mod batch;
+mod caller;
+mod control;
+mod core;
+mod event_log;
+mod events;
+mod failure;
+mod images;
+mod instances;
+mod keys;
+mod mirror;
+mod networks;
+mod nodes;
+mod operations;
+mod projects;
+mod reconcile;
+mod report;
+pub mod service;
+mod snapshots;
+mod subnets;
+mod tokens;
+mod volumes;
+
+pub use caller::{Caller, Verb, Via, authorise};
+pub use control::{Config, Control};
+pub use core::{Mode, Random};
+pub use events::{EventFilter, Events};
+pub use images::Images;
+pub use instances::{Condition, Exit, Goal, Instances, RemoveOptions, StopOptions, Verbed};
+pub use networks::Networks;
+pub use nodes::Nodes;
+pub use operations::{Ongoing, Operations};
+pub use projects::Projects;
+pub use service::{Change, ChangeKind, Editable, List, ListJson, ListOptions, New, Service};
+pub use snapshots::Snapshots;
+pub use tasks::Clock;
+pub use tokens::{Issued, Tokens};
+pub use volumes::{Pruned, Volumes};

@@ -1,1 +1,24 @@
-//! Placeholder.
+//! The planner: computes where things go, and says why.
+//!
+//! A [`Ledger`] is made of the world as it is known: who holds which port, address and memory.
+//! [`Ledger::place`] answers where an instance goes, with everything that is assigned to it, or why
+//! every node refuses it; [`Ledger::take`] enters the answer, so that the next question sees it.
+//! [`subnets`] chooses subnets for networks, [`volumes`] nodes for volumes that no instance uses.
+//!
+//! Deliberately absent: I/O, clocks, randomness and waiting. The same world gives the same answer.
+
+mod addresses;
+mod hold;
+mod ledger;
+mod place;
+mod ports;
+mod refusal;
+pub mod subnets;
+pub mod volumes;
+
+pub use addresses::{Cursors, mac};
+pub use hold::{has_ended, holds};
+pub use ledger::{Ledger, World};
+pub use place::Decision;
+pub use ports::{FIRST_RANDOM_PORT, LAST_RANDOM_PORT};
+pub use refusal::{Cause, NodeRefusal, Refusal};

@@ -1,0 +1,144 @@
+//! Images: each node has its own; their verbs are asked of the node.
+
+use std::sync::Arc;
+
+use link::image::{ImportRequest, Login, Progress, PullRequest, Removed};
+use link::{ByteStream, NodePort, ResultStream};
+use model::image::Image;
+use model::{Kind, Result};
+
+use crate::caller::{Caller, Verb, authorise};
+use crate::core::Core;
+
+/// The verbs of images. `node` is a node's name; this one's when empty.
+#[derive(Clone)]
+pub struct Images {
+    core: Arc<Core>,
+}
+
+impl Images {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    fn on(&self, caller: &Caller, verb: Verb, node: &str) -> Result<Arc<dyn NodePort>> {
+        authorise(caller, verb, Kind::Image, "")?;
+        self.core.node_port(if node.is_empty() { &self.core.node } else { node })
+    }
+
+    /// All images.
+    ///
+    /// # Errors
+    /// `Unavailable` when the node is not connected, as for every verb here.
+    pub async fn list(&self, caller: &Caller, node: &str) -> Result<Vec<Image>> {
+        self.on(caller, Verb::List, node)?.image_list().await
+    }
+
+    /// One image, by name, id, or beginning of an id.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn get(&self, caller: &Caller, node: &str, name: &str) -> Result<Image> {
+        self.on(caller, Verb::Get, node)?.image_show(name.to_owned()).await
+    }
+
+    /// Fetches an image from its registry.
+    ///
+    /// # Errors
+    /// Those of the node; the stream ends with an error when the pull fails.
+    pub async fn pull(
+        &self,
+        caller: &Caller,
+        node: &str,
+        request: PullRequest,
+    ) -> Result<ResultStream<Progress>> {
+        self.on(caller, Verb::Create, node)?.image_pull(request).await
+    }
+
+    /// Sends an image to its registry.
+    ///
+    /// # Errors
+    /// Those of the node.
+    pub async fn push(
+        &self,
+        caller: &Caller,
+        node: &str,
+        name: &str,
+        login: Option<Login>,
+    ) -> Result<ResultStream<Progress>> {
+        self.on(caller, Verb::Get, node)?.image_push(name.to_owned(), login).await
+    }
+
+    /// Reads images from an archive.
+    ///
+    /// # Errors
+    /// `Invalid` for a bad archive, of which nothing is left.
+    pub async fn import(
+        &self,
+        caller: &Caller,
+        node: &str,
+        request: ImportRequest,
+        archive: ByteStream,
+    ) -> Result<ResultStream<Progress>> {
+        self.on(caller, Verb::Create, node)?.image_import(request, archive).await
+    }
+
+    /// Writes images into one archive.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn save(
+        &self,
+        caller: &Caller,
+        node: &str,
+        names: Vec<String>,
+    ) -> Result<ByteStream> {
+        self.on(caller, Verb::Get, node)?.image_save(names).await
+    }
+
+    /// Gives an image a further name.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Invalid` for what is no name.
+    pub async fn tag(&self, caller: &Caller, node: &str, name: &str, new: &str) -> Result<()> {
+        self.on(caller, Verb::Update, node)?.image_tag(name.to_owned(), new.to_owned()).await
+    }
+
+    /// Takes a name away, and the image with its last name.
+    ///
+    /// # Errors
+    /// `Conflict` while an instance uses it, unless `force`.
+    pub async fn remove(
+        &self,
+        caller: &Caller,
+        node: &str,
+        name: &str,
+        force: bool,
+    ) -> Result<Removed> {
+        self.on(caller, Verb::Delete, node)?.image_remove(name.to_owned(), force).await
+    }
+
+    /// Removes images without a name, or with `all` every one that no instance uses.
+    ///
+    /// # Errors
+    /// Those of the node.
+    pub async fn prune(&self, caller: &Caller, node: &str, all: bool) -> Result<Removed> {
+        self.on(caller, Verb::Delete, node)?.image_prune(all).await
+    }
+
+    /// Checks a login with its registry and keeps it on the node.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when the registry refuses it.
+    pub async fn login(&self, caller: &Caller, node: &str, login: Login) -> Result<()> {
+        self.on(caller, Verb::Update, node)?.registry_login(login).await
+    }
+
+    /// Forgets a login.
+    ///
+    /// # Errors
+    /// Those of the node.
+    pub async fn logout(&self, caller: &Caller, node: &str, registry: &str) -> Result<()> {
+        self.on(caller, Verb::Update, node)?.registry_logout(registry.to_owned()).await
+    }
+}

@@ -1,0 +1,70 @@
+//! Instances: the noun most of the house is about.
+//!
+//! `create` completes and checks a new one, `lifecycle` has the verbs that start and stop, `remove`
+//! takes away, `change` says what an existing one can take, `wait` waits for what becomes of it,
+//! and `streams` asks its node for what no record can say.
+
+mod change;
+mod create;
+mod lifecycle;
+mod remove;
+mod streams;
+mod wait;
+
+use std::sync::Arc;
+
+use model::instance::{Instance, InstanceNoun, Phase};
+use model::{Result, Span};
+
+use crate::batch::Batch;
+use crate::service::{Context, Rules, Service};
+
+pub(crate) use planner::has_ended;
+pub use remove::RemoveOptions;
+pub(crate) use remove::{VOLUMES, delete_anonymous};
+pub use wait::{Condition, Exit, Goal};
+
+/// The verbs of instances.
+pub type Instances = Service<InstanceNoun>;
+
+/// What a verb made of an instance.
+#[derive(Debug, Clone)]
+pub struct Verbed {
+    /// The instance now.
+    pub instance: Arc<Instance>,
+    /// Whether anything changed; a verb whose goal was reached already changes nothing.
+    pub changed: bool,
+}
+
+/// How an instance is stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StopOptions {
+    /// Time from the signal to SIGKILL instead of the instance's own; zero: SIGKILL at once.
+    pub timeout: Option<Span>,
+    /// Signal instead of the containers' own, by name or number; theirs when empty.
+    pub signal: String,
+}
+
+impl Rules for InstanceNoun {
+    fn admit(context: &Context<'_>, instance: &mut Instance, batch: &mut Batch) -> Result<()> {
+        create::admit(context, instance, batch)
+    }
+
+    fn change(
+        context: &Context<'_>,
+        old: &Instance,
+        new: &mut Instance,
+        batch: &mut Batch,
+    ) -> Result<()> {
+        change::change(context, old, new, batch)
+    }
+
+    fn delete(context: &Context<'_>, instance: &mut Instance, batch: &mut Batch) -> Result<()> {
+        remove::prepare(context, instance, &RemoveOptions::default(), batch)
+    }
+}
+
+/// Whether an instance runs, or is about to.
+pub(crate) fn is_active(instance: &Instance) -> bool {
+    planner::holds(instance) || instance.status.phase == Phase::Restarting
+}

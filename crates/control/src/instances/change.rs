@@ -1,0 +1,75 @@
+//! What an existing instance can take.
+
+use model::instance::{Instance, NetworkMode, RestartPolicy, Sharing};
+use model::{Error, Result};
+
+use super::create::partners_of;
+use crate::batch::Batch;
+use crate::service::{Context, first_difference};
+
+/// What people may change of an instance that exists; all but what its processes have from their
+/// start.
+const CHANGEABLE: [&str; 4] =
+    ["restart", "stopTimeout", "containers[*].resources", "init[*].resources"];
+
+/// What only control writes, and the verb that has it written.
+const OWN: [(&str, &str); 4] = [
+    ("placement", "where an instance is, is decided when it is made"),
+    ("runs", "`hull start` and `hull restart` begin a run"),
+    ("run", "`hull start`, `stop`, `pause` and `unpause` say what it is to do"),
+    ("stop", "`hull stop` says how it is to end"),
+];
+
+/// Refuses a change of what cannot be changed, naming it; renames what refers to it by name.
+pub(super) fn change(
+    context: &Context<'_>,
+    old: &Instance,
+    new: &mut Instance,
+    batch: &mut Batch,
+) -> Result<()> {
+    if let Some(field) = first_difference(&old.spec, &new.spec, &CHANGEABLE) {
+        return Err(refuse(old, &field));
+    }
+    if old.spec.auto_remove && new.spec.restart != RestartPolicy::No {
+        return Err(Error::conflict(format!("{} is removed at its end", old.title()))
+            .at("spec.restart")
+            .next("make it anew without --rm"));
+    }
+    if old.meta.name != new.meta.name {
+        rename_in_partners(context, old, &new.meta.name, batch);
+    }
+    Ok(())
+}
+
+fn refuse(instance: &Instance, field: &str) -> Error {
+    let own = OWN.iter().find(|(name, _)| {
+        field == *name || field.strip_prefix(name).is_some_and(|rest| rest.starts_with(['.', '[']))
+    });
+    let (what, next) = match own {
+        Some((_, next)) => ("is written by the platform alone", *next),
+        None => ("cannot change once it exists", "remove the instance and make it anew"),
+    };
+    Error::conflict(format!("spec.{field} of {} {what}", instance.title()))
+        .at(format!("spec.{field}"))
+        .next(next)
+}
+
+/// Has the instances that share its namespaces know it by its new name.
+fn rename_in_partners(context: &Context<'_>, old: &Instance, name: &str, batch: &mut Batch) {
+    for partner in partners_of(context.state, old) {
+        let mut changed = Instance::clone(partner);
+        let spec = &mut changed.spec;
+        if let NetworkMode::Instance { name: it } = &mut spec.network
+            && *it == old.meta.name
+        {
+            name.clone_into(it);
+        }
+        for sharing in [&mut spec.pid, &mut spec.ipc, &mut spec.uts, &mut spec.cgroup] {
+            if *sharing == Sharing::Instance(old.meta.name.clone()) {
+                *sharing = Sharing::Instance(name.to_owned());
+            }
+        }
+        changed.meta.generation += 1;
+        batch.replace(partner, &changed);
+    }
+}

@@ -1,0 +1,229 @@
+//! Completing and checking a new instance, and claiming what it needs to run.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use model::instance::{Instance, InstanceNoun, MountKind, NetworkMode, RunState, Sharing};
+use model::meta::Owner;
+use model::network::{DEFAULT_NETWORK, Network, NetworkSpec};
+use model::volume::{Volume, VolumeSpec};
+use model::{Error, Kind, Meta, Result, Uid};
+
+use super::VOLUMES;
+use crate::batch::Batch;
+use crate::keys;
+use crate::mirror::State;
+use crate::networks::joined;
+use crate::reconcile::placement::{ledger, ledger_without};
+use crate::service::{Context, find};
+
+/// Completes a new instance: what only control writes is as for a new one, names are those of
+/// objects that exist, and what it needs besides (volumes, the default network) is made with it.
+pub(super) fn admit(
+    context: &Context<'_>,
+    instance: &mut Instance,
+    batch: &mut Batch,
+) -> Result<()> {
+    begin(instance)?;
+    resolve_partners(context.state, instance)?;
+    check_networks(context, instance, batch)?;
+    make_volumes(context, instance, batch)?;
+    if instance.spec.auto_remove {
+        instance.meta.finalizers.push(VOLUMES.to_owned());
+    }
+    check_claims(context, instance)
+}
+
+fn begin(instance: &mut Instance) -> Result<()> {
+    let spec = &mut instance.spec;
+    spec.placement = None;
+    spec.stop = None;
+    spec.runs = match spec.run {
+        RunState::Running => 1,
+        RunState::Stopped => 0,
+        RunState::Paused => {
+            return Err(Error::invalid("an instance cannot begin paused")
+                .at("spec.run")
+                .next("make it running, then pause it"));
+        }
+    };
+    Ok(())
+}
+
+/// Writes the names of the instances whose namespaces are shared, which may have been given by id.
+fn resolve_partners(state: &State, instance: &mut Instance) -> Result<()> {
+    let project = instance.meta.project.clone();
+    let resolve = |name: &mut String, field: &str| -> Result<()> {
+        let at = |error: Error| error.at(format!("spec.{field}"));
+        let partner = find::<InstanceNoun>(state, &project, name).map_err(at)?;
+        partner.meta.name.clone_into(name);
+        Ok(())
+    };
+    let spec = &mut instance.spec;
+    if let NetworkMode::Instance { name } = &mut spec.network {
+        resolve(name, "network.name")?;
+    }
+    let others = [
+        (&mut spec.pid, "pid"),
+        (&mut spec.ipc, "ipc"),
+        (&mut spec.uts, "uts"),
+        (&mut spec.cgroup, "cgroup"),
+    ];
+    for (sharing, field) in others {
+        if let Sharing::Instance(name) = sharing {
+            resolve(name, field)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_networks(context: &Context<'_>, instance: &Instance, batch: &mut Batch) -> Result<()> {
+    let project = &instance.meta.project;
+    for (index, name) in joined(instance).enumerate() {
+        let network = context.state.networks.by_name(project, name);
+        match network {
+            Some(network) if network.meta.deleted.is_none() => {}
+            Some(_) => {
+                return Err(Error::conflict(format!("network {name:?} is being removed"))
+                    .at(format!("spec.network.attachments[{index}].network"))
+                    .next("try again in a moment, or join another network"));
+            }
+            None if name == DEFAULT_NETWORK => make_default_network(context, project, batch)?,
+            None => {
+                return Err(Error::not_found(format!("there is no network {name:?}"))
+                    .at(format!("spec.network.attachments[{index}].network"))
+                    .next(format!("`hull network create {name}`")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn make_default_network(context: &Context<'_>, project: &str, batch: &mut Batch) -> Result<()> {
+    let meta = Meta::new(project, DEFAULT_NETWORK, context.core.new_id(), context.now);
+    let mut network = Network::new(meta, NetworkSpec::default());
+    crate::subnets::assign(context.state, context.core, &mut network, batch)?;
+    batch.create(&network);
+    let event = model::event::Event::new(context.now, Kind::Network, "create", &network.meta);
+    batch.event(context.caller, event);
+    Ok(())
+}
+
+/// Makes the volumes that are not there: named ones for whoever comes, anonymous ones for this
+/// instance alone.
+fn make_volumes(context: &Context<'_>, instance: &mut Instance, batch: &mut Batch) -> Result<()> {
+    let (project, mut made) = (instance.meta.project.clone(), BTreeSet::new());
+    let owner = Owner {
+        kind: Kind::Instance,
+        id: instance.meta.id.clone(),
+        name: instance.meta.name.clone(),
+    };
+    let spec = &mut instance.spec;
+    let containers = spec.init.iter_mut().chain(&mut spec.containers);
+    for mount in containers.flat_map(|container| &mut container.mounts) {
+        let MountKind::Volume { name, .. } = &mut mount.kind else { continue };
+        let anonymous = name.is_empty();
+        if anonymous {
+            *name = anonymous_name(context.core.new_id());
+        }
+        match context.state.volumes.by_name(&project, name) {
+            Some(volume) if volume.meta.deleted.is_some() => {
+                return Err(Error::conflict(format!("volume {name:?} is being removed"))
+                    .at("spec.containers")
+                    .next("try again in a moment, or mount another volume"));
+            }
+            Some(_) => {}
+            None if made.contains(name) => {}
+            None => {
+                let owner = anonymous.then(|| owner.clone());
+                batch.create(&new_volume(context, &project, name, owner));
+                made.insert(name.clone());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A name that nobody else gives: half of an identity, as a name has 63 characters at most.
+fn anonymous_name(id: Uid) -> String {
+    id.as_str()[..32].to_owned()
+}
+
+fn new_volume(context: &Context<'_>, project: &str, name: &str, owner: Option<Owner>) -> Volume {
+    let mut meta = Meta::new(project, name, context.core.new_id(), context.now);
+    let anonymous = owner.is_some();
+    meta.owner = owner;
+    Volume::new(meta, VolumeSpec { anonymous, ..VolumeSpec::default() })
+}
+
+/// Refuses at once what another instance holds by name: a port of every node, a fixed address.
+/// Everything else can change and is waited for.
+fn check_claims(context: &Context<'_>, instance: &Instance) -> Result<()> {
+    let fixed = match &instance.spec.network {
+        NetworkMode::Networks { attachments } => {
+            attachments.iter().any(|it| it.ipv4.is_some() || it.ipv6.is_some())
+        }
+        NetworkMode::Host | NetworkMode::None | NetworkMode::Instance { .. } => false,
+    };
+    let runs = instance.spec.run == RunState::Running;
+    let ports = runs && instance.spec.ports.iter().any(|port| port.host.is_some());
+    if !fixed && !ports {
+        return Ok(());
+    }
+    let mut probe = instance.clone();
+    // What is made in the same change is not in the state yet.
+    probe.spec.init.clear();
+    probe.spec.containers.iter_mut().for_each(|container| container.mounts.clear());
+    if !ports {
+        probe.spec.ports.clear();
+    }
+    if joined(instance)
+        .any(|name| context.state.networks.by_name(&instance.meta.project, name).is_none())
+    {
+        probe.spec.network = NetworkMode::None;
+    }
+    match ledger(context.state).place(&probe) {
+        Err(refusal) if refusal.is_conflict() => Err(refusal.error()),
+        _ => Ok(()),
+    }
+}
+
+/// Claims what a placed instance needs for another run: its ports, its memory. One that is not
+/// placed claims it when it is.
+pub(super) fn claim(
+    context: &Context<'_>,
+    old: &Instance,
+    new: &mut Instance,
+    batch: &mut Batch,
+) -> Result<()> {
+    let reserves = |instance: &Instance| {
+        instance.spec.containers.iter().any(|it| it.resources.memory_reservation.is_some())
+    };
+    let Some(placed) = &old.spec.placement else { return Ok(()) };
+    if planner::holds(old) || (old.spec.ports.is_empty() && !reserves(old)) {
+        return Ok(());
+    }
+    batch.guard(context.state, keys::PLACEMENT);
+    let decision = ledger_without(context.state, &old.meta.id)
+        .place(old)
+        .map_err(|refusal| refusal.error())?;
+    if decision.placement != *placed {
+        new.spec.placement = Some(decision.placement);
+    }
+    Ok(())
+}
+
+/// The instances that share namespaces with one, by its name.
+pub(super) fn partners_of<'a>(
+    state: &'a State,
+    instance: &'a Instance,
+) -> impl Iterator<Item = &'a Arc<Instance>> {
+    let name = instance.meta.name.as_str();
+    state.instances.in_project(&instance.meta.project).filter(move |other| {
+        let spec = &other.spec;
+        let by_network = matches!(&spec.network, NetworkMode::Instance { name: it } if it == name);
+        let others = [&spec.pid, &spec.ipc, &spec.uts, &spec.cgroup];
+        let shares = |sharing: &&Sharing| matches!(sharing, Sharing::Instance(it) if it == name);
+        other.meta.id != instance.meta.id && (by_network || others.iter().any(shares))
+    })
+}

@@ -1,0 +1,114 @@
+//! Taking instances away.
+
+use std::sync::Arc;
+
+use model::instance::{Instance, InstanceNoun, RunState, StopRequest};
+use model::{Error, Kind, Object, Result};
+
+use super::{Instances, is_active};
+use crate::batch::Batch;
+use crate::caller::{Caller, Verb, authorise};
+use crate::core::Mode;
+use crate::mirror::State;
+use crate::service::{Context, find};
+use crate::volumes::mounted;
+
+/// The finalizer that takes an instance's anonymous volumes away with it.
+pub(crate) const VOLUMES: &str = "volumes";
+
+/// How an instance is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RemoveOptions {
+    /// End it first if it runs, without waiting.
+    pub force: bool,
+    /// Its anonymous volumes go with it.
+    pub volumes: bool,
+}
+
+impl Instances {
+    /// Removes an instance: at once when no node has it, else when its node has cleaned up. Of one
+    /// that is being removed already it changes nothing but what the options add.
+    ///
+    /// # Errors
+    /// `Conflict` for one that runs, unless `force`.
+    pub async fn remove(
+        &self,
+        caller: &Caller,
+        project: &str,
+        name: &str,
+        options: RemoveOptions,
+        mode: Mode,
+    ) -> Result<Arc<Instance>> {
+        authorise(caller, Verb::Delete, Kind::Instance, project)?;
+        let now = self.core.now();
+        let plan = |state: &State, batch: &mut Batch| {
+            let old = find::<InstanceNoun>(state, project, name)?;
+            let mut new = Instance::clone(old);
+            let context = Context { state, caller, core: &self.core, now };
+            prepare(&context, &mut new, &options, batch)?;
+            if old.meta.deleted.is_some() && new == **old {
+                return Ok(new);
+            }
+            Ok(batch.delete(old, new, now, caller))
+        };
+        self.changed(mode, self.core.transact(mode, plan).await?)
+    }
+}
+
+/// Makes an instance ready to be removed, or refuses.
+pub(super) fn prepare(
+    context: &Context<'_>,
+    instance: &mut Instance,
+    options: &RemoveOptions,
+    batch: &mut Batch,
+) -> Result<()> {
+    let name = &instance.meta.name;
+    if is_active(instance) && instance.spec.placement.is_some() && !options.force {
+        let state = instance.status.phase.as_str();
+        return Err(Error::conflict(format!("{} is {state}", instance.title()))
+            .next(format!("`hull stop {name}` first, or `hull rm --force {name}`")));
+    }
+    let volumes = VOLUMES.to_owned();
+    if options.volumes && !instance.meta.finalizers.contains(&volumes) {
+        instance.meta.finalizers.push(volumes);
+    }
+    if instance.spec.run != RunState::Stopped {
+        instance.spec.run = RunState::Stopped;
+        instance.spec.stop = Some(StopRequest::default());
+        instance.meta.generation += 1;
+    } else if options.force && instance.status.phase.is_live() {
+        instance.spec.stop = Some(StopRequest::default());
+    }
+    if instance.meta.finalizers.iter().all(|finalizer| finalizer == VOLUMES) {
+        finish(context.state, instance, context, batch);
+    }
+    Ok(())
+}
+
+/// Has the anonymous volumes go, if they are to, once no node has the instance.
+fn finish(state: &State, instance: &mut Instance, context: &Context<'_>, batch: &mut Batch) {
+    if instance.meta.finalizers.is_empty() {
+        return;
+    }
+    instance.meta.finalizers.clear();
+    delete_anonymous(state, instance, context.now, context.caller, batch);
+}
+
+/// Removes the anonymous volumes that were made for an instance and that no other one uses.
+pub(crate) fn delete_anonymous(
+    state: &State,
+    instance: &Instance,
+    now: model::Time,
+    caller: &Caller,
+    batch: &mut Batch,
+) {
+    for name in mounted(instance) {
+        let Some(volume) = state.volumes.by_name(&instance.meta.project, name) else { continue };
+        let owned = volume.meta.owner.as_ref().is_some_and(|owner| owner.id == instance.meta.id);
+        let mut users = crate::volumes::users(state, volume);
+        let others = users.any(|user| user.meta.id != instance.meta.id);
+        if volume.spec.anonymous && owned && !others && volume.meta.deleted.is_none() {
+            batch.delete(volume, Object::clone(volume), now, caller);
+        }
+    }
+}

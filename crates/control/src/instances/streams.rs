@@ -1,0 +1,241 @@
+//! What no record can say: logs, terminals, files, counters. The instance and its node are found
+//! here, the rest is asked of the node.
+
+use std::sync::Arc;
+
+use link::instance::{
+    AttachRequest, Change, CommitRequest, ExecRequest, LogRecord, LogsRequest, PathStat,
+    ProcessTable, Stats, Target,
+};
+use link::{ByteStream, NodePort, ResultStream, Session};
+use model::instance::InstanceNoun;
+use model::{Error, Kind, Result};
+
+use super::Instances;
+use crate::caller::{Caller, Verb, authorise};
+use crate::service::find;
+
+impl Instances {
+    /// Reads a container's log. `container` is a container's name, empty for the main one, here and
+    /// in all verbs below.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown instance or container, `Conflict` for one that no node has yet,
+    /// `Unavailable` when its node is not connected, here and in all verbs below.
+    pub async fn logs(
+        &self,
+        caller: &Caller,
+        project: &str,
+        name: &str,
+        container: &str,
+        request: LogsRequest,
+    ) -> Result<ResultStream<LogRecord>> {
+        let (node, target) = self.on_node(caller, Verb::Get, project, name, container)?;
+        node.logs(target, request).await
+    }
+
+    /// Talks to a container's main process.
+    ///
+    /// # Errors
+    /// See [`logs`](Self::logs).
+    pub async fn attach(
+        &self,
+        caller: &Caller,
+        project: &str,
+        name: &str,
+        container: &str,
+        request: AttachRequest,
+    ) -> Result<Session> {
+        let (node, target) = self.on_node(caller, Verb::Enter, project, name, container)?;
+        node.attach(target, request).await
+    }
+
+    /// Runs a further process in a running container.
+    ///
+    /// # Errors
+    /// See [`logs`](Self::logs); `Invalid` when no program is named.
+    pub async fn exec(
+        &self,
+        caller: &Caller,
+        project: &str,
+        name: &str,
+        container: &str,
+        request: ExecRequest,
+    ) -> Result<Session> {
+        if request.command.is_empty() {
+            return Err(Error::invalid("no program is named").at("command"));
+        }
+        let (node, target) = self.on_node(caller, Verb::Enter, project, name, container)?;
+        node.exec(target, request).await
+    }
+
+    /// Sets the size of a container's terminal, in characters.
+    ///
+    /// # Errors
+    /// See [`logs`](Self::logs).
+    pub async fn resize(
+        &self,
+        caller: &Caller,
+        project: &str,
+        name: &str,
+        container: &str,
+        (width, height): (u16, u16),
+    ) -> Result<()> {
+        let (node, target) = self.on_node(caller, Verb::Enter, project, name, container)?;
+        node.resize(target, width, height).await
+    }
+
+    /// What a running container uses, once a second; once only unless `follow`.
+    ///
+    /// # Errors
+    /// See [`logs`](Self::logs).
+    pub async fn stats(
+        &self,
+        caller: &Caller,
+        project: &str,
+        name: &str,
+        container: &str,
+        follow: bool,
+    ) -> Result<ResultStream<Stats>> {
+        let (node, target) = self.on_node(caller, Verb::Get, project, name, container)?;
+        node.stats(target, follow).await
+    }
+
+    /// The processes of a running container; `options` are ps(1)'s.
+    ///
+    /// # Errors
+    /// See [`logs`](Self::logs).
+    pub async fn top(
+        &self,
+        caller: &Caller,
+        project: &str,
+        name: &str,
+        container: &str,
+        options: &str,
+    ) -> Result<ProcessTable> {
+        let (node, target) = self.on_node(caller, Verb::Get, project, name, container)?;
+        node.top(target, options.to_owned()).await
+    }
+
+    /// What is at a path inside.
+    ///
+    /// # Errors
+    /// See [`logs`](Self::logs).
+    pub async fn stat_path(
+        &self,
+        caller: &Caller,
+        project: &str,
+        name: &str,
+        container: &str,
+        path: &str,
+    ) -> Result<PathStat> {
+        let (node, target) = self.on_node(caller, Verb::Enter, project, name, container)?;
+        node.stat_path(target, path.to_owned()).await
+    }
+
+    /// What is at a path inside, as a tar archive.
+    ///
+    /// # Errors
+    /// See [`logs`](Self::logs).
+    pub async fn read_archive(
+        &self,
+        caller: &Caller,
+        project: &str,
+        name: &str,
+        container: &str,
+        path: &str,
+    ) -> Result<(PathStat, ByteStream)> {
+        let (node, target) = self.on_node(caller, Verb::Enter, project, name, container)?;
+        node.read_archive(target, path.to_owned()).await
+    }
+
+    /// Unpacks a tar archive into a directory inside. With `keep_type` a directory is not replaced
+    /// by a file nor a file by a directory.
+    ///
+    /// # Errors
+    /// See [`logs`](Self::logs).
+    #[expect(clippy::too_many_arguments, reason = "who, where, what and how")]
+    pub async fn write_archive(
+        &self,
+        caller: &Caller,
+        project: &str,
+        name: &str,
+        container: &str,
+        path: &str,
+        keep_type: bool,
+        archive: ByteStream,
+    ) -> Result<()> {
+        let (node, target) = self.on_node(caller, Verb::Enter, project, name, container)?;
+        node.write_archive(target, path.to_owned(), keep_type, archive).await
+    }
+
+    /// What differs from the image.
+    ///
+    /// # Errors
+    /// See [`logs`](Self::logs).
+    pub async fn diff(
+        &self,
+        caller: &Caller,
+        project: &str,
+        name: &str,
+        container: &str,
+    ) -> Result<Vec<Change>> {
+        let (node, target) = self.on_node(caller, Verb::Get, project, name, container)?;
+        node.diff(target).await
+    }
+
+    /// Makes an image of a container; returns its id.
+    ///
+    /// # Errors
+    /// See [`logs`](Self::logs).
+    pub async fn commit(
+        &self,
+        caller: &Caller,
+        project: &str,
+        name: &str,
+        container: &str,
+        request: CommitRequest,
+    ) -> Result<String> {
+        authorise(caller, Verb::Create, Kind::Image, "")?;
+        let (node, target) = self.on_node(caller, Verb::Enter, project, name, container)?;
+        node.commit(target, request).await
+    }
+
+    /// The whole file system as a tar archive.
+    ///
+    /// # Errors
+    /// See [`logs`](Self::logs).
+    pub async fn export(
+        &self,
+        caller: &Caller,
+        project: &str,
+        name: &str,
+        container: &str,
+    ) -> Result<ByteStream> {
+        let (node, target) = self.on_node(caller, Verb::Enter, project, name, container)?;
+        node.export(target).await
+    }
+
+    /// The node that has the instance, and what it calls the container.
+    pub(super) fn on_node(
+        &self,
+        caller: &Caller,
+        verb: Verb,
+        project: &str,
+        name: &str,
+        container: &str,
+    ) -> Result<(Arc<dyn NodePort>, Target)> {
+        authorise(caller, verb, Kind::Instance, project)?;
+        let instance =
+            self.core.read(|state| find::<InstanceNoun>(state, project, name).cloned())?;
+        instance.spec.container(container)?;
+        let Some(placed) = &instance.spec.placement else {
+            let reason = instance.status.reason.as_ref();
+            let why = reason.map_or("it waits to be placed", |reason| &reason.message);
+            return Err(Error::conflict(format!("{} is on no node yet: {why}", instance.title()))
+                .next(format!("`hull inspect {}` says what it waits for", instance.meta.name)));
+        };
+        let node = self.core.node_port(&placed.node)?;
+        Ok((node, Target { instance: instance.meta.id.clone(), container: container.to_owned() }))
+    }
+}

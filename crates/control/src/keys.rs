@@ -1,0 +1,47 @@
+//! Where records stand in the store.
+//!
+//! | key | value |
+//! |---|---|
+//! | `/<kind>/<id>` | the object, JSON |
+//! | `/name/<kind>/<project>/<name>` | the object's id; written in the same commit |
+//! | `/event/<number>` | a batch of events, JSON |
+//! | `/guard/<what>` | nothing: its revision tells whether a set of choices was added to meanwhile |
+//! | `/cluster` | the cluster's id |
+
+use model::{Kind, Meta, Uid};
+
+/// The cluster's own record.
+pub(crate) const CLUSTER: &str = "/cluster";
+/// What all guards begin with.
+pub(crate) const GUARDS: &str = "/guard/";
+/// What all batches of events begin with.
+pub(crate) const EVENTS: &str = "/event/";
+/// What all names begin with.
+pub(crate) const NAMES: &str = "/name/";
+
+/// Guards the choice of nodes, addresses and ports of instances.
+pub(crate) const PLACEMENT: &str = "/guard/placement";
+/// Guards the choice of subnets.
+pub(crate) const SUBNETS: &str = "/guard/subnets";
+
+/// An object's record.
+pub(crate) fn object(kind: Kind, id: &Uid) -> String {
+    format!("/{kind}/{id}")
+}
+
+/// The record that makes a name unique.
+pub(crate) fn name(kind: Kind, meta: &Meta) -> String {
+    format!("{NAMES}{kind}/{}/{}", meta.project, meta.name)
+}
+
+/// A batch of events, by the number of its first one.
+pub(crate) fn events(first: u64) -> String {
+    format!("{EVENTS}{first:020}")
+}
+
+/// The kind and id in an object's key.
+pub(crate) fn parse(key: &str) -> Option<(Kind, Uid)> {
+    let (kind, id) = key.strip_prefix('/')?.split_once('/')?;
+    let kind = Kind::ALL.into_iter().find(|known| known.as_str() == kind)?;
+    Some((kind, id.parse().ok()?))
+}

@@ -1,0 +1,69 @@
+//! The loops that bring about what was asked. Each pass reads all it needs from the mirror, can be
+//! repeated, does not retry inside, and reports what it did.
+//!
+//! | loop | does |
+//! |---|---|
+//! | `placement` | gives instances and volumes their nodes, addresses and ports, or says why not |
+//! | `desired` | tells each node its whole desired set |
+//! | `removal` | takes away what has come to its end or was asked to go |
+//! | `liveness` | says which nodes answer |
+//! | `usage` | writes who uses which volume |
+//! | `operations` | writes how far long work is, and forgets what is long done |
+//! | `events` | writes events down, a little later than they happen |
+//! | `retention` | forgets tokens that expired long ago |
+
+pub(crate) mod desired;
+pub(crate) mod events;
+pub(crate) mod liveness;
+pub(crate) mod operations;
+pub(crate) mod placement;
+pub(crate) mod removal;
+pub(crate) mod retention;
+pub(crate) mod usage;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::Kind;
+use tasks::{Tasks, Timing, Wake};
+
+use crate::core::Core;
+
+/// The finalizer of objects that a node has: it is taken off when the node reports them removed.
+pub(crate) const AGENT: &str = "agent";
+
+/// What is looked at again though nothing seems to have changed.
+const SLOW: Duration = Duration::from_secs(300);
+
+/// What asks the loops for a pass.
+#[derive(Debug, Default)]
+pub(crate) struct Wakes {
+    pub(crate) liveness: Wake,
+    pub(crate) operations: Wake,
+}
+
+/// Starts all loops.
+pub(crate) fn start(core: &Arc<Core>, tasks: &Tasks, node_grace: Duration) {
+    let on_change = |kinds: &[Kind]| {
+        let wake = Wake::new();
+        core.mirror.on_change(kinds, wake.clone());
+        wake
+    };
+    let slow = Timing::every(SLOW);
+    let placed = [Kind::Instance, Kind::Network, Kind::Node, Kind::Snapshot, Kind::Volume];
+    tasks.spawn(placement::Placement::new(core.clone()), slow, on_change(&placed));
+    let told = [Kind::Instance, Kind::Network, Kind::Snapshot, Kind::Volume];
+    tasks.spawn(desired::Desires(core.clone()), slow, on_change(&told));
+    tasks.spawn(removal::Removal(core.clone()), slow, on_change(&told));
+    let lazy = slow.linger(Duration::from_millis(200));
+    let usage = on_change(&[Kind::Instance, Kind::Volume]);
+    tasks.spawn(usage::Usage(core.clone()), lazy, usage);
+    let liveness = liveness::Liveness::new(core.clone(), node_grace);
+    core.mirror.on_change(&[Kind::Node], core.wakes.liveness.clone());
+    tasks.spawn(liveness, Timing::every(node_grace), core.wakes.liveness.clone());
+    let second = slow.linger(Duration::from_secs(1));
+    tasks.spawn(operations::Operations(core.clone()), second, core.wakes.operations.clone());
+    tasks.spawn(events::Events(core.clone()), second, core.events.dirty.clone());
+    let hourly = Timing::every(Duration::from_secs(3600));
+    tasks.spawn(retention::Retention(core.clone()), hourly, Wake::new());
+}

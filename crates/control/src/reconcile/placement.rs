@@ -1,0 +1,277 @@
+//! Gives instances and volumes their nodes, addresses and ports, or writes down why they have none.
+
+use std::sync::Arc;
+
+use model::instance::{Instance, InstanceSpec, Placement as Placed, Reason, RunState};
+use model::network::Network;
+use model::volume::Volume;
+use model::{Result, Uid};
+use planner::{Cursors, Decision, Ledger, Refusal, World};
+use tasks::Pass;
+
+use super::AGENT;
+use crate::batch::Batch;
+use crate::core::{Core, Mode};
+use crate::keys;
+use crate::mirror::State;
+
+/// Most records written by one commit of a pass; the store takes 1,024.
+const AT_ONCE: usize = 512;
+
+/// The loop.
+pub(crate) struct Placement {
+    core: Arc<Core>,
+    cursors: Cursors,
+}
+
+/// What a round did.
+#[derive(Debug, Default, Clone)]
+struct Round {
+    placed: usize,
+    refused: usize,
+    volumes: usize,
+    cursors: Cursors,
+    /// There is more to do than fits one commit.
+    more: bool,
+}
+
+impl Placement {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core, cursors: Cursors::new() }
+    }
+}
+
+impl Pass for Placement {
+    const NAME: &'static str = "placement";
+
+    async fn pass(&mut self) -> Result<String> {
+        let mut total = Round::default();
+        loop {
+            let cursors = &self.cursors;
+            let plan = |state: &State, batch: &mut Batch| Ok(round(state, batch, cursors));
+            let (_, round) = self.core.transact(Mode::Apply, plan).await?;
+            self.cursors = round.cursors.clone();
+            total.placed += round.placed;
+            total.refused = round.refused;
+            total.volumes += round.volumes;
+            if !round.more {
+                return Ok(total.summary());
+            }
+        }
+    }
+}
+
+impl Round {
+    fn summary(&self) -> String {
+        let parts = [
+            (self.placed, "instances placed"),
+            (self.refused, "instances waiting"),
+            (self.volumes, "volumes given a node"),
+        ];
+        let parts = parts.iter().filter(|(count, _)| *count > 0);
+        parts.map(|(count, what)| format!("{count} {what}")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The world as the mirror has it.
+pub(crate) fn ledger(state: &State) -> Ledger<'_> {
+    make_ledger(state, |_| true, Cursors::new())
+}
+
+/// The same without one instance, which is to be placed anew.
+pub(crate) fn ledger_without<'a>(state: &'a State, id: &Uid) -> Ledger<'a> {
+    make_ledger(state, |instance| instance.meta.id != *id, Cursors::new())
+}
+
+fn make_ledger(state: &State, which: impl Fn(&Instance) -> bool, cursors: Cursors) -> Ledger<'_> {
+    let world = World {
+        nodes: state.nodes.iter().map(|it| &**it).collect(),
+        instances: state.instances.iter().map(|it| &**it).filter(|it| which(it)).collect(),
+        networks: state.networks.iter().map(|it| &**it).collect(),
+        volumes: state.volumes.iter().map(|it| &**it).collect(),
+        snapshots: state.snapshots.iter().map(|it| &**it).collect(),
+    };
+    Ledger::new(&world, cursors)
+}
+
+fn unplaced(state: &State) -> Vec<&Arc<Instance>> {
+    let waits = |it: &&Arc<Instance>| it.spec.placement.is_none() && it.meta.deleted.is_none();
+    let mut waiting: Vec<_> = state.instances.iter().filter(waits).collect();
+    waiting.sort_by_key(|instance| (instance.meta.created, instance.meta.id.clone()));
+    waiting
+}
+
+fn homeless(state: &State) -> impl Iterator<Item = &Arc<Volume>> {
+    state.volumes.iter().filter(|it| it.spec.node.is_none() && it.meta.deleted.is_none())
+}
+
+/// Works out what to write for those that have no place yet.
+fn round(state: &State, batch: &mut Batch, cursors: &Cursors) -> Round {
+    let mut round = Round { cursors: cursors.clone(), ..Round::default() };
+    let waiting = unplaced(state);
+    if waiting.is_empty() && homeless(state).next().is_none() {
+        return round;
+    }
+    let ledger = make_ledger(state, |_| true, cursors.clone());
+    let mut desk = Desk { state, batch, ledger, networks: Vec::new(), volumes: Vec::new() };
+    for instance in waiting {
+        if desk.batch.len() > AT_ONCE {
+            round.more = true;
+            break;
+        }
+        match place(&desk.ledger, instance) {
+            Ok(decision) => {
+                desk.accept(instance, decision);
+                round.placed += 1;
+            }
+            Err(refusal) => {
+                desk.refuse(instance, &refusal);
+                round.refused += 1;
+            }
+        }
+    }
+    if !round.more {
+        round.more = desk.house_volumes();
+    }
+    round.volumes = desk.volumes.len();
+    desk.finish();
+    let Desk { ledger, .. } = desk;
+    round.cursors = ledger.into_cursors();
+    round
+}
+
+/// Places an instance. One that is not to run yet claims no ports: it gets them when it starts, as
+/// long as they are free then.
+fn place(ledger: &Ledger<'_>, instance: &Instance) -> Result<Decision, Refusal> {
+    if instance.spec.run != RunState::Stopped || instance.spec.ports.is_empty() {
+        return ledger.place(instance);
+    }
+    let mut quiet = instance.clone();
+    quiet.spec.ports.clear();
+    ledger.place(&quiet)
+}
+
+/// What a round has decided so far.
+struct Desk<'a, 'b> {
+    state: &'a State,
+    batch: &'b mut Batch,
+    ledger: Ledger<'a>,
+    /// Networks that a node comes to have, with the node's finalizer.
+    networks: Vec<(Uid, String)>,
+    /// Volumes that get a node.
+    volumes: Vec<(Uid, String)>,
+}
+
+impl Desk<'_, '_> {
+    fn accept(&mut self, instance: &Arc<Instance>, decision: Decision) {
+        tracing::debug!(
+            instance = instance.meta.name,
+            reasons = decision.reasons.join("; "),
+            "placed"
+        );
+        self.ledger.take(instance, &decision);
+        let node = &decision.placement.node;
+        let bound = decision.volumes.iter().map(|volume| (volume.clone(), node.clone()));
+        self.volumes.extend(bound);
+        for interface in &decision.placement.interfaces {
+            let entry = (interface.network_id.clone(), network_finalizer(node));
+            if !self.networks.contains(&entry) {
+                self.networks.push(entry);
+            }
+        }
+        self.batch.replace(instance, &placed(instance, decision.placement));
+    }
+
+    fn refuse(&mut self, instance: &Arc<Instance>, refusal: &Refusal) {
+        let reason = Some(refusal.reason());
+        if instance.status.reason == reason {
+            return;
+        }
+        let mut new = Instance::clone(instance);
+        new.status.reason = reason;
+        self.batch.replace(instance, &new);
+    }
+
+    /// Gives volumes that no placed instance mounts a node, where that is plain; whether some are
+    /// left for another round.
+    fn house_volumes(&mut self) -> bool {
+        for volume in homeless(self.state) {
+            if self.batch.len() + self.volumes.len() > AT_ONCE {
+                return true;
+            }
+            if self.volumes.iter().any(|(id, _)| *id == volume.meta.id) {
+                continue;
+            }
+            match planner::volumes::choose_node(&self.ledger, volume) {
+                Ok(node) => self.volumes.push((volume.meta.id.clone(), node)),
+                Err(reason) => wait(self.batch, volume, reason),
+            }
+        }
+        false
+    }
+
+    /// Writes what goes with the placements.
+    fn finish(&mut self) {
+        for (id, node) in &self.volumes {
+            let Some(volume) = self.state.volumes.by_id(id) else { continue };
+            self.batch.replace(volume, &housed(volume, node));
+        }
+        let mut ids: Vec<_> = self.networks.iter().map(|(id, _)| id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        for id in ids {
+            let Some(network) = self.state.networks.by_id(id) else { continue };
+            let finalizers = self.networks.iter().filter(|(it, _)| it == id).map(|(_, it)| it);
+            add_finalizers(self.batch, network, finalizers);
+        }
+        if !self.batch.is_empty() {
+            self.batch.guard(self.state, keys::PLACEMENT);
+        }
+    }
+}
+
+/// The finalizer of a network that a node has; several nodes may have one network.
+pub(crate) fn network_finalizer(node: &str) -> String {
+    format!("{AGENT}/{node}")
+}
+
+fn placed(instance: &Instance, placement: Placed) -> Instance {
+    let mut new = instance.clone();
+    new.spec = InstanceSpec { placement: Some(placement), ..new.spec };
+    new.status.reason = None;
+    new.meta.finalizers.push(AGENT.to_owned());
+    new.meta.generation += 1;
+    new
+}
+
+fn housed(volume: &Volume, node: &str) -> Volume {
+    let mut new = volume.clone();
+    new.spec.node = Some(node.to_owned());
+    new.status.reason = None;
+    new.meta.finalizers.push(AGENT.to_owned());
+    new.meta.generation += 1;
+    new
+}
+
+fn wait(batch: &mut Batch, volume: &Volume, reason: Reason) {
+    if volume.status.reason.as_ref() == Some(&reason) {
+        return;
+    }
+    let mut new = volume.clone();
+    new.status.reason = Some(reason);
+    batch.replace(volume, &new);
+}
+
+fn add_finalizers<'a>(
+    batch: &mut Batch,
+    network: &Network,
+    finalizers: impl Iterator<Item = &'a String>,
+) {
+    let mut new = network.clone();
+    for finalizer in finalizers.filter(|it| !network.meta.finalizers.contains(it)) {
+        new.meta.finalizers.push(finalizer.clone());
+    }
+    if new != *network {
+        batch.replace(network, &new);
+    }
+}

@@ -1,0 +1,59 @@
+//! Writes who uses which volume.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use model::Result;
+use model::volume::Volume;
+use tasks::Pass;
+
+use crate::batch::Batch;
+use crate::core::{Core, Mode};
+use crate::mirror::{State, name_key};
+use crate::volumes::mounted;
+
+/// Most volumes written by one commit.
+const AT_ONCE: usize = 512;
+
+/// The loop.
+pub(crate) struct Usage(pub(crate) Arc<Core>);
+
+impl Pass for Usage {
+    const NAME: &'static str = "usage";
+
+    async fn pass(&mut self) -> Result<String> {
+        let mut written = 0;
+        loop {
+            let plan = |state: &State, batch: &mut Batch| Ok(round(state, batch));
+            let (_, count) = self.0.transact(Mode::Apply, plan).await?;
+            written += count;
+            if count < AT_ONCE {
+                break;
+            }
+        }
+        Ok(if written == 0 { String::new() } else { format!("{written} volumes") })
+    }
+}
+
+fn round(state: &State, batch: &mut Batch) -> usize {
+    let mut users: HashMap<String, BTreeSet<&str>> = HashMap::new();
+    for instance in state.instances.iter() {
+        for volume in mounted(instance) {
+            let key = name_key(&instance.meta.project, volume);
+            users.entry(key).or_default().insert(&instance.meta.name);
+        }
+    }
+    let mut written = 0;
+    for volume in state.volumes.iter() {
+        let now = users.remove(&name_key(&volume.meta.project, &volume.meta.name));
+        let now: Vec<String> = now.unwrap_or_default().into_iter().map(str::to_owned).collect();
+        if volume.status.used_by == now || written == AT_ONCE {
+            continue;
+        }
+        let mut new = Volume::clone(volume);
+        new.status.used_by = now;
+        batch.replace(volume, &new);
+        written += 1;
+    }
+    written
+}

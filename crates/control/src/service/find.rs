@@ -1,0 +1,57 @@
+//! From what people type to the object they mean.
+
+use std::sync::Arc;
+
+use model::{Error, Kind, Object, Result, Uid};
+
+use super::{Rules, Service};
+use crate::caller::{Caller, Verb, authorise};
+use crate::mirror::State;
+
+/// The object of that name, id, or unique beginning of an id, in that order.
+pub(crate) fn find<'a, N: Rules>(
+    state: &'a State,
+    project: &str,
+    name: &str,
+) -> Result<&'a Arc<Object<N>>> {
+    let table = N::table(state);
+    let project = Service::<N>::scope(project);
+    if let Some(found) = table.by_name(project, name) {
+        return Ok(found);
+    }
+    if let Some(found) = table.by_prefix(project, name)? {
+        return Ok(found);
+    }
+    Err(not_found(N::KIND, name))
+}
+
+/// The error for a name that nothing has.
+pub(crate) fn not_found(kind: Kind, name: &str) -> Error {
+    let list = match kind {
+        Kind::Instance => "hull ps -a".to_owned(),
+        _ => format!("hull {kind} ls"),
+    };
+    Error::not_found(format!("there is no {kind} {name:?}")).next(format!("`{list}` lists them"))
+}
+
+impl<N: Rules> Service<N> {
+    /// The object of that name, id, or unique beginning of an id.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` when several ids begin so.
+    pub fn get(&self, caller: &Caller, project: &str, name: &str) -> Result<Arc<Object<N>>> {
+        authorise(caller, Verb::Get, N::KIND, Self::scope(project))?;
+        self.core.read(|state| Ok(N::shown(find::<N>(state, project, name)?)))
+    }
+
+    /// The object with that id, in whichever project.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn get_by_id(&self, caller: &Caller, id: &Uid) -> Result<Arc<Object<N>>> {
+        let found = self.core.read(|state| N::table(state).by_id(id).cloned());
+        let found = found.ok_or_else(|| not_found(N::KIND, id.short()))?;
+        authorise(caller, Verb::Get, N::KIND, &found.meta.project)?;
+        Ok(N::shown(&found))
+    }
+}

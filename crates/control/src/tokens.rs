@@ -1,0 +1,179 @@
+//! Tokens: who somebody is.
+
+use std::sync::Arc;
+
+use model::event::Event;
+use model::node::{NodeNoun, NodeSpec};
+use model::project::{DEFAULT_PROJECT, ProjectNoun, ProjectSpec};
+use model::token::{Token, TokenNoun, TokenSpec};
+use model::{Error, Kind, Meta, Noun, Object, Result, Time, Uid};
+use sha2::{Digest, Sha256};
+use store::Expect;
+
+use crate::batch::Batch;
+use crate::caller::{Caller, Verb, Via, authorise};
+use crate::control::Control;
+use crate::core::{Core, Mode};
+use crate::keys;
+use crate::mirror::State;
+use crate::service::{Context, New, Rules, Service, find};
+
+/// The verbs of tokens. Nobody is shown the hash of one.
+pub type Tokens = Service<TokenNoun>;
+
+/// The name of the token that the first start makes.
+const ADMIN: &str = "admin";
+/// What every secret begins with.
+const PREFIX: &str = "hull_";
+
+/// A token and its secret, which is shown this once.
+#[derive(Clone)]
+pub struct Issued {
+    /// The token.
+    pub token: Arc<Token>,
+    /// `hull_<id>_<64 hexadecimal digits>`.
+    pub secret: String,
+}
+
+impl std::fmt::Debug for Issued {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Issued").field("token", &self.token.meta.name).finish_non_exhaustive()
+    }
+}
+
+impl Rules for TokenNoun {
+    const SHOWN_WHOLE: bool = false;
+
+    fn shown(token: &Arc<Token>) -> Arc<Token> {
+        let mut token = Token::clone(token);
+        token.spec.hash.clear();
+        Arc::new(token)
+    }
+
+    fn admit(context: &Context<'_>, _: &mut Token, _: &mut Batch) -> Result<()> {
+        match context.caller.via {
+            Via::Platform => Ok(()),
+            Via::Token | Via::Socket => Err(Error::unsupported("a token has to be issued")),
+        }
+    }
+
+    fn change(_: &Context<'_>, old: &Token, new: &mut Token, _: &mut Batch) -> Result<()> {
+        // Callers never saw the hash, so what they give back is not one.
+        new.spec.hash.clone_from(&old.spec.hash);
+        Ok(())
+    }
+}
+
+impl Tokens {
+    /// Makes a token and its secret.
+    ///
+    /// # Errors
+    /// `Exists` for a name that is taken.
+    pub async fn issue(&self, caller: &Caller, new: New<TokenNoun>, mode: Mode) -> Result<Issued> {
+        authorise(caller, Verb::Create, Kind::Token, "")?;
+        let id = self.core.new_id();
+        let secret = secret(&id, &self.core);
+        let spec = TokenSpec { hash: hash(&secret), ..new.spec };
+        let by = Caller { name: caller.name.clone(), via: Via::Platform };
+        let token = self.create_as(id, &by, "", New { spec, ..new }, mode).await?;
+        Ok(Issued { token, secret })
+    }
+
+    /// Gives a token another secret; the old one is worth nothing from then on.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn renew(&self, caller: &Caller, name: &str) -> Result<Issued> {
+        authorise(caller, Verb::Update, Kind::Token, "")?;
+        let now = self.core.now();
+        let plan = |state: &State, batch: &mut Batch| {
+            let old = find::<TokenNoun>(state, "", name)?;
+            let secret = secret(&old.meta.id, &self.core);
+            let mut new = Token::clone(old);
+            new.spec.hash = hash(&secret);
+            new.meta.generation += 1;
+            batch.replace(old, &new);
+            batch.event(caller, Event::new(now, Kind::Token, "renew", &new.meta));
+            Ok((new, secret))
+        };
+        let (revision, (token, secret)) = self.core.transact(Mode::Apply, plan).await?;
+        Ok(Issued { token: self.changed(Mode::Apply, (revision, token))?, secret })
+    }
+}
+
+impl Control {
+    /// Who has this secret.
+    ///
+    /// # Errors
+    /// `Unauthenticated` for a secret that no token has, or whose token has expired.
+    pub fn authenticate(&self, secret: &str) -> Result<Caller> {
+        let refused = || {
+            Error::unauthenticated("the token is not known")
+                .next("use the token in the file that hull names at its start, or issue another")
+        };
+        let id = secret.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_'));
+        let (id, _) = id.ok_or_else(refused)?;
+        let found = self.core.read(|state| state.tokens.by_prefix("", id).ok().flatten().cloned());
+        let token = found.ok_or_else(refused)?;
+        if id.len() != Uid::SHORT || !same(&token.spec.hash, &hash(secret)) {
+            return Err(refused());
+        }
+        check_in_force(&token, self.core.now())?;
+        Ok(Caller::token(&token.meta.name))
+    }
+}
+
+fn check_in_force(token: &Token, now: Time) -> Result<()> {
+    if token.spec.expires.is_none_or(|expires| now < expires) {
+        return Ok(());
+    }
+    Err(Error::unauthenticated(format!("{} has expired", token.title())).next("issue another"))
+}
+
+fn secret(id: &Uid, core: &Core) -> String {
+    format!("{PREFIX}{}_{}", id.short(), hex::encode(core.random.bytes()))
+}
+
+fn hash(secret: &str) -> String {
+    hex::encode(Sha256::digest(secret.as_bytes()))
+}
+
+/// Compares in a time that does not tell where they differ.
+fn same(one: &str, two: &str) -> bool {
+    one.len() == two.len() && one.bytes().zip(two.bytes()).fold(0, |acc, (a, b)| acc | (a ^ b)) == 0
+}
+
+/// Makes what is there from the first start: the cluster's id, the default project, the admin
+/// token; and this node, where it is new. Returns the admin's secret if it was made now.
+pub(crate) async fn first_start(core: &Core) -> Result<Option<String>> {
+    let (id, project, node, cluster) = (core.new_id(), core.new_id(), core.new_id(), core.new_id());
+    let (secret, now) = (secret(&id, core), core.now());
+    let plan = |state: &State, batch: &mut Batch| {
+        if state.nodes.by_name("", &core.node).is_none() {
+            batch.create(&fresh::<NodeNoun>(&core.node, &node, now, NodeSpec::default()));
+        }
+        if state.projects.by_name("", DEFAULT_PROJECT).is_none() {
+            let spec = ProjectSpec { description: "There from the first start".into() };
+            batch.create(&fresh::<ProjectNoun>(DEFAULT_PROJECT, &project, now, spec));
+        }
+        if state.cluster.is_some() {
+            return Ok(false);
+        }
+        let spec = TokenSpec {
+            description: "Made by the first start".into(),
+            hash: hash(&secret),
+            expires: None,
+        };
+        batch.create(&fresh::<TokenNoun>(ADMIN, &id, now, spec));
+        batch.commit = std::mem::take(&mut batch.commit)
+            .expect(Expect::absent(keys::CLUSTER))
+            .put(keys::CLUSTER, cluster.as_str().to_owned());
+        Ok(true)
+    };
+    let (_, made) = core.transact(Mode::Apply, plan).await?;
+    Ok(made.then_some(secret))
+}
+
+fn fresh<N: Noun>(name: &str, id: &Uid, now: Time, spec: N::Spec) -> Object<N> {
+    Object::new(Meta::new("", name, id.clone(), now), spec)
+}

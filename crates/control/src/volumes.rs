@@ -1,0 +1,206 @@
+//! Volumes: named storage.
+
+use std::sync::Arc;
+
+use model::instance::{Instance, MountKind};
+use model::volume::{LOCAL, Volume, VolumeNoun, VolumePhase, VolumeSource};
+use model::{Bytes, Error, Kind, Object, Result};
+
+use crate::batch::Batch;
+use crate::caller::{Caller, Verb, authorise};
+use crate::core::Mode;
+use crate::mirror::State;
+use crate::networks::some_of;
+use crate::service::{Context, Rules, Service, find, first_difference};
+
+/// The verbs of volumes.
+pub type Volumes = Service<VolumeNoun>;
+
+/// What a prune took away.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pruned {
+    /// Names of what is gone, or on its way out.
+    pub names: Vec<String>,
+    /// Bytes that were promised to them; what they held is not known here.
+    pub size: Bytes,
+}
+
+/// Most objects removed in one commit.
+const AT_ONCE: usize = 256;
+
+impl Rules for VolumeNoun {
+    fn admit(context: &Context<'_>, volume: &mut Volume, _: &mut Batch) -> Result<()> {
+        volume.spec.node = None;
+        if volume.spec.storage != LOCAL {
+            return Err(Error::unsupported(format!(
+                "there is no storage service {:?}",
+                volume.spec.storage
+            ))
+            .at("spec.storage")
+            .next(format!("leave it out: {LOCAL:?} is the node's own disk")));
+        }
+        check_source(context.state, volume)
+    }
+
+    fn change(context: &Context<'_>, old: &Volume, new: &mut Volume, _: &mut Batch) -> Result<()> {
+        if let Some(field) = first_difference(&old.spec, &new.spec, &["size"]) {
+            let field = format!("spec.{field}");
+            return Err(Error::conflict(format!("{field} of {} cannot change", old.title()))
+                .at(field)
+                .next("make another volume and copy"));
+        }
+        check_growth(old, new)?;
+        match users(context.state, old).next() {
+            Some(user) if old.meta.name != new.meta.name => Err(Error::conflict(format!(
+                "{} cannot be renamed while {} mounts it",
+                old.title(),
+                user.title()
+            ))
+            .at("meta.name")),
+            _ => Ok(()),
+        }
+    }
+
+    fn delete(context: &Context<'_>, volume: &mut Volume, _: &mut Batch) -> Result<()> {
+        let names: Vec<_> =
+            users(context.state, volume).map(|user| user.meta.name.as_str()).collect();
+        if let Some(first) = names.first() {
+            let error =
+                Error::conflict(format!("{} is used by {}", volume.title(), some_of(&names)));
+            return Err(error.next(format!("`hull rm {first}`, then try again")));
+        }
+        match awaiting_clone(context.state, volume) {
+            None => Ok(()),
+            Some(clone) => Err(Error::conflict(format!(
+                "{} is being copied to {}",
+                volume.title(),
+                clone.title()
+            ))
+            .next("try again when that one is ready")),
+        }
+    }
+}
+
+fn check_source(state: &State, volume: &Volume) -> Result<()> {
+    let project = &volume.meta.project;
+    let gone = match &volume.spec.source {
+        None => return Ok(()),
+        Some(VolumeSource::Volume(name)) => {
+            find::<VolumeNoun>(state, project, name)?.meta.deleted.is_some()
+        }
+        Some(VolumeSource::Snapshot(name)) => {
+            let snapshot = find::<model::volume::SnapshotNoun>(state, project, name)?;
+            snapshot.meta.deleted.is_some()
+        }
+    };
+    if !gone {
+        return Ok(());
+    }
+    Err(Error::conflict("what the volume is to begin with is being removed").at("spec.source"))
+}
+
+fn check_growth(old: &Volume, new: &Volume) -> Result<()> {
+    match (old.spec.size, new.spec.size) {
+        (Some(before), Some(after)) if after < before => Err(Error::conflict(format!(
+            "{} has {before} and cannot shrink to {after}",
+            old.title()
+        ))
+        .at("spec.size")
+        .next("make a smaller volume and copy")),
+        (None, Some(_)) => Err(Error::conflict(format!(
+            "{} was made without a size and cannot get one",
+            old.title()
+        ))
+        .at("spec.size")
+        .next("make a volume with a size and copy")),
+        (Some(_), None) => Err(Error::conflict(format!("{} keeps a size", old.title()))
+            .at("spec.size")
+            .next("give a larger one")),
+        _ => Ok(()),
+    }
+}
+
+/// A volume that is still to be filled from this one.
+fn awaiting_clone<'a>(state: &'a State, volume: &'a Volume) -> Option<&'a Arc<Volume>> {
+    state.volumes.in_project(&volume.meta.project).find(|clone| {
+        let from = VolumeSource::Volume(volume.meta.name.clone());
+        clone.spec.source.as_ref() == Some(&from) && clone.status.phase == VolumePhase::Pending
+    })
+}
+
+/// The names of the volumes an instance mounts.
+pub(crate) fn mounted(instance: &Instance) -> impl Iterator<Item = &str> {
+    let mounts = instance.spec.all_containers().flat_map(|container| &container.mounts);
+    mounts.filter_map(|mount| match &mount.kind {
+        MountKind::Volume { name, .. } => Some(name.as_str()),
+        MountKind::Bind { .. } | MountKind::Tmpfs { .. } => None,
+    })
+}
+
+/// The instances that mount a volume.
+pub(crate) fn users<'a>(
+    state: &'a State,
+    volume: &'a Volume,
+) -> impl Iterator<Item = &'a Arc<Instance>> {
+    let instances = state.instances.in_project(&volume.meta.project);
+    instances.filter(|instance| mounted(instance).any(|name| name == volume.meta.name))
+}
+
+impl Volumes {
+    /// Removes the volumes of a project that no instance uses: anonymous ones, or with `all` every
+    /// one.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn prune(
+        &self,
+        caller: &Caller,
+        project: &str,
+        all: bool,
+        mode: Mode,
+    ) -> Result<Pruned> {
+        authorise(caller, Verb::Delete, Kind::Volume, project)?;
+        let (mut pruned, now) = (Pruned::default(), self.core.now());
+        loop {
+            let plan = |state: &State, batch: &mut Batch| {
+                let unused = state.volumes.in_project(project).filter(|volume| {
+                    volume.meta.deleted.is_none()
+                        && (all || volume.spec.anonymous)
+                        && users(state, volume).next().is_none()
+                        && awaiting_clone(state, volume).is_none()
+                });
+                let taken: Vec<_> = unused.take(AT_ONCE).cloned().collect();
+                for volume in &taken {
+                    batch.delete(volume, Object::clone(volume), now, caller);
+                }
+                Ok(taken)
+            };
+            let (_, taken) = self.core.transact(mode, plan).await?;
+            pruned.names.extend(taken.iter().map(|volume| volume.meta.name.clone()));
+            pruned.size.0 +=
+                taken.iter().filter_map(|it| it.spec.size).map(|size| size.0).sum::<u64>();
+            if taken.len() < AT_ONCE || mode == Mode::Plan {
+                return Ok(pruned);
+            }
+        }
+    }
+
+    /// Lets a volume hold more.
+    ///
+    /// # Errors
+    /// `Conflict` for less than it holds now, or for a volume without a size.
+    pub async fn grow(
+        &self,
+        caller: &Caller,
+        project: &str,
+        name: &str,
+        size: Bytes,
+        mode: Mode,
+    ) -> Result<Arc<Volume>> {
+        let edit = |(_, _, spec): crate::Editable<'_, VolumeNoun>| {
+            spec.size = Some(size);
+            Ok(())
+        };
+        self.update(caller, project, name, None, edit, mode).await
+    }
+}

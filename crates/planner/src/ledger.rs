@@ -1,0 +1,200 @@
+//! The world as the planner sees it: who is where and holds what.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::Ipv4Addr;
+
+use model::instance::{Instance, InstanceSpec, Interface};
+use model::network::Network;
+use model::node::Node;
+use model::volume::{Snapshot, Volume, VolumeSource};
+use model::{Time, Uid};
+
+use crate::addresses::{self, Cursors};
+use crate::hold::holds;
+use crate::place::Decision;
+use crate::ports;
+
+/// What is known of the world.
+#[derive(Debug, Clone, Default)]
+pub struct World<'a> {
+    /// All nodes.
+    pub nodes: Vec<&'a Node>,
+    /// All instances; those that are not placed hold nothing.
+    pub instances: Vec<&'a Instance>,
+    /// All networks.
+    pub networks: Vec<&'a Network>,
+    /// All volumes.
+    pub volumes: Vec<&'a Volume>,
+    /// All snapshots.
+    pub snapshots: Vec<&'a Snapshot>,
+}
+
+/// The world, entered so that questions are answered fast.
+#[derive(Debug, Clone)]
+pub struct Ledger<'a> {
+    pub(crate) nodes: BTreeMap<&'a str, NodeBook<'a>>,
+    networks: HashMap<String, &'a Network>,
+    addresses: HashMap<Uid, addresses::Book>,
+    cursors: Cursors,
+    /// Where instances are, by project and name; an empty node for those that are nowhere yet.
+    places: HashMap<String, String>,
+    volumes: HashMap<String, &'a Volume>,
+    snapshots: HashMap<String, &'a Snapshot>,
+    /// Volumes that were given a node since the ledger was made.
+    bound: HashMap<Uid, String>,
+}
+
+/// What is known of one node.
+#[derive(Debug, Clone)]
+pub(crate) struct NodeBook<'a> {
+    pub(crate) node: &'a Node,
+    pub(crate) ports: ports::Book,
+    /// Bytes of memory that are reserved.
+    pub(crate) reserved: u64,
+    /// Instances that are on it.
+    pub(crate) instances: usize,
+}
+
+/// The key of everything that has a project and a name.
+pub(crate) fn key(project: &str, name: &str) -> String {
+    format!("{project}/{name}")
+}
+
+/// Bytes of memory that an instance has reserved.
+pub(crate) fn reservation(spec: &InstanceSpec) -> u64 {
+    let reserved = spec.containers.iter().filter_map(|it| it.resources.memory_reservation);
+    reserved.map(|bytes| bytes.0).fold(0, u64::saturating_add)
+}
+
+impl<'a> Ledger<'a> {
+    /// Enters the world. `cursors` are those of the ledger before, where there was one; without
+    /// them the address of a network's newest instance counts as the last one given.
+    #[must_use]
+    pub fn new(world: &World<'a>, cursors: Cursors) -> Self {
+        let by_name = |node: &&'a Node| (node.meta.name.as_str(), NodeBook::new(node));
+        let of = |meta: &model::Meta| key(&meta.project, &meta.name);
+        let mut ledger = Self {
+            nodes: world.nodes.iter().map(by_name).collect(),
+            networks: world.networks.iter().map(|it| (of(&it.meta), *it)).collect(),
+            addresses: HashMap::new(),
+            places: HashMap::new(),
+            volumes: world.volumes.iter().map(|it| (of(&it.meta), *it)).collect(),
+            snapshots: world.snapshots.iter().map(|it| (of(&it.meta), *it)).collect(),
+            bound: HashMap::new(),
+            cursors,
+        };
+        let newest = newest_addresses(world);
+        for (network, (_, address)) in newest {
+            ledger.cursors.entry(network.clone()).or_insert(address);
+        }
+        world.instances.iter().for_each(|instance| ledger.enter(instance));
+        ledger
+    }
+
+    fn enter(&mut self, instance: &Instance) {
+        let key = key(&instance.meta.project, &instance.meta.name);
+        let Some(placed) = &instance.spec.placement else {
+            self.places.insert(key, String::new());
+            return;
+        };
+        self.places.insert(key, placed.node.clone());
+        let name = &instance.meta.name;
+        for interface in &placed.interfaces {
+            self.addresses.entry(interface.network_id.clone()).or_default().enter(interface, name);
+        }
+        let Some(book) = self.nodes.get_mut(placed.node.as_str()) else { return };
+        book.instances += 1;
+        if holds(instance) {
+            placed.ports.iter().for_each(|port| book.ports.enter(port, name));
+            book.reserved = book.reserved.saturating_add(reservation(&instance.spec));
+        }
+    }
+
+    /// Enters a decision for an instance, so that what is decided next takes it into account.
+    pub fn take(&mut self, instance: &Instance, decision: &Decision) {
+        for interface in &decision.placement.interfaces {
+            self.move_cursor(interface);
+        }
+        for volume in &decision.volumes {
+            self.bound.insert(volume.clone(), decision.placement.node.clone());
+        }
+        let mut placed = instance.clone();
+        placed.spec.placement = Some(decision.placement.clone());
+        self.enter(&placed);
+    }
+
+    fn move_cursor(&mut self, interface: &Interface) {
+        if let Some(address) = interface.ipv4 {
+            self.cursors.insert(interface.network_id.clone(), address.addr());
+        }
+    }
+
+    /// The last address given on each network, for the next ledger.
+    #[must_use]
+    pub fn into_cursors(self) -> Cursors {
+        self.cursors
+    }
+
+    pub(crate) fn network(&self, project: &str, name: &str) -> Option<&'a Network> {
+        self.networks.get(&key(project, name)).copied().filter(|it| it.meta.deleted.is_none())
+    }
+
+    pub(crate) fn addresses(&self, network: &Uid) -> Option<&addresses::Book> {
+        self.addresses.get(network)
+    }
+
+    pub(crate) fn cursor(&self, network: &Uid) -> Option<Ipv4Addr> {
+        self.cursors.get(network).copied()
+    }
+
+    /// Where an instance is; empty when it is nowhere yet, `None` when there is none.
+    pub(crate) fn place_of(&self, project: &str, name: &str) -> Option<&str> {
+        self.places.get(&key(project, name)).map(String::as_str)
+    }
+
+    pub(crate) fn volume(&self, project: &str, name: &str) -> Option<&'a Volume> {
+        self.volumes.get(&key(project, name)).copied().filter(|it| it.meta.deleted.is_none())
+    }
+
+    /// The node a volume lives on, or has to: that of what it begins with.
+    pub(crate) fn home<'b>(&'b self, volume: &'b Volume) -> Option<&'b str> {
+        let own = volume.spec.node.as_deref();
+        if let Some(node) = own.or_else(|| self.bound.get(&volume.meta.id).map(String::as_str)) {
+            return Some(node);
+        }
+        let project = &volume.meta.project;
+        match volume.spec.source.as_ref()? {
+            VolumeSource::Volume(name) => {
+                self.volumes.get(&key(project, name))?.spec.node.as_deref()
+            }
+            VolumeSource::Snapshot(name) => {
+                self.snapshots.get(&key(project, name))?.spec.node.as_deref()
+            }
+        }
+    }
+
+    /// Whether a volume has its node already, in its record or by a decision.
+    pub(crate) fn is_bound(&self, volume: &Volume) -> bool {
+        volume.spec.node.is_some() || self.bound.contains_key(&volume.meta.id)
+    }
+}
+
+impl<'a> NodeBook<'a> {
+    fn new(node: &'a Node) -> Self {
+        Self { node, ports: ports::Book::default(), reserved: 0, instances: 0 }
+    }
+}
+
+fn newest_addresses<'a>(world: &World<'a>) -> HashMap<&'a Uid, (Time, Ipv4Addr)> {
+    let mut newest: HashMap<&Uid, (Time, Ipv4Addr)> = HashMap::new();
+    for instance in &world.instances {
+        let interfaces = instance.spec.placement.iter().flat_map(|placed| &placed.interfaces);
+        for interface in interfaces {
+            let Some(address) = interface.ipv4 else { continue };
+            let entry = (instance.meta.created, address.addr());
+            let known = newest.entry(&interface.network_id).or_insert(entry);
+            *known = (*known).max(entry);
+        }
+    }
+    newest
+}

@@ -1,0 +1,97 @@
+//! Which ports of a node lead to an instance.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use model::Uid;
+use model::instance::{Port, Protocol};
+
+use crate::refusal::Cause;
+
+/// First port that is chosen when none is asked for: of the range that hosts give to clients
+/// (Linux, `net.ipv4.ip_local_port_range`).
+pub const FIRST_RANDOM_PORT: u16 = 32768;
+/// Last port that is chosen.
+pub const LAST_RANDOM_PORT: u16 = 60999;
+
+/// Who holds which port of a node.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Book {
+    holders: HashMap<(Protocol, u16), Vec<(Port, String)>>,
+}
+
+impl Book {
+    pub(crate) fn enter(&mut self, port: &Port, holder: &str) {
+        let Some(host) = port.host else { return };
+        let held = self.holders.entry((port.protocol, host)).or_default();
+        held.push((port.clone(), holder.to_owned()));
+    }
+
+    /// Who holds a port that this one collides with.
+    fn holder(&self, port: &Port) -> Option<&str> {
+        let held = self.holders.get(&(port.protocol, port.host?))?;
+        held.iter().find(|(other, _)| other.collides(port)).map(|(_, holder)| holder.as_str())
+    }
+}
+
+/// What is asked for: the ports as people wrote them, what the instance had before, and what it
+/// is, from which its random ports are made.
+pub(crate) struct Wish<'a> {
+    pub(crate) ports: &'a [Port],
+    pub(crate) before: &'a [Port],
+    pub(crate) id: &'a Uid,
+    pub(crate) name: &'a str,
+}
+
+/// Gives each single port its port of the host.
+pub(crate) fn assign(wish: &Wish<'_>, book: &Book) -> Result<Vec<Port>, Cause> {
+    let (mut own, mut given) = (Book::default(), Vec::new());
+    let singles: Vec<_> = wish.ports.iter().flat_map(Port::expand).collect();
+    // Ports that were asked for by number first, so that no random one gets in their way.
+    for port in singles.iter().filter(|port| port.host.is_some()) {
+        if let Some(holder) = book.holder(port).or_else(|| own.holder(port)) {
+            return Err(Cause::PortTaken { port: title(port), holder: holder.to_owned() });
+        }
+        own.enter(port, wish.name);
+    }
+    for (index, port) in singles.into_iter().enumerate() {
+        let port = match port.host {
+            Some(_) => port,
+            None => {
+                let chosen = choose(wish, index, &port, book, &own).ok_or(Cause::NoPort)?;
+                own.enter(&chosen, wish.name);
+                chosen
+            }
+        };
+        given.push(port);
+    }
+    Ok(given)
+}
+
+fn choose(wish: &Wish<'_>, index: usize, port: &Port, book: &Book, own: &Book) -> Option<Port> {
+    let free = |port: &Port| book.holder(port).is_none() && own.holder(port).is_none();
+    let same = |before: &&Port| {
+        (before.target, before.protocol, before.address)
+            == (port.target, port.protocol, port.address)
+    };
+    if let Some(before) = wish.before.iter().filter(same).find(|before| free(before)) {
+        return Some(before.clone());
+    }
+    let count = u32::from(LAST_RANDOM_PORT - FIRST_RANDOM_PORT) + 1;
+    let seed = u32::from_str_radix(&wish.id.as_str()[..8], 16).unwrap_or_default();
+    let start = seed.wrapping_add((index as u32).wrapping_mul(7919)) % count;
+    (0..count)
+        .map(|step| FIRST_RANDOM_PORT + ((start + step) % count) as u16)
+        .map(|host| Port { host: Some(host), ..port.clone() })
+        .find(free)
+}
+
+fn title(port: &Port) -> String {
+    let host = port.host.unwrap_or_default();
+    let number = match port.address {
+        Some(IpAddr::V6(address)) => format!("[{address}]:{host}"),
+        Some(IpAddr::V4(address)) => format!("{address}:{host}"),
+        None => host.to_string(),
+    };
+    format!("{number}/{}", port.protocol.as_str())
+}
