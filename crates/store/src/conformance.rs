@@ -137,6 +137,7 @@ pub const SCENARIOS: &[Scenario] = scenarios! {
         counting_together_counts_right,
         reads_see_no_half_commit,
         one_of_many_creators_wins,
+        followers_miss_nothing_while_history_is_cut,
         a_backup_is_made_under_load,
         stats_count,
     }

@@ -1,12 +1,14 @@
 //! Many at once.
 
-use futures::future;
+use futures::{StreamExt, future};
 
 use super::{
     Subject,
     probe::{delete, present, put, until, watch},
 };
-use crate::{Commit, Error, Expect, RangeRequest, Result, Revision, Store, WatchRequest};
+use crate::{
+    Commit, Error, Event, Expect, RangeRequest, Record, Result, Revision, Store, WatchRequest,
+};
 
 /// Runs `count` tasks at once and returns what they return.
 async fn together<T, Fut>(count: usize, task: impl Fn(usize) -> Fut) -> Result<Vec<T>>
@@ -145,6 +147,56 @@ pub(super) async fn one_of_many_creators_wins(store: Subject) -> Result<()> {
         delete(&*store, "lock").await?;
     }
     Ok(())
+}
+
+pub(super) async fn followers_miss_nothing_while_history_is_cut(store: Subject) -> Result<()> {
+    const COUNT: u64 = 1000;
+    let writer = store.clone();
+    let writer = tokio::spawn(async move {
+        for n in 1..=COUNT {
+            let revision = put(&*writer, "n", &n.to_string()).await?;
+            if n % 20 == 0 {
+                writer.compact(revision).await?;
+            }
+        }
+        Ok::<_, Error>(())
+    });
+    let shared = store.clone();
+    together(12, move |slowness| follow(shared.clone(), slowness * slowness, COUNT)).await?;
+    writer.await.expect("the writer panicked")
+}
+
+/// Follows `n` up to `last` as a client does: read, watch, and read again when cut off. Each number
+/// follows the one before; the slower it is the more often it is cut off.
+async fn follow(store: Subject, slowness: usize, last: u64) -> Result<()> {
+    'read: loop {
+        let reply = store.range(RangeRequest::key("n")).await?;
+        let mut n = reply.records.first().map_or(0, number);
+        let mut changes = match store.watch(WatchRequest::prefix("n", reply.revision)).await {
+            Err(Error::Compacted { .. }) => continue 'read,
+            other => other?,
+        };
+        while n < last {
+            let batch = match changes.next().await.expect("a watch ended") {
+                Err(Error::Compacted { oldest }) => {
+                    assert!(oldest > reply.revision, "cut off at {oldest} for no reason");
+                    continue 'read;
+                }
+                other => other?,
+            };
+            let Event::Put { record, .. } = &batch.events[0] else { panic!("a deletion") };
+            assert_eq!(number(record), n + 1, "a change was skipped");
+            n += 1;
+            for _ in 0..slowness {
+                tokio::task::yield_now().await;
+            }
+        }
+        return Ok(());
+    }
+}
+
+fn number(record: &Record) -> u64 {
+    String::from_utf8_lossy(&record.value).parse().expect("a number")
 }
 
 pub(super) async fn a_backup_is_made_under_load(store: Subject) -> Result<()> {
