@@ -22,8 +22,7 @@ pub struct Core {
     pub(super) shelf: Shelf,
     pub(super) ground: Ground,
     pub(super) steps: Steps,
-    /// Held while this exists.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Core {
@@ -137,8 +136,19 @@ pub(super) fn describe_snapshot(record: SnapshotRecord) -> SnapshotInfo {
     SnapshotInfo { id, name, volume, method, consistent, taken, size }
 }
 
-/// Makes this process the only one that touches the directory, until it ends.
-fn lock(root: &Path) -> Result<File> {
+/// The right to the directory, while it exists.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    /// Closing would not do: a program that is just being started may hold the file too.
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+/// Makes this process the only one that touches the directory.
+fn lock(root: &Path) -> Result<Lock> {
     let path = root.join("lock");
     let what = || format!("{} cannot be locked", path.display());
     let mut file = File::options()
@@ -159,5 +169,5 @@ fn lock(root: &Path) -> Result<File> {
     }
     file.set_len(0).fault(what)?;
     writeln!(file, "{}", std::process::id()).fault(what)?;
-    Ok(file)
+    Ok(Lock(file))
 }

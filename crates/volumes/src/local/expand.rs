@@ -17,6 +17,10 @@ impl Core {
     pub fn expand(&self, id: &VolumeId, size: Bytes) -> Result<Expanded> {
         let (place, mut record) = self.volume(id)?;
         refuse_smaller(&record, size)?;
+        if record.size == Some(size) {
+            self.expand_image(&place, &mut record)?;
+            return Ok(Expanded { size, node_expansion_required: false });
+        }
         self.refuse_larger_than_disk(&record.name, size)?;
         let what = || format!("volume {:?} cannot be grown", record.name);
         match record.layout {

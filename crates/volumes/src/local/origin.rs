@@ -16,7 +16,9 @@ use crate::fault::Fault;
 use crate::kernel::freeze::Frozen;
 
 /// Longest a volume in use is held still for its snapshot.
-const HOLD: Duration = Duration::from_secs(30);
+const HOLD: Duration = Duration::from_secs(10);
+/// Times that is tried.
+const ATTEMPTS: u32 = 3;
 
 /// What is copied.
 #[derive(Debug)]
@@ -104,20 +106,23 @@ impl Core {
         Ok(method)
     }
 
-    /// Does `work` while the origin's file system is held still.
-    fn held(&self, origin: &Origin, work: impl FnOnce() -> std::io::Result<()>) -> Result<()> {
+    /// Does `work` while the origin's file system is held still; again when it was let go meanwhile,
+    /// as the guard of a process that died a moment ago does.
+    fn held(&self, origin: &Origin, mut work: impl FnMut() -> std::io::Result<()>) -> Result<()> {
         let what = || format!("{:?} cannot be copied while it is used", origin.name);
-        let frozen = Frozen::new(&origin.place.mount(), HOLD).fault(what)?;
-        self.steps.at("copy: frozen");
-        let done = work();
-        let in_time = frozen.release().fault(what)?;
-        self.steps.at("copy: thawed");
-        done.fault(what)?;
-        if in_time {
-            return Ok(());
+        for _ in 0..ATTEMPTS {
+            let frozen = Frozen::new(&origin.place.mount(), HOLD).fault(what)?;
+            self.steps.at("copy: frozen");
+            let done = work();
+            let held = frozen.release().fault(what)?;
+            self.steps.at("copy: thawed");
+            done.fault(what)?;
+            if held {
+                return Ok(());
+            }
         }
         Err(Error::unavailable(format!(
-            "copying {:?} took longer than the {} s it can be held still",
+            "{:?} could not be held still long enough to be copied ({} s at most)",
             origin.name,
             HOLD.as_secs()
         ))

@@ -7,11 +7,12 @@ use std::path::Path;
 use model::{Bytes, Error, Result};
 
 use super::core::Core;
-use super::record::{Filled, VolumeRecord};
+use super::record::{Filled, Layout, VolumeRecord};
 use super::shelf::Place;
 use crate::copy::{self, Tally};
 use crate::driver::{Populate, Populated, VolumeId};
 use crate::fault::Fault;
+use crate::kernel::btrfs;
 
 /// The directory in which a file system keeps what its repair finds; not contents.
 const LOST_AND_FOUND: &str = "lost+found";
@@ -55,7 +56,11 @@ impl Core {
         self.mark(place, record, Filled::Copying)?;
         self.steps.at("populate: begun");
         let copied = copy::tree(from, &to, with_root, &|| self.steps.at("populate: file"))
-            .and_then(|tally| rustix::fs::syncfs(&to).fault(|| what.clone()).map(|()| tally));
+            .and_then(|tally| {
+                rustix::fs::syncfs(&to).fault(|| what.clone())?;
+                refuse_overfull(record, contents)?;
+                Ok(tally)
+            });
         match copied {
             Ok(tally) => {
                 self.steps.at("populate: copied");
@@ -87,6 +92,19 @@ impl Core {
             self.save(place, record)?;
         }
         Ok(())
+    }
+}
+
+/// Refuses more than the size. The kernel does when bytes are written, but reflinks write none.
+fn refuse_overfull(record: &VolumeRecord, contents: &Path) -> Result<()> {
+    let (Layout::Subvolume, Some(size)) = (record.layout, record.size) else { return Ok(()) };
+    let what = || format!("volume {:?} cannot be measured", record.name);
+    match btrfs::referenced(contents).fault(what)?.map(Bytes) {
+        Some(used) if used > size => {
+            Err(Error::exhausted(format!("{used} do not fit into {size}"))
+                .next("make the volume larger"))
+        }
+        _ => Ok(()),
     }
 }
 
