@@ -10,8 +10,8 @@ use std::net::{IpAddr, TcpListener};
 
 use ground::{Ground, HOST4, HOST6, NEVER, OUTSIDE4, OUTSIDE6, Place, SOON, is_root, say};
 use model::instance::Protocol;
-use network::conformance::{port, uid};
-use network::{Apply, Driver, HostNetwork, PublishedPort};
+use network::conformance::{interface, port, uid};
+use network::{Apply, Driver, HostNetwork, InstanceLinks, PublishedPort};
 
 /// Outcomes that mean "no way through".
 fn is_stopped(result: std::io::Result<IpAddr>) -> bool {
@@ -483,6 +483,12 @@ async fn an_instance_is_set_up_as_asked() {
         assert!(mended.contains(expected), "{expected} in {mended}");
     }
     assert!(mended.contains("default via fd00:1::1"), "{mended}");
+    // Another address, and IPv6 no more.
+    let links = InstanceLinks { id: uid(115), interfaces: vec![interface(&one, "eth0", 7)] };
+    assert_eq!(ground.driver.attach(&links).await.unwrap(), ground.driver.namespace(&uid(115)));
+    let other = inside.run("ip -o address; ip route; ip -6 route").await;
+    assert!(other.contains("10.213.1.7/24") && other.contains("default via 10.213.1.1"), "{other}");
+    assert!(!other.contains("10.213.1.5") && !other.contains("fd00"), "{other}");
     ground.end().await;
 }
 
@@ -499,7 +505,7 @@ async fn an_address_is_reached_at_its_new_owner_at_once() {
         let id = uid(200 + round);
         let (server, link) = ground.instance_named(&id, &one, 5).await;
         let other = network::InterfaceLink { mac: format!("02:00:00:00:00:{round:02x}"), ..link };
-        let links = network::InstanceLinks { id: id.clone(), interfaces: vec![other] };
+        let links = InstanceLinks { id: id.clone(), interfaces: vec![other] };
         ground.driver.attach(&links).await.unwrap();
         server.serve("10.213.1.5:80").await;
         assert!(asking.ask("10.213.1.5:80").await.is_ok(), "round {round}");

@@ -18,18 +18,31 @@ use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use nix::errno::Errno;
 
 /// A message and the flags it goes out with, without those every request has.
 #[derive(Debug, Clone)]
 pub struct Request {
     message: RouteNetlinkMessage,
     flags: u16,
+    fine: Option<Errno>,
 }
 
 impl Request {
     /// A request with flags of its own.
     pub fn new(message: RouteNetlinkMessage, flags: u16) -> Self {
-        Self { message, flags }
+        Self { message, flags, fine: None }
+    }
+
+    /// An answer that is as good as done: what was to be removed is gone, or to be made is there.
+    pub fn fine_if(mut self, answer: Errno) -> Self {
+        self.fine = Some(answer);
+        self
+    }
+
+    /// The answer that is as good as done.
+    pub fn fine(&self) -> Option<Errno> {
+        self.fine
     }
 
     /// The bytes to send.
@@ -86,7 +99,7 @@ pub fn new_pair(pair: Pair<'_>) -> Request {
     Request::new(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
 }
 
-/// Makes a bridge, down.
+/// Makes a bridge, down, unless there is one.
 pub fn new_bridge(name: &str, mac: [u8; 6]) -> Request {
     let mut link = LinkMessage::default();
     link.attributes = vec![
@@ -95,6 +108,7 @@ pub fn new_bridge(name: &str, mac: [u8; 6]) -> Request {
         LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
     ];
     Request::new(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
+        .fine_if(Errno::EEXIST)
 }
 
 /// Changes a link: attributes as given, and up.
@@ -124,11 +138,11 @@ pub fn describe_link(name: &str, alias: String, hairpin: bool) -> Request {
     Request::new(RouteNetlinkMessage::NewLink(link), 0)
 }
 
-/// Removes a link; of a pair, both ends.
+/// Removes a link, if it is there; of a pair, both ends.
 pub fn remove_link(index: u32) -> Request {
     let mut link = LinkMessage::default();
     link.header.index = index;
-    Request::new(RouteNetlinkMessage::DelLink(link), 0)
+    Request::new(RouteNetlinkMessage::DelLink(link), 0).fine_if(Errno::ENODEV)
 }
 
 /// Asks for a link by name.
@@ -164,9 +178,10 @@ pub fn add_address(index: u32, net: IpNet) -> Request {
     Request::new(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
 }
 
-/// Takes an address from a link.
+/// Takes an address from a link, if it has it.
 pub fn remove_address(index: u32, net: IpNet) -> Request {
     Request::new(RouteNetlinkMessage::DelAddress(address(index, net)), 0)
+        .fine_if(Errno::EADDRNOTAVAIL)
 }
 
 /// Asks for all addresses.
@@ -180,9 +195,10 @@ pub fn set_default_route(index: u32, gateway: IpAddr) -> Request {
     Request::new(message, NLM_F_CREATE | NLM_F_REPLACE)
 }
 
-/// Removes a default route.
+/// Removes a default route, if it is there.
 pub fn remove_default_route(index: u32, gateway: IpAddr) -> Request {
     Request::new(RouteNetlinkMessage::DelRoute(default_route(index, gateway)), 0)
+        .fine_if(Errno::ESRCH)
 }
 
 /// Asks for all routes of both families.

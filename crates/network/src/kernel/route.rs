@@ -96,6 +96,7 @@ impl Rtnl {
         }
         let first = self.sequence.wrapping_add(1);
         let count = requests.len();
+        let fine: Vec<_> = requests.iter().map(Request::fine).collect();
         let mut bytes = Vec::new();
         for request in requests {
             self.sequence = self.sequence.wrapping_add(1);
@@ -103,18 +104,19 @@ impl Rtnl {
         }
         let answers =
             self.socket.send(&bytes).and_then(|()| self.socket.acknowledgements(first, count));
-        answers.map_err(|error| failed(error, "talking to the kernel about links"))
+        let answers =
+            answers.map_err(|error| failed(error, "talking to the kernel about links"))?;
+        let excuse = |(answer, fine): (io::Result<()>, Option<Errno>)| match (answer, fine) {
+            (Err(error), Some(fine)) if is(&error, fine) => Ok(()),
+            (answer, _) => answer,
+        };
+        Ok(answers.into_iter().zip(fine).map(excuse).collect())
     }
 
     /// Sends all requests; the first that fails is the error, `what` says at what.
     pub fn all(&mut self, requests: Vec<Request>, what: impl Fn() -> String) -> Result<()> {
         let answers = self.batch(requests)?;
         answers.into_iter().collect::<io::Result<()>>().map_err(|error| failed(error, &what()))
-    }
-
-    /// Sends one request.
-    pub fn one(&mut self, request: Request) -> Result<io::Result<()>> {
-        Ok(self.batch(vec![request])?.pop().unwrap_or(Ok(())))
     }
 
     /// The link of that name.

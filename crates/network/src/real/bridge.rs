@@ -3,9 +3,8 @@
 use ipnet::IpNet;
 use model::{Error, Result, Uid};
 use netlink_packet_route::link::LinkAttribute;
-use nix::errno::Errno;
 
-use crate::kernel::route::{Link, Rtnl, failed, is};
+use crate::kernel::route::{Link, Rtnl};
 use crate::kernel::{message, sysctl};
 use crate::links::NetworkLinks;
 use crate::names::Names;
@@ -20,10 +19,7 @@ pub(super) fn ensure(host: &mut Rtnl, network: &NetworkLinks) -> Result<()> {
             .next("switch net.ipv6.conf.all.disable_ipv6 off, or IPv6 of the network"));
     }
     if host.link(name)?.is_none() {
-        match host.one(message::new_bridge(name, mac))? {
-            Err(error) if !is(&error, Errno::EEXIST) => return Err(failed(error, &what())),
-            _ => {}
-        }
+        host.all(vec![message::new_bridge(name, mac)], what)?;
     }
     let link = host.link(name)?.ok_or_else(|| Error::internal(format!("{name} is gone again")))?;
     set_parameters(network)?;
@@ -34,12 +30,7 @@ pub(super) fn ensure(host: &mut Rtnl, network: &NetworkLinks) -> Result<()> {
 /// Removes the bridge.
 pub(super) fn remove(host: &mut Rtnl, name: &str) -> Result<()> {
     let Some(link) = host.link(name)? else { return Ok(()) };
-    match host.one(message::remove_link(link.index))? {
-        Err(error) if !is(&error, Errno::ENODEV) => {
-            Err(failed(error, &format!("removing bridge {name}")))
-        }
-        _ => Ok(()),
-    }
+    host.all(vec![message::remove_link(link.index)], || format!("removing bridge {name}"))
 }
 
 /// The description of a link between an instance and a network; kept in the kernel, so that a link

@@ -153,16 +153,8 @@ impl Sides {
         let links = self.inside.links()?;
         let pairs = links.iter().filter(|link| link.is_pair);
         let requests: Vec<_> = pairs.map(|link| message::remove_link(link.index)).collect();
-        for answer in self.inside.batch(requests)? {
-            match answer {
-                Err(error) if !is(&error, Errno::ENODEV) => {
-                    let what = format!("removing a link of instance {}", self.instance.short());
-                    return Err(failed(error, &what));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        self.inside
+            .all(requests, || format!("removing the links of instance {}", self.instance.short()))
     }
 
     /// Makes one interface, or brings it to what is wanted.
@@ -273,14 +265,9 @@ fn settle(wanted: &InterfaceLink, index: u32, seen: &Inside) -> Vec<Request> {
             requests.push(message::remove_default_route(index, gateway));
         }
     }
-    for gateway in gateways.into_iter().flatten() {
-        let there = |route: &&Route| {
-            route.is_default() && route.link == Some(index) && route.gateway == Some(gateway)
-        };
-        if !up || !seen.routes.iter().any(|route| there(&route)) {
-            requests.push(message::set_default_route(index, gateway));
-        }
-    }
+    // Laid anew even if seen: it goes with the address that it was reached from.
+    let wanted = gateways.into_iter().flatten();
+    requests.extend(wanted.map(|gateway| message::set_default_route(index, gateway)));
     requests
 }
 
@@ -336,10 +323,5 @@ fn remove_by_name(host: &mut Rtnl, name: &str) -> Result<()> {
 
 /// Removes a link of the host; fine if it is gone.
 pub(super) fn remove_at(host: &mut Rtnl, index: u32) -> Result<()> {
-    match host.one(message::remove_link(index))? {
-        Err(error) if !is(&error, Errno::ENODEV) => {
-            Err(failed(error, &format!("removing link {index}")))
-        }
-        _ => Ok(()),
-    }
+    host.all(vec![message::remove_link(index)], || format!("removing link {index}"))
 }
