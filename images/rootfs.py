@@ -24,6 +24,7 @@ NO_DOCUMENTS = [
     "path-exclude=/usr/share/locale/*",
     "path-exclude=/usr/share/lintian/*",
 ]
+MERGED_USR = Path("/usr/share/mmdebstrap/hooks/merged-usr")
 POLICY = "usr/sbin/policy-rc.d"
 # Left behind by package tools, different in each build, of use to nobody in an image.
 LEFTOVERS = [
@@ -178,12 +179,11 @@ def bootstrap(root, apt):
     root.parent.mkdir(parents=True, exist_ok=True)
     options = [f"--dpkgopt={option}" for option in NO_DOCUMENTS]
     options += [f"--aptopt={setting.rstrip(';')}" for setting in transport_settings()]
-    # The default brings a merged /usr by a package that needs all of Perl.
-    if "usr-is-merged" in apt.known("usr-is-merged"):
-        options.append("--include=usr-is-merged")
+    # The default merges /usr by a package that needs all of Perl.
+    if MERGED_USR.is_dir() and "usr-is-merged" in apt.known("usr-is-merged"):
+        options += ["--include=usr-is-merged", f"--hook-dir={MERGED_USR}"]
     _run(
         "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", *options,
-        "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
         apt.release, str(root), str(apt.list),
         SOURCE_DATE_EPOCH=str(apt.epoch()),
     )  # fmt: skip
