@@ -359,9 +359,15 @@ async fn what_was_acknowledged_outlives_kills() {
 }
 
 /// Bytes at the beginning of the log that were synced for sure: what a checkpoint has begun to copy
-/// into the file. (WalCkptInfo.nBackfillAttempted: <https://sqlite.org/walformat.html> 2.)
+/// into the file. After the last of it is copied the log is begun anew, in its index first; until
+/// its own header follows, all that stands in it is of before and was synced.
+/// (WalIndexHdr.aSalt, WalCkptInfo.nBackfillAttempted: <https://sqlite.org/walformat.html> 2.)
 fn synced_log(path: &Path) -> u64 {
     let index = fs::read(format!("{}-shm", path.display())).unwrap();
+    let log = fs::read(format!("{}-wal", path.display())).unwrap();
+    if log.get(16..24) != Some(&index[32..40]) {
+        return log.len() as u64;
+    }
     let frames = u32::from_ne_bytes(index[128..132].try_into().unwrap());
     if frames == 0 { 0 } else { 32 + u64::from(frames) * (24 + 4096) }
 }

@@ -255,11 +255,11 @@ pub(super) async fn watches_that_are_not_polled_hold_nothing_up(store: Subject) 
     Ok(())
 }
 
-/// Commits 16 MiB, more than a reasonable buffer, while nobody reads.
+/// Commits 8 MiB, more than a reasonable buffer, while nobody reads.
 async fn flood(store: &dyn Store) -> Result<Vec<Revision>> {
     let mut revisions = Vec::new();
-    for i in 0..256 {
-        let value = vec![i as u8; 64 << 10];
+    for i in 0..128 {
+        let value = vec![i; 64 << 10];
         revisions.push(store.commit(Commit::new().put(format!("k{}", i % 10), value)).await?);
     }
     Ok(revisions)
