@@ -7,8 +7,8 @@ use model::{ErrorKind, Result};
 use super::{Driver, Populate, Populated, Publish};
 use crate::driver::VolumeId;
 
-/// Times stage and publish are tried when another consumer's [`detach`] comes between them.
-const ATTEMPTS: u32 = 4;
+/// Times two verbs are tried when those of another consumer come between them.
+const ATTEMPTS: u32 = 8;
 
 /// A volume given to a consumer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,20 +57,22 @@ async fn once(
 /// Those of the two verbs, except that a volume others still use is left staged.
 pub async fn detach(driver: &dyn Driver, id: &VolumeId, consumer: &str) -> Result<()> {
     driver.node_unpublish(id, consumer).await?;
-    let used = match driver.show(id).await {
-        Ok(volume) => !volume.published.is_empty(),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    if used {
-        return Ok(());
+    let mut attempt = 1;
+    while !used(driver, id).await? {
+        match driver.node_unstage(id).await {
+            // Another consumer came between; the next look tells whether it stayed.
+            Err(error) if error.kind() == ErrorKind::Conflict && attempt < ATTEMPTS => attempt += 1,
+            other => return other,
+        }
     }
-    match driver.node_unstage(id).await {
-        Err(error) if error.kind() == ErrorKind::Conflict && published(driver, id).await? => Ok(()),
-        other => other,
-    }
+    Ok(())
 }
 
-async fn published(driver: &dyn Driver, id: &VolumeId) -> Result<bool> {
-    Ok(!driver.show(id).await?.published.is_empty())
+/// Whether a volume has consumers; one that does not exist has none.
+async fn used(driver: &dyn Driver, id: &VolumeId) -> Result<bool> {
+    match driver.show(id).await {
+        Ok(volume) => Ok(!volume.published.is_empty()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }

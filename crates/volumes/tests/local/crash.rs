@@ -248,3 +248,24 @@ async fn images_with_reflinks_survive_a_kill_at_every_step() {
 async fn subvolumes_survive_a_kill_at_every_step() {
     report("subvolumes", killed_everywhere(Kind::Btrfs, Some(Bytes::mib(48))).await);
 }
+
+/// The guard, not the next start, lets go of a volume whose snapshot's process died.
+#[tokio::test]
+async fn a_dead_process_leaves_nothing_frozen() {
+    const FROZEN: u32 = 3;
+    let Some(disk) = Disk::new(Kind::Ext4, Bytes::gib(1)) else { return };
+    let dir = disk.path().join("volumes");
+    let ground = Ground { dir, image: disk.path(), size: Some(Bytes::mib(48)) };
+    let driver = LocalDriver::open(&ground.dir).unwrap();
+    ground.prepare(&driver, Verb::Snapshot).await;
+    let path = driver.show(&id("v")).await.unwrap().path.unwrap();
+    drop(driver);
+    let snapshot = VERBS.iter().position(|verb| *verb == Verb::Snapshot).unwrap();
+    assert!(child(&ground, snapshot, FROZEN));
+    let (done, wait) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        fs::write(path.join("after"), "it would wait for ever here").unwrap();
+        done.send(()).unwrap();
+    });
+    wait.recv_timeout(std::time::Duration::from_secs(5)).expect("the volume stayed frozen");
+}
