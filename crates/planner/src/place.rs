@@ -110,7 +110,7 @@ impl Ledger<'_> {
                 return Err(Cause::Volume { volume, lives });
             }
         }
-        for (other, lives) in needs.shares.iter().filter(|(_, lives)| *lives != name) {
+        if let Some((other, lives)) = needs.shares.iter().find(|(_, lives)| *lives != name) {
             let (instance, lives) = ((*other).to_owned(), (*lives).to_owned());
             return Err(Cause::Shares { instance, lives });
         }

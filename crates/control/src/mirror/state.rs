@@ -1,6 +1,7 @@
 //! Everything control remembers, at one revision.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use model::instance::InstanceNoun;
 use model::network::NetworkNoun;
@@ -40,14 +41,14 @@ pub trait Mirrored: Noun + Copy + PartialEq + std::fmt::Debug {
 
 /// A change of a record, read and ready to be taken in.
 pub(crate) enum Decoded {
-    Instance(Object<InstanceNoun>),
-    Network(Object<NetworkNoun>),
-    Node(Object<NodeNoun>),
-    Operation(Object<OperationNoun>),
-    Project(Object<ProjectNoun>),
-    Snapshot(Object<SnapshotNoun>),
-    Token(Object<TokenNoun>),
-    Volume(Object<VolumeNoun>),
+    Instance(Arc<Object<InstanceNoun>>),
+    Network(Arc<Object<NetworkNoun>>),
+    Node(Arc<Object<NodeNoun>>),
+    Operation(Arc<Object<OperationNoun>>),
+    Project(Arc<Object<ProjectNoun>>),
+    Snapshot(Arc<Object<SnapshotNoun>>),
+    Token(Arc<Object<TokenNoun>>),
+    Volume(Arc<Object<VolumeNoun>>),
     Gone(Kind, Uid),
     Cluster(Uid),
     Guard(String),
@@ -74,7 +75,7 @@ macro_rules! nouns {
                 $(Kind::$kind => {
                     let mut object = Object::<$noun>::decode(value)?;
                     object.meta.revision = revision;
-                    Ok(Decoded::$kind(object))
+                    Ok(Decoded::$kind(Arc::new(object)))
                 })*
                 Kind::Event | Kind::Image => Ok(Decoded::Other),
             }

@@ -145,8 +145,8 @@ impl<N: Noun> Table<N> {
     }
 
     /// Takes in what an object is now.
-    pub(crate) fn put(&mut self, object: Object<N>, revision: u64) {
-        let new = Arc::new(Entry::new(Arc::new(object)));
+    pub(crate) fn put(&mut self, object: Arc<Object<N>>, revision: u64) {
+        let new = Arc::new(Entry::new(object));
         let meta = &new.object.meta;
         let old = self.by_id.insert(meta.id.clone(), new.clone());
         if let Some(old) = &old

@@ -132,7 +132,9 @@ fn same(one: &Desired, two: &Desired) -> bool {
 
 /// What a node was told of the objects of a noun: each with the newest version that was the same to
 /// the node as the one it was told.
-struct Told<N: Noun>(HashMap<Uid, (Arc<Object<N>>, Arc<Object<N>>)>);
+struct Told<N: Noun>(HashMap<Uid, SeenAndTold<N>>);
+
+type SeenAndTold<N> = (Arc<Object<N>>, Arc<Object<N>>);
 
 impl<N: Noun> Default for Told<N> {
     fn default() -> Self {
