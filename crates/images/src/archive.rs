@@ -4,6 +4,23 @@ use model::image::{ImageConfig, Reference};
 
 use crate::platform::Platform;
 
+mod assemble;
+mod budget;
+mod compression;
+mod contents;
+mod directory;
+mod import;
+mod intake;
+pub(crate) mod layer;
+mod rootfs;
+mod save;
+mod sniff;
+mod tar;
+
+pub(crate) use directory::import_directory;
+pub(crate) use import::import;
+pub(crate) use save::save;
+
 /// What is imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -30,36 +47,4 @@ pub struct ImportOptions {
     pub config: ImageConfig,
     /// Remark in the history of a root file system's image.
     pub comment: String,
-}
-
-mod budget;
-mod compression;
-pub(crate) mod layer;
-mod tar;
-
-pub(crate) async fn import(
-    images: &crate::Images,
-    source: impl tokio::io::AsyncRead + Send + Unpin,
-    options: ImportOptions,
-) -> model::Result<Vec<model::image::Image>> {
-    let _ = (images, source, options);
-    Err(model::Error::unsupported("not built yet"))
-}
-
-pub(crate) async fn import_directory(
-    images: &crate::Images,
-    path: &std::path::Path,
-    options: ImportOptions,
-) -> model::Result<Vec<model::image::Image>> {
-    let _ = (images, path, options);
-    Err(model::Error::unsupported("not built yet"))
-}
-
-pub(crate) async fn save(
-    images: &crate::Images,
-    names: &[String],
-    platform: Platform,
-) -> model::Result<crate::ByteStream> {
-    let _ = (images, names, platform);
-    Err(model::Error::unsupported("not built yet"))
 }

@@ -18,6 +18,8 @@ pub enum Phase {
     Waiting,
     /// Bytes arrive.
     Downloading,
+    /// Bytes leave, in a push.
+    Uploading,
     /// All bytes are here; they are checked.
     Verifying,
     /// It was here before.

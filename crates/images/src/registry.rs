@@ -24,9 +24,10 @@ mod retry;
 mod token;
 mod upload;
 
-pub(crate) use failure::{Again, Failure};
-pub(crate) use fetch::{Download, Found};
+pub(crate) use failure::Failure;
+pub(crate) use fetch::Found;
 pub(crate) use retry::Backoff;
+pub(crate) use upload::Begun;
 
 use clients::Clients;
 use token::{Scope, Tokens};

@@ -27,7 +27,8 @@ impl Drop for Hold {
 }
 
 struct Writer {
-    hold: Hold,
+    /// Shared with a write under way, which may outlast a writer that was dropped.
+    hold: Arc<Hold>,
     lease: Option<String>,
     /// Away only while a piece is written.
     open: Option<OpenFile>,
@@ -59,7 +60,7 @@ pub(super) fn open(
         return Err(Error::conflict(why).next("wait for it to end"));
     }
     drop(held);
-    let hold = Hold { inner, reference: request.reference };
+    let hold = Arc::new(Hold { inner, reference: request.reference });
     let (open, offset) = OpenFile::resume(&path)?;
     let lease = lease.map(str::to_owned);
     Ok(Ingest::Open(Box::new(Writer { hold, lease, open: Some(open), offset })))
@@ -138,8 +139,10 @@ impl Writer {
     ) -> Result<()> {
         let lost = || Error::internal("the ingest's file was lost in a failed write");
         let mut open = self.open.take().ok_or_else(lost)?;
+        let hold = self.hold.clone();
         let (open, outcome) = tokio::task::spawn_blocking(move || {
             let outcome = work(&mut open);
+            drop(hold);
             (open, outcome)
         })
         .await

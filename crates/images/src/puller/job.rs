@@ -14,7 +14,7 @@ use super::Shared;
 use super::blob::LayerJob;
 use super::flight::Key;
 use super::sources::{Sources, Top};
-use crate::content::{ContentStore, Labels, Layer, reference_labels};
+use crate::content::{ContentStore, Labels, Layer};
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
 use crate::failure;
