@@ -1,0 +1,124 @@
+//! What every request passes before its route: who asks, how often, and the record of writes.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use control::Caller;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use http::{HeaderMap, Method};
+use model::{Error, Result};
+
+use crate::Api;
+use crate::refusal::{Refusal, Reply};
+use crate::server::Peer;
+
+/// The caller of a request that was let in.
+pub(crate) struct By(pub(crate) Caller);
+
+impl FromRequestParts<Arc<Api>> for By {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Api>) -> Reply<Self> {
+        let caller = parts.extensions.get::<Caller>().cloned();
+        // Every guarded route is behind `guard`; one that is not would be a fault of ours.
+        caller.map(Self).ok_or_else(|| Error::internal("a route without a caller").into())
+    }
+}
+
+/// Lets known callers in who do not ask too often, and records what they write.
+pub(crate) async fn guard(
+    State(api): State<Arc<Api>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let peer = request.extensions().get::<Peer>().cloned();
+    let from = peer.as_ref().map(ToString::to_string).unwrap_or_default();
+    let caller = match identify(&api, peer, request.headers()) {
+        Ok(caller) => caller,
+        Err(error) => {
+            tracing::info!(target: "audit", from, reason = error.message(), "refused");
+            return Refusal::from(error).into_response();
+        }
+    };
+    if let Err(wait) = api.rates.take(&caller.name, Instant::now()) {
+        let seconds = u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX);
+        return Refusal::too_often(seconds).into_response();
+    }
+    let audit = Audit::of(&request, &caller, from);
+    request.extensions_mut().insert(caller);
+    let response = next.run(request).await;
+    if let Some(audit) = audit {
+        audit.write(&response);
+    }
+    response
+}
+
+/// Who asks: a token tells (RFC 6750, section 2.1), else the local socket.
+fn identify(api: &Api, peer: Option<Peer>, headers: &HeaderMap) -> Result<Caller> {
+    if let Some(value) = headers.get(AUTHORIZATION) {
+        let token = value.to_str().ok().and_then(bearer).ok_or_else(|| {
+            Error::unauthenticated("the Authorization header has no token")
+                .next("send Authorization: Bearer hull_…")
+        })?;
+        return api.control.authenticate(token);
+    }
+    match peer {
+        Some(Peer::Local { user, trusted: true }) => Ok(Caller::socket(&user)),
+        Some(Peer::Local { user, trusted: false }) => {
+            Err(Error::forbidden(format!("user {user} is neither root nor in group hull"))
+                .next("become a member of group hull, or send a token"))
+        }
+        Some(Peer::Network(_)) | None => Err(Error::unauthenticated("the request has no token")
+            .next("send Authorization: Bearer hull_…, or set HULL_TOKEN")),
+    }
+}
+
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// A line of the log for each request that may change something or enters an instance.
+struct Audit {
+    caller: String,
+    from: String,
+    method: Method,
+    path: String,
+}
+
+impl Audit {
+    fn of(request: &Request, caller: &Caller, from: String) -> Option<Self> {
+        let path = request.uri().path();
+        let enters = path.ends_with("/exec") || path.ends_with("/attach");
+        let reads = request.method() == Method::GET || request.method() == Method::HEAD;
+        if reads && !enters {
+            return None;
+        }
+        let (caller, method) = (caller.name.clone(), request.method().clone());
+        Some(Self { caller, from, method, path: path.to_owned() })
+    }
+
+    /// Queries and bodies are left out: they may hold secrets.
+    fn write(self, response: &Response) {
+        let Self { caller, from, method, path } = self;
+        let status = response.status().as_u16();
+        tracing::info!(target: "audit", caller, from, %method, path, status, "write");
+    }
+}
+
+/// Counts and times every request.
+pub(crate) async fn count(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let begin = Instant::now();
+    let method = request.method().clone();
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    let response = next.run(request).await;
+    // A method of the caller's invention would make a new row for each.
+    let method = if response.status().as_u16() == 405 { "" } else { method.as_str() };
+    let path = path.as_ref().map_or("", MatchedPath::as_str);
+    api.meters.answered(method, path, response.status().as_u16(), begin.elapsed());
+    response
+}

@@ -1,0 +1,77 @@
+//! What the API is told at its start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use telemetry::metrics::Metrics;
+
+/// Where the API listens, how it proves who it is, and how much it takes.
+#[derive(Clone)]
+pub struct Config {
+    /// Addresses for TLS; port 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// The server's side of TLS. Which protocols are offered (ALPN) is set here, not there.
+    pub tls: Arc<rustls::ServerConfig>,
+    /// Path of the local socket; none when absent.
+    pub socket: Option<PathBuf>,
+    /// Name of the node that answers.
+    pub node: String,
+    /// Version of `hull`.
+    pub version: String,
+    /// A directory for copies on their way to a caller; as private as the store.
+    pub scratch: PathBuf,
+    /// Bounds.
+    pub limits: Limits,
+    /// Where the API's own metrics go, and what `/metrics` shows.
+    pub metrics: Metrics,
+}
+
+/// How much is taken from callers.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections at a time, of each listener; more wait in the kernel's queue.
+    pub connections: usize,
+    /// Longest body that is read whole, in bytes.
+    pub body: usize,
+    /// Longest head of a request, in bytes; 8 KiB at least.
+    pub head: usize,
+    /// Most headers of a request.
+    pub headers: usize,
+    /// Time for a request's head to arrive, and for the next one to begin on an idle connection.
+    pub head_time: Duration,
+    /// Time for TLS to be agreed on.
+    pub handshake: Duration,
+    /// Time for an answer that is no stream.
+    pub answer: Duration,
+    /// Requests of one caller in a second, on average.
+    pub rate: u32,
+    /// Requests of one caller at once, before `rate` counts.
+    pub burst: u32,
+    /// A session is pinged this often.
+    pub ping: Duration,
+    /// A quiet watch says this often that it is alive.
+    pub bookmark: Duration,
+    /// Time for requests to end when the server stops.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 2048,
+            body: 2 << 20,
+            head: 64 << 10,
+            headers: 100,
+            head_time: Duration::from_secs(30),
+            handshake: Duration::from_secs(10),
+            answer: Duration::from_secs(60),
+            rate: 1000,
+            burst: 5000,
+            ping: Duration::from_secs(30),
+            bookmark: Duration::from_secs(60),
+            drain: Duration::from_secs(5),
+        }
+    }
+}

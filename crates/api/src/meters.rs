@@ -1,0 +1,60 @@
+//! What the API counts.
+
+use std::time::Duration;
+
+use telemetry::metrics::metrics::counter::Counter;
+use telemetry::metrics::metrics::family::Family;
+use telemetry::metrics::metrics::gauge::Gauge;
+use telemetry::metrics::metrics::histogram::Histogram;
+use telemetry::metrics::{LabelSet, Metrics};
+
+/// The API's own metrics.
+pub(crate) struct Meters {
+    metrics: Metrics,
+    requests: Family<LabelSet, Counter>,
+    seconds: Histogram,
+    open: Family<LabelSet, Gauge>,
+}
+
+/// Something that is open, counted until it is dropped.
+pub(crate) struct Open(Gauge);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Meters {
+    pub(crate) fn new(metrics: Metrics) -> Self {
+        Self {
+            requests: metrics.counters("hull_api_requests", "Requests answered"),
+            seconds: metrics.seconds("hull_api_seconds", "Time to the head of an answer"),
+            open: metrics.gauges("hull_api_open", "Connections, streams and sessions open"),
+            metrics,
+        }
+    }
+
+    /// Counts a request that was answered.
+    pub(crate) fn answered(&self, method: &str, path: &str, status: u16, time: Duration) {
+        let labels = vec![
+            ("method".to_owned(), method.to_owned()),
+            ("path".to_owned(), path.to_owned()),
+            ("status".to_owned(), status.to_string()),
+        ];
+        self.requests.get_or_create(&labels).inc();
+        self.seconds.observe(time.as_secs_f64());
+    }
+
+    /// Counts something as open until it is dropped.
+    pub(crate) fn open(&self, what: &'static str) -> Open {
+        let gauge = self.open.get_or_create(&vec![("what".into(), what.into())]).clone();
+        gauge.inc();
+        Open(gauge)
+    }
+
+    /// All metrics as text.
+    pub(crate) fn render(&self) -> String {
+        self.metrics.render()
+    }
+}

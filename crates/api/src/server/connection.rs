@@ -1,0 +1,116 @@
+//! One connection: HTTP/1.1 or HTTP/2, with bounds on everything its peer controls.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
+use tower::ServiceExt;
+
+use super::Shared;
+use super::peer::Peer;
+use crate::config::Limits;
+
+/// Wait after an accept that failed for want of file descriptors or memory.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+/// Requests under way on one HTTP/2 connection.
+const STREAMS: u32 = 256;
+/// A quiet HTTP/2 connection is pinged this often.
+const PING: Duration = Duration::from_secs(30);
+/// Time to answer such a ping.
+const PONG: Duration = Duration::from_secs(20);
+
+/// Where connections come from.
+pub(super) trait Listen: Send {
+    /// A connection before anything was said on it.
+    type Stream: Send + 'static;
+
+    /// The next connection.
+    fn next(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// Serves a connection until it ends.
+    fn serve(stream: Self::Stream, shared: Shared) -> impl Future<Output = ()> + Send + 'static;
+}
+
+/// Accepts connections, no more at a time than there are permits, until the server drains.
+pub(super) async fn accept<L: Listen>(shared: Shared, permits: Arc<Semaphore>, mut listener: L) {
+    let drain = shared.drain.clone();
+    let accepting = async {
+        // The semaphore is never closed.
+        while let Ok(permit) = permits.clone().acquire_owned().await {
+            match listener.next().await {
+                Ok(stream) => {
+                    let serving = L::serve(stream, shared.clone());
+                    shared.connections.spawn(async move {
+                        serving.await;
+                        drop(permit);
+                    });
+                }
+                Err(error) if is_peers_fault(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed");
+                    tokio::time::sleep(EXHAUSTED).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = accepting => {}
+        () = drain.cancelled() => {}
+    }
+}
+
+fn is_peers_fault(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// Serves the requests of a connection.
+pub(super) async fn serve<S>(stream: S, peer: Peer, shared: Shared)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let _open = shared.api.meters.open("connection");
+    let (router, drain) = (shared.router, shared.drain);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        router.clone().oneshot(request.map(axum::body::Body::new))
+    });
+    let builder = builder(&shared.api.limits);
+    let mut connection =
+        pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = drain.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+fn builder(limits: &Limits) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_time)
+        .max_headers(limits.headers)
+        .max_buf_size(limits.head.max(8192));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PONG);
+    builder
+}
