@@ -6,11 +6,23 @@
 //! depends on nothing but the last value it was given, so it goes on answering while control is away.
 //! [`files`] renders the files an instance finds in its `/etc`.
 //!
+//! What is asked takes one way: `socket` (bytes in, bytes out) → `responder` (may he ask, is it ours)
+//! → `index` (who is called so) or `forwarder` (`cache`, then `exchange` with the `upstream`).
+//!
 //! This room knows DNS (hickory) and nothing of how networks are made. Start at [`Zones`].
 
+mod cache;
+mod exchange;
 pub mod files;
+mod forwarder;
+mod index;
+mod reply;
+mod responder;
 mod server;
+mod socket;
+mod upstream;
 mod zones;
 
 pub use server::{Config, Listening, Server};
+pub use upstream::{HostResolvConf, read_resolv_conf};
 pub use zones::{Joined, Member, NetworkNames, Zones};

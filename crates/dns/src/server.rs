@@ -1,16 +1,22 @@
 //! The server: sockets that come and go with the networks, one index swapped whole.
 
-use std::net::SocketAddr;
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use model::{Error, Result};
 
+use crate::forwarder::Forwarder;
+use crate::index::Index;
+use crate::responder::Responder;
+use crate::socket::Listener;
 use crate::zones::Zones;
 
 /// How the server is set up.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Port it listens on; 53 (RFC 1035) but for tests.
+    /// Port it listens on, and asks others at; 53 (RFC 1035, section 4.2) but for tests.
     pub port: u16,
     /// Domain under which all names stand, never asked of others: `hull.internal`.
     pub domain: String,
@@ -41,12 +47,16 @@ pub struct Listening {
 #[derive(Debug)]
 pub struct Server {
     config: Config,
+    responder: Arc<Responder>,
+    listeners: Mutex<HashMap<IpAddr, Listener>>,
 }
 
 impl Server {
-    /// A server that listens nowhere yet. Call it within a tokio runtime.
+    /// A server that listens nowhere yet.
     pub fn start(config: Config) -> Self {
-        Self { config }
+        let forwarder = Forwarder::new(config.resolv_conf.clone(), config.port);
+        let responder = Arc::new(Responder::new(forwarder));
+        Self { config, responder, listeners: Mutex::default() }
     }
 
     /// The settings.
@@ -54,9 +64,38 @@ impl Server {
         &self.config
     }
 
-    /// Answers from `zones` from now on, and listens on exactly its networks' addresses. An address
-    /// that can't be listened on is tried again at the next call.
-    pub async fn publish(&self, _zones: Zones) -> Result<Listening> {
-        Err(Error::internal("not written yet"))
+    /// The search domain of a project's instances, e.g. `shop.hull.internal`.
+    pub fn search_domain(&self, project: &str) -> String {
+        format!("{project}.{}", self.config.domain)
+    }
+
+    /// Answers from `zones` from now on, and listens on exactly its networks' addresses: the gateways,
+    /// which needn't exist yet. An address that can't be listened on is tried again at the next call;
+    /// the others work meanwhile. Costs in proportion to the names; questions never wait for it.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn publish(&self, zones: Zones) -> Result<Listening> {
+        let domain = self.config.domain.trim_matches('.').to_ascii_lowercase();
+        self.responder.set(Index::new(&zones, &domain));
+        let wanted: HashSet<IpAddr> =
+            zones.networks.iter().flat_map(|network| network.listen.iter().copied()).collect();
+        self.responder.forwarder.set_own(wanted.clone());
+        let mut listeners = self.listeners.lock().expect("no holder of the lock panics");
+        listeners.retain(|address, _| wanted.contains(address));
+        let mut listening = Listening::default();
+        for address in wanted {
+            if listeners.contains_key(&address) {
+                continue;
+            }
+            let place = SocketAddr::new(address, self.config.port);
+            match Listener::start(place, &self.responder) {
+                Ok(listener) => drop(listeners.insert(address, listener)),
+                Err(error) => listening.failed.push((place, error)),
+            }
+        }
+        listening.addresses = listeners.values().map(|listener| listener.address).collect();
+        listening.addresses.sort_unstable();
+        Ok(listening)
     }
 }

@@ -161,7 +161,10 @@ impl State {
     ) -> Result<(HostNetwork, Vec<(PublishedPort, Refusal)>)> {
         let mut places = BTreeSet::new();
         let (mut good, mut refused) = (Vec::new(), Vec::new());
-        for port in std::mem::take(&mut desired.ports) {
+        // Who has a port keeps it: of two who want the same, the one published already comes first.
+        let (known, new): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut desired.ports).into_iter().partition(|port| self.publishes(port));
+        for port in known.into_iter().chain(new) {
             match self.consider(&desired, &port, addresses, &mut places)? {
                 None => good.push(port),
                 Some(refusal) => refused.push((port, refusal)),
@@ -169,6 +172,10 @@ impl State {
         }
         desired.ports = good;
         Ok((desired, refused))
+    }
+
+    fn publishes(&self, port: &PublishedPort) -> bool {
+        self.applied.as_ref().is_some_and(|applied| applied.ports.contains(port))
     }
 
     fn consider(
