@@ -145,6 +145,11 @@ impl Places {
         Ok(())
     }
 
+    /// The records.
+    pub fn store(&self) -> PathBuf {
+        self.state.join("state.db")
+    }
+
     /// The configuration file.
     pub fn config(&self) -> PathBuf {
         self.etc.join("hull.toml")

@@ -1,6 +1,6 @@
 //! `hull`: the one binary of Monohull.
 //!
-//! Three of its faces are not the command line: `hull daemon`, and the two small programs that run
+//! Four of its faces are not the command line: `hull daemon`, `hull supervise`, and the two small programs that run
 //! beside containers (`log-driver` and `init`), which must start in a millisecond and stay small, so
 //! they are told apart before anything else is set up.
 
@@ -8,14 +8,16 @@ mod config;
 mod notify;
 mod pki;
 mod server;
+mod supervise;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
-        Some(containers::logs::driver::COMMAND) => containers::logs::driver::main(),
-        Some(containers::init::COMMAND) => containers::init::main(),
+        Some(containers::logs::driver::MODE) => containers::logs::driver::main(),
+        Some(containers::init::MODE) => containers::init::main(),
         Some("daemon") => server::main(),
+        Some("supervise") => supervise::main(),
         _ => cli::main(),
     }
 }

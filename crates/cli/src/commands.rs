@@ -1,0 +1,120 @@
+//! The commands, one file each.
+
+mod attach;
+mod check;
+mod daemon;
+mod exec;
+mod image;
+mod inspect;
+mod kill;
+mod logs;
+mod pause;
+mod ps;
+mod rename;
+mod restart;
+mod rm;
+mod run;
+mod start;
+mod status;
+mod stop;
+mod wait;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use model::Result;
+
+use crate::context::{Context, Global};
+
+/// What can be done. Verbs without a noun are about instances.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run an image as a new instance
+    Run(Box<run::Run>),
+    /// Make an instance without starting it
+    Create(Box<run::Create>),
+    /// Start instances
+    Start(start::Start),
+    /// Stop instances: their stop signal, then SIGKILL
+    Stop(stop::Stop),
+    /// Stop and start instances
+    Restart(restart::Restart),
+    /// Send a signal to instances
+    Kill(kill::Kill),
+    /// Freeze instances
+    Pause(pause::Pause),
+    /// Unfreeze instances
+    Unpause(pause::Unpause),
+    /// Remove instances
+    Rm(rm::Rm),
+    /// Give an instance another name
+    Rename(rename::Rename),
+    /// List instances
+    #[command(visible_alias = "ls")]
+    Ps(ps::Ps),
+    /// Show everything that is known of instances
+    Inspect(inspect::Inspect),
+    /// Show what instances printed
+    Logs(logs::Logs),
+    /// Run a further program in an instance
+    Exec(exec::Exec),
+    /// Take part in an instance's main process
+    Attach(attach::Attach),
+    /// Wait until instances end, and print their exit codes
+    Wait(wait::Wait),
+    /// Images
+    #[command(subcommand)]
+    Image(image::Image),
+    /// Is this machine fit?
+    Check(check::Check),
+    /// Start the platform on this machine
+    Up(daemon::Up),
+    /// Stop the platform on this machine; instances run on
+    Down(daemon::Down),
+    /// How the platform is
+    Status(status::Status),
+}
+
+/// Runs a command.
+pub async fn run(command: Command, global: &Global) -> Result<ExitCode> {
+    let context = || Context::new(global);
+    match command {
+        Command::Run(args) => args.run(&context()?).await,
+        Command::Create(args) => args.run(&context()?).await,
+        Command::Start(args) => args.run(&context()?).await,
+        Command::Stop(args) => args.run(&context()?).await,
+        Command::Restart(args) => args.run(&context()?).await,
+        Command::Kill(args) => args.run(&context()?).await,
+        Command::Pause(args) => args.run(&context()?).await,
+        Command::Unpause(args) => args.run(&context()?).await,
+        Command::Rm(args) => args.run(&context()?).await,
+        Command::Rename(args) => args.run(&context()?).await,
+        Command::Ps(args) => args.run(&context()?).await,
+        Command::Inspect(args) => args.run(&context()?).await,
+        Command::Logs(args) => args.run(&context()?).await,
+        Command::Exec(args) => args.run(&context()?).await,
+        Command::Attach(args) => args.run(&context()?).await,
+        Command::Wait(args) => args.run(&context()?).await,
+        Command::Image(args) => args.run(&context()?).await,
+        Command::Check(args) => args.run(&context()?).await,
+        Command::Up(args) => args.run(&context()?).await,
+        Command::Down(args) => args.run(&context()?).await,
+        Command::Status(args) => args.run(&context()?).await,
+    }
+}
+
+/// Does the same for several names; goes on after a failure, which is told and decides the exit
+/// code.
+pub async fn each(
+    names: &[String],
+    mut work: impl AsyncFnMut(&str) -> Result<()>,
+) -> Result<ExitCode> {
+    let mut last = ExitCode::SUCCESS;
+    for name in names {
+        if let Err(error) = work(name).await {
+            crate::out::failure(&error);
+            last = crate::exit::code(&error);
+        }
+    }
+    Ok(last)
+}

@@ -1,0 +1,48 @@
+//! `hull attach`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use link::instance::AttachRequest;
+use model::Result;
+
+use crate::context::Context;
+use crate::terminal::{Part, converse, detach_keys};
+
+/// Takes part in an instance's main process.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  hull attach web")]
+pub struct Attach {
+    /// Don't send what you type
+    #[arg(long)]
+    no_stdin: bool,
+    /// Don't pass signals on
+    #[arg(long)]
+    no_sig_proxy: bool,
+    /// Keys that leave it running
+    #[arg(long, default_value = "ctrl-p,ctrl-q", value_name = "KEYS")]
+    detach_keys: String,
+    /// The container, in a group of several
+    #[arg(long, default_value = "", value_name = "NAME")]
+    container: String,
+    /// The instance
+    name: String,
+}
+
+impl Attach {
+    /// Runs the command.
+    pub async fn run(self, context: &Context) -> Result<ExitCode> {
+        let instance = context.instances().get(&self.name).await?;
+        let container = instance.spec.container(&self.container)?;
+        let part = Part {
+            stdin: container.stdin && !self.no_stdin,
+            tty: container.tty,
+            signals: !self.no_sig_proxy,
+            detach: detach_keys(&self.detach_keys)?,
+        };
+        let request = AttachRequest { stdin: part.stdin, replay: false, run: 0 };
+        let id = instance.meta.id.as_str();
+        let session = context.instances().attach(id, &self.container, &request).await?;
+        Ok(converse(session, &part).await?.code())
+    }
+}

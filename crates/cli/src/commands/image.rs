@@ -1,0 +1,481 @@
+//! `hull image`.
+
+use std::collections::HashMap;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use futures::{StreamExt, TryStreamExt};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use link::ResultStream;
+use link::image::{ImportRequest, LayerPhase, Login, Progress, PullRequest, Removed};
+use model::error::Context as _;
+use model::image::{Image as Known, Reference};
+use model::instance::PullPolicy;
+use model::{Error, ErrorKind, Result};
+use tokio::io::AsyncWriteExt;
+
+use crate::commands::each;
+use crate::context::{Context, Output};
+use crate::out::{self, Format};
+
+/// Images.
+#[derive(Debug, Subcommand)]
+pub enum Image {
+    /// Fetch images from their registries
+    Pull(Pull),
+    /// Send an image to its registry
+    Push(Push),
+    /// Take images in from an archive, or make one of a root file system
+    #[command(visible_alias = "load")]
+    Import(Import),
+    /// Write images into an archive
+    Save(Save),
+    /// List images
+    Ls(Ls),
+    /// Show an image
+    Show(Show),
+    /// Give an image a further name
+    Tag(Tag),
+    /// Remove images
+    Rm(Rm),
+    /// Remove images nobody uses
+    Prune(Prune),
+    /// Show how an image came about
+    History(Show),
+    /// Check a login with a registry and keep it
+    Login(LoginArgs),
+    /// Forget a login
+    Logout(Logout),
+}
+
+/// Fetches images.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  hull image pull nginx\n  hull image pull --platform linux/arm64 alpine:3")]
+pub struct Pull {
+    /// For another platform: linux/arm64
+    #[arg(long, default_value = "", value_name = "PLATFORM")]
+    platform: String,
+    /// Say only the names
+    #[arg(short, long)]
+    quiet: bool,
+    /// The images
+    #[arg(required = true)]
+    names: Vec<String>,
+}
+
+/// Sends an image.
+#[derive(Debug, Args)]
+pub struct Push {
+    /// The image
+    name: String,
+}
+
+/// Takes images in.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  hull image import app.tar\n  hull image import --name base rootfs.tar.gz\n  docker save app | hull image import -")]
+pub struct Import {
+    /// Name for an image that brings none
+    #[arg(long, default_value = "", value_name = "NAME")]
+    name: String,
+    /// Change the configuration: CMD, ENV, EXPOSE … lines
+    #[arg(short, long, value_name = "LINE")]
+    change: Vec<String>,
+    /// The archive; - for standard input
+    file: String,
+}
+
+/// Writes images into an archive.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  hull image save nginx -f nginx.tar")]
+pub struct Save {
+    /// The archive; standard input of another program when not given
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    file: Option<String>,
+    /// The images
+    #[arg(required = true)]
+    names: Vec<String>,
+}
+
+/// Lists images.
+#[derive(Debug, Args)]
+pub struct Ls {
+    /// Only ids
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Shows an image.
+#[derive(Debug, Args)]
+pub struct Show {
+    #[command(flatten)]
+    output: Output,
+    /// The image
+    name: String,
+}
+
+/// Gives an image a further name.
+#[derive(Debug, Args)]
+pub struct Tag {
+    /// The image
+    name: String,
+    /// Its further name
+    new: String,
+}
+
+/// Removes images.
+#[derive(Debug, Args)]
+pub struct Rm {
+    /// Also if it has several names
+    #[arg(short, long)]
+    force: bool,
+    /// The images
+    #[arg(required = true)]
+    names: Vec<String>,
+}
+
+/// Removes images nobody uses.
+#[derive(Debug, Args)]
+pub struct Prune {
+    /// All that no instance uses, not only those without a name
+    #[arg(short, long)]
+    all: bool,
+}
+
+/// Keeps a login.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  hull image login -u me ghcr.io\n  cat token | hull image login -u me --password-stdin ghcr.io")]
+pub struct LoginArgs {
+    /// The user
+    #[arg(short, long, value_name = "NAME")]
+    username: String,
+    /// Read the password from standard input without asking
+    #[arg(long)]
+    password_stdin: bool,
+    /// The registry; Docker Hub when not given
+    #[arg(default_value = "")]
+    registry: String,
+}
+
+/// Forgets a login.
+#[derive(Debug, Args)]
+pub struct Logout {
+    /// The registry; Docker Hub when not given
+    #[arg(default_value = "")]
+    registry: String,
+}
+
+impl Image {
+    /// Runs the command.
+    pub async fn run(self, context: &Context) -> Result<ExitCode> {
+        let images = context.client.images();
+        match self {
+            Image::Pull(args) => return args.run(context).await,
+            Image::Push(args) => {
+                let progress = images.push(&args.name, None).await?;
+                show_progress(progress).await?;
+                out::line(&args.name);
+            }
+            Image::Import(args) => args.run(context).await?,
+            Image::Save(args) => args.run(context).await?,
+            Image::Ls(args) => args.run(context).await?,
+            Image::Show(args) => {
+                let image = images.show(&args.name).await?;
+                let format = match args.output.output {
+                    Format::Table => Format::Yaml,
+                    other => other,
+                };
+                if !out::structured(format, &image)? {
+                    out::line(&image.id);
+                }
+            }
+            Image::History(args) => history(&images.show(&args.name).await?, args.output.output)?,
+            Image::Tag(args) => images.tag(&args.name, &args.new).await?,
+            Image::Rm(args) => {
+                return each(&args.names, async |name| {
+                    removed(&images.remove(name, args.force).await?);
+                    Ok(())
+                })
+                .await;
+            }
+            Image::Prune(args) => {
+                let gone = images.prune(args.all).await?;
+                removed(&gone);
+                out::line(format!("{} given back", gone.freed));
+            }
+            Image::Login(args) => args.run(context).await?,
+            Image::Logout(args) => images.logout(&args.registry).await?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn removed(removed: &Removed) {
+    removed.untagged.iter().for_each(|name| out::line(format!("untagged {name}")));
+    removed.deleted.iter().for_each(|id| out::line(format!("deleted {id}")));
+}
+
+impl Pull {
+    async fn run(self, context: &Context) -> Result<ExitCode> {
+        each(&self.names, async |name| {
+            let request = PullRequest {
+                name: name.to_owned(),
+                platform: self.platform.clone(),
+                policy: PullPolicy::Always,
+                login: None,
+            };
+            let progress = context.client.images().pull(&request).await?;
+            let (images, unchanged) = if self.quiet {
+                finish(progress).await?
+            } else {
+                show_progress(progress).await?
+            };
+            let remark = if unchanged { " (unchanged)" } else { "" };
+            for image in images {
+                let digest = out::short(&image.digest, 19);
+                out::line(format!("{}@{digest}{remark}", familiar(name)));
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn familiar(name: &str) -> String {
+    Reference::parse(name).map_or_else(|_| name.to_owned(), |reference| reference.familiar())
+}
+
+/// Fetches an image and shows how far it is.
+pub async fn pull_with_progress(
+    context: &Context,
+    name: &str,
+    policy: PullPolicy,
+) -> Result<()> {
+    out::remark(format!("Fetching {} …", familiar(name)));
+    let request = PullRequest { name: name.to_owned(), policy, ..PullRequest::default() };
+    let progress = context.client.images().pull(&request).await?;
+    show_progress(progress).await.map(drop)
+}
+
+async fn finish(mut progress: ResultStream<Progress>) -> Result<(Vec<Known>, bool)> {
+    let mut done = None;
+    while let Some(step) = progress.next().await {
+        if let Progress::Done { images, unchanged } = step? {
+            done = Some((images, unchanged));
+        }
+    }
+    done.ok_or_else(cut_short)
+}
+
+fn cut_short() -> Error {
+    Error::unavailable("the connection ended before the work did").next("run it again")
+}
+
+/// Shows a bar for each layer where a person watches, and nothing else where nobody does.
+async fn show_progress(mut progress: ResultStream<Progress>) -> Result<(Vec<Known>, bool)> {
+    if !out::watched() {
+        return finish(progress).await;
+    }
+    let bars = MultiProgress::new();
+    let mut layers: HashMap<String, ProgressBar> = HashMap::new();
+    let mut done = None;
+    while let Some(step) = progress.next().await {
+        match step? {
+            Progress::Layer { digest, phase, done, total } => {
+                let bar = layers.entry(digest.clone()).or_insert_with(|| bar(&bars, &digest));
+                bar.set_length(total);
+                bar.set_position(done);
+                bar.set_message(word(phase));
+                if matches!(phase, LayerPhase::Done | LayerPhase::Exists) {
+                    bar.finish();
+                }
+            }
+            Progress::Message { text } => drop(bars.println(text)),
+            Progress::Done { images, unchanged } => done = Some((images, unchanged)),
+        }
+    }
+    drop(bars.clear());
+    done.ok_or_else(cut_short)
+}
+
+fn bar(bars: &MultiProgress, digest: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(
+        "{prefix} {msg:11} {bar:24} {bytes:>10} of {total_bytes:10} {bytes_per_sec}",
+    );
+    let bar = bars.add(ProgressBar::new(0));
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let digits = digest.trim_start_matches("sha256:");
+    bar.set_prefix(digits.chars().take(12).collect::<String>());
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+fn word(phase: LayerPhase) -> &'static str {
+    match phase {
+        LayerPhase::Waiting => "waiting",
+        LayerPhase::Exists => "is here",
+        LayerPhase::Downloading => "downloading",
+        LayerPhase::Uploading => "uploading",
+        LayerPhase::Verifying => "checking",
+        LayerPhase::Unpacking => "unpacking",
+        LayerPhase::Done => "done",
+    }
+}
+
+impl Import {
+    async fn run(self, context: &Context) -> Result<()> {
+        let request = ImportRequest { name: self.name, changes: self.change };
+        let reader: Box<dyn tokio::io::AsyncRead + Send + Unpin> = match self.file.as_str() {
+            "-" => Box::new(tokio::io::stdin()),
+            path => Box::new(
+                tokio::fs::File::open(path)
+                    .await
+                    .context(ErrorKind::NotFound, || format!("cannot read {path}"))?,
+            ),
+        };
+        let archive = tokio_util::io::ReaderStream::with_capacity(reader, 256 * 1024)
+            .map_err(|error| Error::unavailable("the archive cannot be read").caused_by(error));
+        let progress = context.client.images().import(&request, Box::pin(archive)).await?;
+        let (images, _) = show_progress(progress).await?;
+        for image in images {
+            out::line(image.names.first().unwrap_or(&image.id));
+        }
+        Ok(())
+    }
+}
+
+impl Save {
+    async fn run(self, context: &Context) -> Result<()> {
+        let stream = context.client.images().save(&self.names).await?;
+        match &self.file {
+            Some(file) => to_file(stream, file).await,
+            None => {
+                if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
+                    return Err(Error::invalid("an archive is not for a terminal")
+                        .next("give -f FILE, or pipe it into another program"));
+                }
+                to_stdout(stream).await
+            }
+        }
+    }
+}
+
+/// Writes a stream to a new file; what is there of a file that could not be finished is removed.
+pub async fn to_file(mut stream: link::ByteStream, path: &str) -> Result<()> {
+    let failed = || format!("cannot write {path}");
+    let mut file =
+        tokio::fs::File::create(path).await.context(ErrorKind::Unavailable, failed)?;
+    let copied = async {
+        while let Some(bytes) = stream.next().await {
+            file.write_all(&bytes?).await.context(ErrorKind::Unavailable, failed)?;
+        }
+        file.sync_all().await.context(ErrorKind::Unavailable, failed)
+    };
+    let copied = copied.await;
+    if copied.is_err() {
+        let _ = tokio::fs::remove_file(path).await;
+    }
+    copied
+}
+
+/// Writes a stream to standard output.
+pub async fn to_stdout(mut stream: link::ByteStream) -> Result<()> {
+    while let Some(bytes) = stream.next().await {
+        out::bytes(&bytes?);
+    }
+    Ok(())
+}
+
+impl Ls {
+    async fn run(self, context: &Context) -> Result<()> {
+        let images = context.client.images().list().await?;
+        if out::structured(self.output.output, &images)? {
+            return Ok(());
+        }
+        if self.quiet {
+            images.iter().for_each(|image| out::line(short_id(image)));
+            return Ok(());
+        }
+        let mut rows = Vec::new();
+        for image in &images {
+            let none = ["<none>".to_owned()];
+            let names = if image.names.is_empty() { none.as_slice() } else { &image.names };
+            for name in names {
+                rows.push(vec![
+                    familiar(name),
+                    short_id(image),
+                    image.created.map(out::age).unwrap_or_default(),
+                    image.size.to_string(),
+                ]);
+            }
+        }
+        if self.output.output == Format::Name {
+            rows.iter().for_each(|row| out::line(&row[0]));
+            return Ok(());
+        }
+        out::table(&["NAME", "ID", "AGE", "SIZE"], rows, &[3]);
+        Ok(())
+    }
+}
+
+fn short_id(image: &Known) -> String {
+    image.id.trim_start_matches("sha256:").chars().take(12).collect()
+}
+
+fn history(image: &Known, format: Format) -> Result<()> {
+    if out::structured(format, &image.history)? {
+        return Ok(());
+    }
+    let rows = image.history.iter().rev().map(|step| {
+        vec![
+            step.created.map(out::age).unwrap_or_default(),
+            out::short(&step.created_by, 70),
+            step.size.to_string(),
+            step.comment.clone(),
+        ]
+    });
+    out::table(&["AGE", "CREATED BY", "SIZE", "REMARK"], rows.collect(), &[2]);
+    Ok(())
+}
+
+impl LoginArgs {
+    async fn run(self, context: &Context) -> Result<()> {
+        let password = match self.password_stdin {
+            true => std::io::read_to_string(std::io::stdin())
+                .context(ErrorKind::Invalid, || "the password cannot be read".into())?,
+            false => ask_password()?,
+        };
+        let login = Login {
+            registry: self.registry,
+            username: self.username,
+            password: password.trim_end_matches(['\r', '\n']).to_owned(),
+            identity_token: String::new(),
+        };
+        context.client.images().login(&login).await?;
+        out::line("The login is kept.");
+        Ok(())
+    }
+}
+
+/// Asks for a password at the terminal, without showing it.
+fn ask_password() -> Result<String> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    let stdin = std::io::stdin();
+    let failed = |error| {
+        Error::invalid("there is no terminal to ask for the password at")
+            .caused_by(error)
+            .next("pipe it in with --password-stdin")
+    };
+    let saved = tcgetattr(&stdin).map_err(failed)?;
+    let mut silent = saved.clone();
+    silent.local_modes.remove(LocalModes::ECHO);
+    out::remark("Password:");
+    tcsetattr(&stdin, OptionalActions::Flush, &silent).map_err(failed)?;
+    let mut password = String::new();
+    let read = stdin.read_line(&mut password);
+    tcsetattr(&stdin, OptionalActions::Flush, &saved).map_err(failed)?;
+    read.context(ErrorKind::Invalid, || "the password cannot be read".into())?;
+    Ok(password)
+}

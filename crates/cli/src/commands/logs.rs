@@ -1,0 +1,96 @@
+//! `hull logs`.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Args;
+use futures::StreamExt;
+use link::instance::LogsRequest;
+use model::{Error, Result, Span, Time};
+
+use crate::context::Context;
+
+/// Shows what an instance printed.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  hull logs -f web\n  hull logs --since 10m --tail 100 web")]
+pub struct Logs {
+    /// Go on until it ends
+    #[arg(short, long)]
+    follow: bool,
+    /// Nothing older: a time, or how long ago
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Nothing newer
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Only so many of the last lines, or all
+    #[arg(short = 'n', long, default_value = "all", value_name = "LINES")]
+    tail: String,
+    /// Show the times
+    #[arg(short, long)]
+    timestamps: bool,
+    /// The container, in a group of several
+    #[arg(long, default_value = "", value_name = "NAME")]
+    container: String,
+    /// The instance
+    name: String,
+}
+
+impl Logs {
+    /// Runs the command.
+    pub async fn run(self, context: &Context) -> Result<ExitCode> {
+        let request = LogsRequest {
+            follow: self.follow,
+            since: self.since.as_deref().map(moment).transpose()?,
+            until: self.until.as_deref().map(moment).transpose()?,
+            tail: match self.tail.as_str() {
+                "all" => None,
+                lines => Some(lines.parse().map_err(|_| {
+                    Error::invalid(format!("{lines:?} is not a number of lines")).at("--tail")
+                })?),
+            },
+            stdout: true,
+            stderr: true,
+        };
+        let mut records = context.instances().logs(&self.name, &self.container, &request).await?;
+        let mut stdout = std::io::BufWriter::with_capacity(64 * 1024, std::io::stdout().lock());
+        let mut stderr = std::io::stderr().lock();
+        let mut begins = true;
+        let mut waiting = futures::stream::poll_fn(move |cx| records.poll_next_unpin(cx)).ready_chunks(256);
+        while let Some(chunk) = waiting.next().await {
+            for record in chunk {
+                let record = record?;
+                let out: &mut dyn Write = if record.stderr { &mut stderr } else { &mut stdout };
+                let stamp = begins && self.timestamps;
+                let written = match stamp {
+                    true => write!(out, "{} ", record.time).and_then(|()| out.write_all(&record.bytes)),
+                    false => out.write_all(&record.bytes),
+                };
+                begins = record.complete;
+                if written.is_err() {
+                    return Ok(ExitCode::SUCCESS);
+                }
+            }
+            if stdout.flush().is_err() {
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A time in RFC 3339, seconds since 1970, or how long ago (`10m`).
+pub fn moment(text: &str) -> Result<Time> {
+    if let Ok(time) = text.parse::<Time>() {
+        return Ok(time);
+    }
+    if let Ok(seconds) = text.parse::<i64>() {
+        return Ok(Time::from_unix(seconds, 0));
+    }
+    let ago = text.parse::<Span>().map_err(|_| {
+        Error::invalid(format!("{text:?} is neither a time nor how long ago"))
+            .next("write 2026-01-31T12:00:00Z or 10m")
+    })?;
+    let now = Time::now().0;
+    Ok(Time(now.checked_sub(ago.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH)))
+}

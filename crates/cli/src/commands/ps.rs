@@ -1,0 +1,126 @@
+//! `hull ps`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use client::wire::ListQuery;
+use model::Result;
+use model::instance::{Health, Instance, Phase, Port};
+
+use crate::context::{Context, Output};
+use crate::out::{self, Format};
+
+const EXAMPLES: &str = "Examples:
+  hull ps
+  hull ps -a -l app=web
+  hull ps -f status.phase=exited -o name";
+
+/// Lists instances.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Ps {
+    /// Also those that do not run
+    #[arg(short, long)]
+    all: bool,
+    /// Only ids
+    #[arg(short, long)]
+    quiet: bool,
+    /// Only those with these labels: app=web,tier!=db
+    #[arg(short = 'l', long, default_value = "", value_name = "SELECTOR")]
+    selector: String,
+    /// Only those with these fields: status.phase=running
+    #[arg(short, long, default_value = "", value_name = "SELECTOR")]
+    filter: String,
+    /// Full ids and texts
+    #[arg(long)]
+    no_trunc: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Ps {
+    /// Runs the command.
+    pub async fn run(self, context: &Context) -> Result<ExitCode> {
+        let query = ListQuery {
+            labels: self.selector.clone(),
+            fields: self.filter.clone(),
+            ..ListQuery::default()
+        };
+        let mut instances = context.instances().list_all(&query).await?;
+        if !self.all && self.filter.is_empty() {
+            instances.retain(|instance| is_live(instance.status.phase));
+        }
+        instances.sort_by_key(|instance| std::cmp::Reverse(instance.meta.created));
+        self.print(&instances)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn print(&self, instances: &[Instance]) -> Result<()> {
+        let format = self.output.output;
+        if out::structured(format, instances)? {
+            return Ok(());
+        }
+        if self.quiet {
+            instances.iter().for_each(|instance| out::line(self.id(instance)));
+            return Ok(());
+        }
+        if format == Format::Name {
+            instances.iter().for_each(|instance| out::line(&instance.meta.name));
+            return Ok(());
+        }
+        let rows = instances.iter().map(|instance| self.row(instance)).collect();
+        out::table(&["NAME", "ID", "IMAGE", "STATE", "PORTS", "AGE", "NODE"], rows, &[]);
+        Ok(())
+    }
+
+    fn id<'a>(&self, instance: &'a Instance) -> &'a str {
+        if self.no_trunc { instance.meta.id.as_str() } else { instance.meta.id.short() }
+    }
+
+    fn row(&self, instance: &Instance) -> Vec<String> {
+        let most = if self.no_trunc { usize::MAX } else { 40 };
+        let images: Vec<&str> =
+            instance.spec.containers.iter().map(|container| container.image.as_str()).collect();
+        let placement = instance.spec.placement.as_ref();
+        vec![
+            instance.meta.name.clone(),
+            self.id(instance).to_owned(),
+            out::short(&images.join(","), most),
+            out::short(&state(instance), if self.no_trunc { usize::MAX } else { 60 }),
+            out::short(&placement.map(|p| ports(&p.ports)).unwrap_or_default(), most),
+            out::age(instance.meta.created),
+            placement.map(|placement| placement.node.clone()).unwrap_or_default(),
+        ]
+    }
+}
+
+fn is_live(phase: Phase) -> bool {
+    !matches!(phase, Phase::Exited | Phase::Failed | Phase::Pending)
+}
+
+/// The phase, with what makes it plain: exit code, health, reason.
+pub fn state(instance: &Instance) -> String {
+    let status = &instance.status;
+    let phase = status.phase.as_str();
+    let main = instance.spec.main().and_then(|main| status.container(&main.name));
+    let code = main.and_then(|main| main.exit_code);
+    let detail = match (status.phase, status.health, code, &status.reason) {
+        (Phase::Exited | Phase::Restarting, _, Some(code), _) => code.to_string(),
+        (Phase::Running, Health::Healthy, ..) => "healthy".into(),
+        (Phase::Running, Health::Unhealthy, ..) => "unhealthy".into(),
+        (Phase::Running, Health::Starting, ..) => "health: starting".into(),
+        (Phase::Running | Phase::Paused, Health::Unchecked, ..) => return phase.to_owned(),
+        (_, _, _, Some(reason)) => reason.message.clone(),
+        _ => return if instance.spec.runs == 0 { "created".into() } else { phase.to_owned() },
+    };
+    format!("{phase} ({detail})")
+}
+
+fn ports(ports: &[Port]) -> String {
+    let text = |port: &Port| {
+        let host = port.host.map(|host| host.to_string()).unwrap_or_default();
+        let address = port.address.map(|address| format!("{address}:")).unwrap_or_default();
+        format!("{address}{host}->{}/{}", port.target, port.protocol.as_str())
+    };
+    ports.iter().map(text).collect::<Vec<_>>().join(", ")
+}

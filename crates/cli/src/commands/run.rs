@@ -1,0 +1,226 @@
+//! `hull run` and `hull create`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use client::wire::{Draft, DraftMeta, Goal, SettleQuery};
+use link::instance::AttachRequest;
+use model::instance::{Instance, InstanceSpec, PullPolicy, RunState};
+use model::error::Context as _;
+use model::{Error, ErrorKind, Result};
+
+use crate::commands::image::pull_with_progress;
+use crate::context::Context;
+use crate::flags::InstanceFlags;
+use crate::out;
+use crate::parse::{env, port};
+use crate::terminal::{End, Part, converse, detach_keys};
+
+const EXAMPLES: &str = "Examples:
+  hull run -it --rm debian bash
+  hull run -d --name web -p 8080:80 nginx
+  hull run -d --name db -e POSTGRES_PASSWORD=x -v data:/var/lib/postgresql/data postgres
+  hull run -f instance.yaml";
+
+/// Runs an image as a new instance.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Run {
+    #[command(flatten)]
+    what: What,
+    /// Leave it running and print its id
+    #[arg(short, long)]
+    detach: bool,
+    /// Don't pass signals on
+    #[arg(long)]
+    no_sig_proxy: bool,
+    /// Keys that leave it running
+    #[arg(long, default_value = "ctrl-p,ctrl-q", value_name = "KEYS")]
+    detach_keys: String,
+}
+
+/// Makes an instance without starting it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  hull create --name web -p 8080:80 nginx\n  hull start web")]
+pub struct Create {
+    #[command(flatten)]
+    what: What,
+}
+
+/// What is run.
+#[derive(Debug, Args)]
+struct What {
+    #[command(flatten)]
+    flags: InstanceFlags,
+    /// Read the whole instance from a YAML or JSON file instead of the flags
+    #[arg(short, long, value_name = "FILE", conflicts_with = "image")]
+    file: Option<String>,
+    /// Write the id to a file, which must not exist
+    #[arg(long, value_name = "FILE")]
+    cidfile: Option<String>,
+    /// Show what would be made, and make nothing
+    #[arg(long)]
+    plan: bool,
+    /// The image
+    #[arg(required_unless_present = "file")]
+    image: Option<String>,
+    /// The command and its arguments, instead of the image's
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+}
+
+impl What {
+    fn draft(&self) -> Result<Draft<InstanceSpec>> {
+        let spec = match (&self.file, &self.image) {
+            (Some(file), _) => read_spec(file)?,
+            (None, Some(image)) => self.flags.spec(image, &self.command)?,
+            (None, None) => return Err(Error::invalid("no image is named")),
+        };
+        let flags = &self.flags;
+        Ok(Draft {
+            meta: DraftMeta {
+                name: flags.name.clone().unwrap_or_default(),
+                labels: env::labels(&flags.label_file, &flags.label)?,
+                annotations: env::labels(&[], &flags.annotation)?,
+            },
+            spec,
+        })
+    }
+
+    /// Makes the instance: fetches the image first, with progress, if it is not there.
+    async fn create(&self, context: &Context, mut draft: Draft<InstanceSpec>) -> Result<Instance> {
+        if self.cidfile.as_deref().is_some_and(|file| std::path::Path::new(file).exists()) {
+            return Err(Error::exists("the file for the id exists already").at("--cidfile"));
+        }
+        if !self.plan {
+            self.fetch(context, &mut draft.spec).await?;
+        }
+        let instance = context.instances().create(&draft, self.plan).await?;
+        if let Some(file) = &self.cidfile {
+            std::fs::write(file, instance.meta.id.as_str())
+                .context(ErrorKind::Unavailable, || format!("cannot write {file}"))?;
+        }
+        Ok(instance)
+    }
+
+    async fn fetch(&self, context: &Context, spec: &mut InstanceSpec) -> Result<()> {
+        let net = &self.flags.network;
+        for container in spec.init.iter().chain(&spec.containers) {
+            if container.pull == PullPolicy::Never {
+                continue;
+            }
+            let present = match context.client.images().show(&container.image).await {
+                Ok(_) => container.pull == PullPolicy::Missing,
+                Err(error) if error.kind() == ErrorKind::NotFound => false,
+                Err(error) => return Err(error),
+            };
+            if !present {
+                pull_with_progress(context, &container.image, container.pull).await?;
+            }
+        }
+        if net.publish_all {
+            let image = match spec.containers.first() {
+                Some(main) => context.client.images().show(&main.image).await?,
+                None => return Ok(()),
+            };
+            for text in image.config.exposed_ports.iter().chain(&net.expose) {
+                spec.ports.push(port::exposed(text)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_spec(file: &str) -> Result<InstanceSpec> {
+    let text = match file {
+        "-" => std::io::read_to_string(std::io::stdin()),
+        file => std::fs::read_to_string(file),
+    };
+    let text = text.context(ErrorKind::Invalid, || format!("cannot read {file}"))?;
+    serde_saphyr::from_str(&text).map_err(|error| {
+        Error::invalid(format!("{file} does not describe an instance")).caused_by(error)
+    })
+}
+
+impl Create {
+    /// Runs the command.
+    pub async fn run(self, context: &Context) -> Result<ExitCode> {
+        let mut draft = self.what.draft()?;
+        draft.spec.run = RunState::Stopped;
+        draft.spec.runs = 0;
+        let instance = self.what.create(context, draft).await?;
+        show(&self.what, &instance)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn show(what: &What, instance: &Instance) -> Result<()> {
+    if what.plan {
+        return out::structured(out::Format::Yaml, instance).map(drop);
+    }
+    out::line(instance.meta.id.as_str());
+    Ok(())
+}
+
+impl Run {
+    /// Runs the command.
+    pub async fn run(self, context: &Context) -> Result<ExitCode> {
+        let mut draft = self.what.draft()?;
+        draft.spec.run = RunState::Running;
+        draft.spec.runs = 1;
+        if let Some(main) = draft.spec.containers.first_mut() {
+            main.stdin_once = main.stdin && !self.detach;
+        }
+        let part = self.part(&draft.spec)?;
+        let instance = self.what.create(context, draft).await?;
+        if self.what.plan {
+            show(&self.what, &instance)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        if self.detach {
+            return self.leave(context, &instance).await;
+        }
+        self.stay(context, &instance, &part).await
+    }
+
+    fn part(&self, spec: &InstanceSpec) -> Result<Part> {
+        let main = spec.main();
+        Ok(Part {
+            stdin: main.is_some_and(|main| main.stdin),
+            tty: main.is_some_and(|main| main.tty),
+            signals: !self.no_sig_proxy,
+            detach: detach_keys(&self.detach_keys)?,
+        })
+    }
+
+    /// Prints the id once it runs.
+    async fn leave(&self, context: &Context, instance: &Instance) -> Result<ExitCode> {
+        let query = SettleQuery { goal: Goal::Started, timeout: None };
+        let id = instance.meta.id.as_str();
+        let waited = context.instances().settle(id, &query).await;
+        match waited {
+            Ok(_) => {}
+            // It ran and is gone already.
+            Err(error) if error.kind() == ErrorKind::NotFound && self.what.flags.rm => {}
+            Err(error) => return Err(error),
+        }
+        out::line(id);
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Takes part in it until it ends.
+    async fn stay(&self, context: &Context, instance: &Instance, part: &Part) -> Result<ExitCode> {
+        let id = instance.meta.id.as_str();
+        let request = AttachRequest { stdin: part.stdin, replay: true, run: 1 };
+        let session = context.instances().attach(id, "", &request).await?;
+        let end = converse(session, part).await;
+        if self.what.flags.rm && !matches!(end, Ok(End::Detached)) {
+            let query = SettleQuery { goal: Goal::Removed, timeout: None };
+            match context.instances().settle(id, &query).await {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(end?.code())
+    }
+}

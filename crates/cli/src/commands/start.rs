@@ -1,0 +1,70 @@
+//! `hull start`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use client::wire::{Goal, SettleQuery};
+use link::instance::AttachRequest;
+use model::{Error, Result};
+
+use crate::commands::each;
+use crate::context::Context;
+use crate::out;
+use crate::terminal::{Part, converse, detach_keys};
+
+/// Starts instances.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  hull start web db\n  hull start -a job")]
+pub struct Start {
+    /// Take part in its main process until it ends
+    #[arg(short, long)]
+    attach: bool,
+    /// Send it what you type; with --attach
+    #[arg(short, long)]
+    interactive: bool,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    plan: bool,
+    /// The instances
+    #[arg(required = true)]
+    names: Vec<String>,
+}
+
+impl Start {
+    /// Runs the command.
+    pub async fn run(self, context: &Context) -> Result<ExitCode> {
+        if self.attach || self.interactive {
+            let [name] = self.names.as_slice() else {
+                return Err(Error::invalid("only one instance can be attached to"));
+            };
+            return self.attached(context, name).await;
+        }
+        each(&self.names, async |name| {
+            let instance = context.instances().start(name, self.plan).await?;
+            if self.plan {
+                return out::structured(out::Format::Yaml, &instance).map(drop);
+            }
+            let query = SettleQuery { goal: Goal::Started, timeout: None };
+            context.instances().settle(instance.meta.id.as_str(), &query).await?;
+            out::line(name);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn attached(&self, context: &Context, name: &str) -> Result<ExitCode> {
+        let instance = context.instances().start(name, false).await?;
+        let main = instance.spec.main();
+        let request =
+            AttachRequest { stdin: self.interactive, replay: true, run: instance.spec.runs };
+        let session =
+            context.instances().attach(instance.meta.id.as_str(), "", &request).await?;
+        let part = Part {
+            stdin: self.interactive,
+            tty: main.is_some_and(|main| main.tty),
+            signals: true,
+            detach: detach_keys("ctrl-p,ctrl-q")?,
+        };
+        Ok(converse(session, &part).await?.code())
+    }
+}

@@ -1,0 +1,36 @@
+//! Exit codes: the one place that maps the kinds of errors to them.
+
+use std::process::ExitCode;
+
+use model::{Error, ErrorKind};
+
+/// Refused or failed.
+const FAILED: u8 = 1;
+/// Used wrongly.
+const USAGE: u8 = 2;
+/// Not found.
+const NOT_FOUND: u8 = 3;
+/// In conflict with what is there.
+const CONFLICT: u8 = 4;
+/// The platform, or a part of it, does not answer.
+const UNREACHABLE: u8 = 5;
+
+/// The exit code of a failure.
+pub fn code(error: &Error) -> ExitCode {
+    ExitCode::from(match error.kind() {
+        ErrorKind::Invalid => USAGE,
+        ErrorKind::NotFound => NOT_FOUND,
+        ErrorKind::Exists | ErrorKind::Conflict => CONFLICT,
+        ErrorKind::Unavailable => UNREACHABLE,
+        ErrorKind::Forbidden
+        | ErrorKind::Unauthenticated
+        | ErrorKind::Exhausted
+        | ErrorKind::Unsupported
+        | ErrorKind::Internal => FAILED,
+    })
+}
+
+/// The exit code of a process, passed on.
+pub fn of_process(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code & 0xff).unwrap_or(FAILED))
+}

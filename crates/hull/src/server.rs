@@ -1,0 +1,231 @@
+//! The daemon: settings, build, serve, wait for a signal, drain with a deadline.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent::{Agent, ContainerdContent, Drivers};
+use clap::Parser;
+use containers::supervisor::{Settings, Supervisor};
+use control::{Caller, Control};
+use model::error::Context;
+use model::{Error, ErrorKind, Result};
+use network::{Names, NetDriver, NodeTag};
+use store::sqlite::SqliteStore;
+use telemetry::metrics::Metrics;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{Config, Places, create_dir};
+use crate::notify::notify;
+use crate::pki::{Pki, write_private};
+
+/// Time to stop in before the process just ends; what runs, runs on.
+const STOP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Runs the platform on this machine, in the foreground.
+#[derive(Debug, Parser)]
+#[command(name = "hull daemon", version)]
+struct Arguments {
+    /// Everything of the node lies below this directory
+    #[arg(long, env = "HULL_ROOT", default_value = "/", value_name = "DIR")]
+    root: PathBuf,
+    /// Put this backup in the place of the stopped daemon's records, and end
+    #[arg(long, value_name = "FILE")]
+    restore: Option<PathBuf>,
+}
+
+/// Runs the daemon of this process.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse_from(std::env::args_os().skip(1));
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            telemetry::init(telemetry::Format::Text, "info");
+            tracing::error!(error = error.chain(), next = error.next_step(), "cannot go on");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let places = Places::below(&absolute(&arguments.root)?);
+    places.create()?;
+    let config = Config::load(&places.config())?;
+    // The only failure is that a provider is there already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context(ErrorKind::Exhausted, || "threads cannot be started".into())?;
+    let outcome = runtime.block_on(async {
+        match &arguments.restore {
+            Some(backup) => restore(backup, &places).await,
+            None => serve(config, places).await,
+        }
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+fn absolute(root: &Path) -> Result<PathBuf> {
+    std::path::absolute(root)
+        .context(ErrorKind::Invalid, || format!("{} is not a directory", root.display()))
+}
+
+async fn restore(backup: &Path, places: &Places) -> Result<()> {
+    store::sqlite::restore(backup, &places.store()).await.map(drop).context(
+        ErrorKind::Conflict,
+        || format!("{} cannot be put in the place of the records", backup.display()),
+    )
+}
+
+async fn serve(config: Config, places: Places) -> Result<()> {
+    let format = if config.log.json { telemetry::Format::Json } else { telemetry::Format::Text };
+    telemetry::init(format, &config.log.filter);
+    let name = node_name(&config)?;
+    let store = SqliteStore::open(store::sqlite::Config::new(places.store())).await;
+    let store = store.context(ErrorKind::Unavailable, || {
+        format!("the records in {} cannot be opened", places.store().display())
+    })?;
+    let control = open_control(&config, &name, Arc::new(store)).await?;
+    keep_admin_secret(&control, &places)?;
+    let supervisor = start_engine(&config, &places).await?;
+    let agent = start_agent(&config, &places, &name, &control, &supervisor).await?;
+    control.connect_node(&name, agent.port());
+    let server = bind_api(&config, &places, &name, &control).await?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), node = name, "ready");
+    notify("READY=1");
+
+    server.serve(stop_signal()).await;
+    notify("STOPPING=1");
+    let stopping = async {
+        agent.shutdown().await;
+        control.shutdown().await;
+    };
+    if tokio::time::timeout(STOP_DEADLINE, stopping).await.is_err() {
+        tracing::warn!("stopping took too long");
+    }
+    Ok(())
+}
+
+/// The node's name: the one configured, else the host's first label.
+fn node_name(config: &Config) -> Result<String> {
+    let uname = rustix::system::uname();
+    let host = uname.nodename().to_string_lossy();
+    let name = match config.node.name.as_str() {
+        "" => host.split('.').next().unwrap_or("node").to_owned(),
+        name => name.to_owned(),
+    };
+    model::name::check_name(&name).map_err(|error| {
+        error.next("give the node a name: [node] name = \"n1\" in hull.toml")
+    })?;
+    Ok(name)
+}
+
+async fn open_control(
+    config: &Config,
+    name: &str,
+    store: Arc<dyn store::Store>,
+) -> Result<Arc<Control>> {
+    let mut settings = control::Config::new(store, name);
+    settings.pool = config.network.pool;
+    Control::open(settings).await
+}
+
+/// Writes the first administrator's token where root alone can read it.
+fn keep_admin_secret(control: &Control, places: &Places) -> Result<()> {
+    let Some(secret) = control.take_admin_secret() else { return Ok(()) };
+    write_private(&places.admin_token(), format!("{secret}\n").as_bytes())
+}
+
+async fn start_engine(config: &Config, places: &Places) -> Result<Supervisor> {
+    let state = places.state.join("containerd");
+    let run = places.run.join("containerd");
+    let mut settings = Settings::new(state, run)?;
+    settings.containerd.clone_from(&config.containerd.binary);
+    Supervisor::start(settings).await
+}
+
+async fn start_agent(
+    config: &Config,
+    places: &Places,
+    name: &str,
+    control: &Arc<Control>,
+    supervisor: &Supervisor,
+) -> Result<Agent> {
+    let node = control.nodes().get(&Caller::platform(), "", name)?;
+    let engine = supervisor.engine();
+    let volumes = places.state.join("volumes");
+    let volumes = tokio::task::spawn_blocking(move || volumes::local::LocalDriver::open(&volumes))
+        .await
+        .context(ErrorKind::Internal, || "opening the volumes failed".into())??;
+    let tag = NodeTag::of(&node.meta.id);
+    let settings = agent::Config {
+        node: name.to_owned(),
+        node_id: node.meta.id.clone(),
+        places: agent::Places::new(&places.state, &places.run),
+        api: config.api.listen,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let drivers = Drivers {
+        engine_title: format!("containerd {}", supervisor.version()),
+        content: Arc::new(ContainerdContent::new(engine.clone())),
+        engine: Arc::new(engine),
+        images: images::Settings {
+            registries: images::RegistriesConfig(config.registries.clone()),
+            credentials: Some(places.state.join("registry/config.json")),
+            ..images::Settings::default()
+        },
+        network: Arc::new(NetDriver::new(Names::new(tag), &places.run)),
+        volumes: Arc::new(volumes),
+        dns: dns::Server::start(dns::Config::default()),
+    };
+    Agent::start(settings, drivers, control.clone()).await
+}
+
+async fn bind_api(
+    config: &Config,
+    places: &Places,
+    name: &str,
+    control: &Arc<Control>,
+) -> Result<api::Server> {
+    let facts = host::facts::facts(&places.state)?;
+    let addresses: Vec<IpAddr> = facts.addresses;
+    let pki = Pki::open(&places.state.join("pki"), name, &addresses)?;
+    let scratch = places.state.join("scratch");
+    create_dir(&scratch, 0o700)?;
+    let settings = api::Config {
+        listen: vec![config.api.listen],
+        tls: pki.server()?,
+        socket: Some(places.run.join("api.sock")),
+        node: name.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        scratch,
+        limits: api::Limits::default(),
+        metrics: Metrics::default(),
+    };
+    let server = api::bind(settings, control.clone()).await?;
+    if config.api.listen.port() != 0 && server.addresses().is_empty() {
+        return Err(Error::unavailable("the API listens nowhere"));
+    }
+    Ok(server)
+}
+
+/// Comes with the first SIGTERM or SIGINT.
+fn stop_signal() -> impl Future<Output = ()> {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async move {
+        match signals {
+            (Ok(mut terminate), Ok(mut interrupt)) => {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            }
+            _ => std::future::pending().await,
+        }
+    }
+}
