@@ -97,3 +97,50 @@ pub fn resolv_conf(input: &ResolvConf<'_>) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn hosts_names_the_instance_last() {
+        let extra =
+            |name: &str, address: &str| ExtraHost { name: name.into(), address: address.into() };
+        let text = hosts(&Hosts {
+            hostname: "web",
+            domainname: "example.com",
+            addresses: &[ip("10.1.0.5"), ip("fd00::5")],
+            extra: &[extra("db", "192.0.2.9"), extra("host.docker.internal", "host-gateway")],
+            gateways: &[ip("10.1.0.1"), ip("fd00::1")],
+        });
+        assert!(text.starts_with("127.0.0.1\tlocalhost\n"));
+        assert!(text.ends_with(
+            "192.0.2.9\tdb\n10.1.0.1\thost.docker.internal\nfd00::1\thost.docker.internal\n\
+             10.1.0.5\tweb.example.com web\nfd00::5\tweb.example.com web\n"
+        ));
+        assert_eq!(hostname("web"), "web\n");
+    }
+
+    #[test]
+    fn resolv_conf_puts_the_projects_domain_first() {
+        let servers = [ip("10.1.0.1"), ip("fd00::1")];
+        let host = ["corp.example".to_owned()];
+        let render = |search: &[&str], options: &[&str]| {
+            let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect();
+            let dns = Dns { search: words(search), options: words(options), ..Dns::default() };
+            let domain = "shop.hull.internal";
+            resolv_conf(&ResolvConf { dns: &dns, servers: &servers, domain, host_search: &host })
+        };
+        let named = "nameserver 10.1.0.1\nnameserver fd00::1\n";
+        assert_eq!(render(&[], &[]), format!("{named}search shop.hull.internal corp.example\n"));
+        assert_eq!(
+            render(&["a.example"], &["ndots:2", "timeout:1"]),
+            format!("{named}search shop.hull.internal a.example\noptions ndots:2 timeout:1\n")
+        );
+        assert_eq!(render(&["."], &[]), named);
+    }
+}

@@ -222,6 +222,19 @@ async fn ports_are_kept_apart(driver: &dyn Driver) {
     assert!(!free(Protocol::Tcp, 21080).await);
     assert!(free(Protocol::Udp, 21080).await, "another protocol is another port");
     assert!(free(Protocol::Tcp, 21081).await);
+    // Who has a port keeps it, whoever stands first.
+    let other = interface(&one, "eth0", 6);
+    let ports = [&other, &link].map(|to| port(to, Protocol::Tcp, 21080, 80)).into();
+    let value = HostNetwork { generation: 2, ports, ..value };
+    let applied = driver.apply(&value, Apply::Changes).await.expect("applied");
+    let refused: Vec<_> = applied.conflicts.iter().map(|c| c.port.target4).collect();
+    assert_eq!(refused, [other.ipv4.map(|net| net.addr())]);
+    // Nothing leads into an internal network.
+    let closed = NetworkLinks { internal: true, masquerade: false, ..one.clone() };
+    driver.ensure_network(&closed).await.expect("a bridge");
+    let value = HostNetwork { generation: 3, networks: vec![closed], ..value };
+    let applied = driver.apply(&value, Apply::Changes).await.expect("applied");
+    assert_eq!(applied.conflicts.len(), 2);
     sweep(driver).await;
 }
 

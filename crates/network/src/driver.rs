@@ -70,12 +70,16 @@ pub trait Driver: Send + Sync + 'static {
     /// [`Driver::attach`] with what is left to have the next interface carry it.
     async fn disconnect(&self, instance: &Uid, network: &Uid) -> Result<()>;
 
-    /// Removes the instance's links and its namespace. Processes that still run inside keep the
+    /// Removes the instance's links and its namespace. The kernel waits until nobody can still use
+    /// them (some 10 to 40 ms, mostly idle: detach many at a time). Processes that still run inside keep the
     /// namespace, with loopback only, until they end. Fine if all is gone already.
     async fn detach(&self, instance: &Uid) -> Result<()>;
 
     /// Brings the firewall and the published ports to `desired`, in one transaction. A value older
-    /// than the one applied last is passed over. Calls made at the same time are served together.
+    /// than the one applied last is passed over. Calls made at the same time are served together, so
+    /// a report speaks of the newest value. Of two who want the same port, the one that has it keeps
+    /// it. Call it after [`Driver::ensure_network`] and before instances are attached: until then the
+    /// network is neither closed off nor open.
     async fn apply(&self, desired: &HostNetwork, how: Apply) -> Result<Applied>;
 
     /// Removes everything of this node from the host: table, links, namespaces, bridges.

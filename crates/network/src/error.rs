@@ -25,3 +25,19 @@ pub(crate) fn taken(port: &crate::PublishedPort) -> Error {
     Error::conflict(format!("port {} of the host is taken", port.describe()))
         .next("stop the process that listens on it (`ss -lntup` names it), or publish another port")
 }
+
+/// Another instance of the node has the port.
+pub(crate) fn twice(port: &crate::PublishedPort) -> Error {
+    Error::conflict(format!("port {} is published already", port.describe()))
+        .next("publish another port, or stop the instance that has it (`hull ps`)")
+}
+
+/// Nothing gets to the instance's network from outside.
+pub(crate) fn unreachable(port: &crate::PublishedPort) -> Error {
+    Error::conflict(format!(
+        "port {} cannot be published: the instance's network is internal, or gives it no address of \
+         that family",
+        port.describe()
+    ))
+    .next("join the instance to a network that isn't internal")
+}

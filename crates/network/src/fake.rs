@@ -12,7 +12,7 @@ use model::{Error, Result, Uid};
 use crate::driver::{Applied, Apply, Driver, PortConflict};
 use crate::error;
 use crate::facts::{FirewallWarning, Observed, ObservedInterface, Uplink};
-use crate::firewall::HostNetwork;
+use crate::firewall::{HostNetwork, PublishedPort};
 use crate::links::{InstanceLinks, InterfaceLink, NetworkLinks};
 use crate::names::Names;
 use crate::statistics::InterfaceStatistics;
@@ -112,21 +112,41 @@ impl State {
         }
     }
 
+    /// Who has a port keeps it; the rest is looked at in order.
     fn conflicts(&self, desired: &HostNetwork) -> Vec<PortConflict> {
-        let conflict = |port: &crate::PublishedPort| {
-            let key = (port.protocol, port.host);
-            if desired.reserved.contains(&key) {
-                Some(error::reserved(port))
-            } else if self.taken.contains(&key) {
-                Some(error::taken(port))
-            } else {
-                None
-            }
+        let known = |port: &&PublishedPort| {
+            self.applied.as_ref().is_some_and(|applied| applied.ports.contains(port))
         };
-        let ports = desired.ports.iter();
+        let (first, then): (Vec<_>, Vec<_>) = desired.ports.iter().partition(known);
+        let mut places = BTreeSet::new();
+        let ports = first.into_iter().chain(then);
         ports
-            .filter_map(|port| Some(PortConflict { port: port.clone(), error: conflict(port)? }))
+            .filter_map(|port| {
+                let error = self.conflict(desired, port, &mut places)?;
+                Some(PortConflict { port: port.clone(), error })
+            })
             .collect()
+    }
+
+    fn conflict(
+        &self,
+        desired: &HostNetwork,
+        port: &PublishedPort,
+        places: &mut BTreeSet<(Protocol, Option<IpAddr>, u16)>,
+    ) -> Option<Error> {
+        let key = (port.protocol, port.host);
+        let network = desired.networks.iter().find(|network| network.id == port.network);
+        if desired.reserved.contains(&key) {
+            Some(error::reserved(port))
+        } else if network.is_none_or(|network| network.internal) {
+            Some(error::unreachable(port))
+        } else if self.taken.contains(&key) {
+            Some(error::taken(port))
+        } else if !places.insert((port.protocol, port.address, port.host)) {
+            Some(error::twice(port))
+        } else {
+            None
+        }
     }
 
     fn observed(&self, names: &Names) -> Observed {

@@ -556,3 +556,45 @@ async fn many_at_once_do_not_disturb_each_other() {
     assert_eq!((observed.namespaces.len(), observed.interfaces.len()), (40, 40));
     std::sync::Arc::into_inner(ground).unwrap().end().await;
 }
+
+#[tokio::test]
+async fn two_nodes_share_a_host() {
+    if !is_root() {
+        return;
+    }
+    let ground = Ground::new().await;
+    let other = ground.neighbour("n0de2");
+    let one = ground.network(1).await;
+    let (inside, link) = ground.instance(&one, 5).await;
+    inside.serve("0.0.0.0:80").await;
+    let ours = vec![port(&link, Protocol::Tcp, 8080, 80)];
+    assert!(ground.apply(1, &[&one], ours).await.is_empty());
+    // The second node's network and instance, of the same identities.
+    let two = network::NetworkLinks {
+        bridge: other.names().bridge(&one.id),
+        ..network::conformance::network(&other, 2)
+    };
+    let two = network::NetworkLinks { id: one.id.clone(), ..two };
+    other.ensure_network(&two).await.unwrap();
+    let theirs = InstanceLinks { id: uid(115), interfaces: vec![interface(&two, "eth0", 5)] };
+    let stranger = Place::at(&other.attach(&theirs).await.unwrap());
+    let value = HostNetwork {
+        generation: 1,
+        networks: vec![two.clone()],
+        ports: [8080, 8081].map(|host| port(&theirs.interfaces[0], Protocol::Tcp, host, 80)).into(),
+        reserved: vec![],
+    };
+    let applied = other.apply(&value, Apply::Everything).await.unwrap();
+    let refused: Vec<_> = applied.conflicts.iter().map(|conflict| conflict.port.host).collect();
+    assert_eq!(refused, [8080], "the first node has it");
+    ground.outside.serve(&format!("{OUTSIDE4}:7000")).await;
+    for place in [&inside, &stranger] {
+        assert!(place.ask(&format!("{OUTSIDE4}:7000")).await.is_ok());
+    }
+    assert_stopped(&stranger, "10.213.1.5:80").await;
+    assert!(stranger.ask(&format!("{HOST4}:8080")).await.is_ok(), "published for all");
+    other.clear().await.unwrap();
+    assert!(inside.ask(&format!("{OUTSIDE4}:7000")).await.is_ok());
+    assert!(ground.outside.ask(&format!("{HOST4}:8080")).await.is_ok());
+    ground.end().await;
+}

@@ -252,8 +252,7 @@ impl Refusal {
         match self {
             Refusal::Reserved => error::reserved(port),
             Refusal::Taken => error::taken(port),
-            Refusal::Twice => Error::conflict(format!("port {name} is published already"))
-                .next("publish another port, or stop the instance that has it (`hull ps`)"),
+            Refusal::Twice => error::twice(port),
             Refusal::NoAddress => Error::conflict(format!(
                 "port {name} cannot be published: the host does not have the address"
             ))
@@ -262,11 +261,7 @@ impl Refusal {
                 "port {name} cannot be published: the kernel leads nothing away from ::1"
             ))
             .next("publish it at 127.0.0.1, which `localhost` means as well"),
-            Refusal::Unreachable => Error::conflict(format!(
-                "port {name} cannot be published: the instance's network is internal, or gives it \
-                 no address of that family"
-            ))
-            .next("join the instance to a network that isn't internal"),
+            Refusal::Unreachable => error::unreachable(port),
         }
     }
 }

@@ -34,7 +34,11 @@ pub(super) fn list() -> Result<serde_json::Value> {
 }
 
 fn run(arguments: &[&str], input: &str) -> Result<Output> {
-    let mut child = Command::new("nft")
+    run_program("nft", arguments, input)
+}
+
+fn run_program(program: &str, arguments: &[&str], input: &str) -> Result<Output> {
+    let mut child = Command::new(program)
         .args(arguments)
         .env("LC_ALL", "C")
         .stdin(Stdio::piped())
@@ -56,4 +60,17 @@ fn cannot_run(error: io::Error) -> Error {
         _ => Error::unavailable("the program nft could not be run"),
     }
     .caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_named_with_its_package() {
+        let error = run_program("/nonexistent/nft", &[], "").unwrap_err();
+        assert_eq!(error.kind(), model::ErrorKind::Unsupported);
+        assert_eq!(error.message(), "the program nft is not installed");
+        assert!(error.next_step().unwrap().contains("apt install nftables"));
+    }
 }

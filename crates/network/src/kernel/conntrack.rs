@@ -95,7 +95,10 @@ fn contains(net: ipnet::IpNet, address: IpAddr) -> bool {
 /// without connection tracking has none.
 pub fn forget(stale: impl Fn(&Flow) -> bool) -> Result<()> {
     let what = "forgetting flows of datagrams";
-    let mut socket = Socket::netfilter().map_err(|error| failed(error, what))?;
+    let mut socket = match Socket::netfilter() {
+        Err(error) if is(&error, Errno::EPROTONOSUPPORT) => return Ok(()),
+        other => other.map_err(|error| failed(error, what))?,
+    };
     let flows = match flows(&mut socket) {
         Err(error) if is(&error, Errno::EINVAL) || is(&error, Errno::EOPNOTSUPP) => return Ok(()),
         other => other.map_err(|error| failed(error, what))?,

@@ -62,7 +62,9 @@ fn enter(namespace: &impl std::os::fd::AsFd, whose: &str) -> Result<()> {
 }
 
 /// Where the namespaces of a node's instances are kept: one file each, named after the instance,
-/// that the namespace is mounted on. It outlives this process and ends with the machine.
+/// that the namespace is mounted on. It outlives this process and ends with the machine. That takes a
+/// mount namespace that outlives the process too: a systemd unit must not have one of its own
+/// (`PrivateTmp=`, `ProtectSystem=` and the like).
 #[derive(Debug, Clone)]
 pub struct NamespaceStore {
     directory: PathBuf,

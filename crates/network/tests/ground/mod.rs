@@ -187,6 +187,12 @@ impl Ground {
         NetDriver::in_namespace(names, self.directory.path(), self.host.0.clone())
     }
 
+    /// Another node on the same host.
+    pub fn neighbour(&self, tag: &str) -> NetDriver {
+        let directory = self.directory.path().join(tag);
+        NetDriver::in_namespace(Names::new(tag.parse().unwrap()), &directory, self.host.0.clone())
+    }
+
     /// Network `10.213.<byte>.0/24` and `fd00:<byte>::/64`, made.
     pub async fn network(&self, byte: u8) -> NetworkLinks {
         let six: Ipv6Net = format!("fd00:{byte}::1/64").parse().unwrap();
