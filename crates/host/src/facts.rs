@@ -1,11 +1,24 @@
 //! What this machine is.
 
-use std::collections::BTreeMap;
+mod addresses;
+pub(crate) mod capabilities;
+pub(crate) mod cgroups;
+mod cpus;
+pub(crate) mod disk;
+mod os_release;
+
 use std::net::IpAddr;
 use std::path::Path;
 
-use model::{Bytes, Cpus, Result};
+use model::{Bytes, Cpus, Error, Result};
 use serde::{Deserialize, Serialize};
+
+use crate::proc;
+pub use cgroups::CgroupVersion;
+pub use disk::Disk;
+
+use cgroups::Cgroups;
+use os_release::OsRelease;
 
 /// What this machine is. Cheap to gather: a few dozen files of `/proc` and `/sys`, no programs.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -57,61 +70,86 @@ impl Facts {
     }
 }
 
-/// How control groups are mounted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum CgroupVersion {
-    /// No control groups are mounted.
-    #[default]
-    None,
-    /// Version 1 only.
-    V1,
-    /// Version 1 with the controllers, version 2 beside it.
-    Hybrid,
-    /// Version 2 only.
-    V2,
-}
-
-impl CgroupVersion {
-    /// The word in `NodeStatus::cgroups`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            CgroupVersion::None => "none",
-            CgroupVersion::V1 => "v1",
-            CgroupVersion::Hybrid => "hybrid",
-            CgroupVersion::V2 => "v2",
-        }
-    }
-}
-
-/// A file system.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Disk {
-    /// Its type as mountinfo names it, e.g. `ext4`.
-    pub filesystem: String,
-    /// Where it is mounted.
-    pub mounted_at: String,
-    /// Its size.
-    pub total: Bytes,
-    /// What this process can still write.
-    pub available: Bytes,
-    /// Inodes it can still make; `u64::MAX` where there is no such limit.
-    pub inodes_available: u64,
-}
-
 /// Gathers the facts; `dir` is the state directory (the nearest parent that exists is looked at).
 /// Takes about a millisecond.
 ///
 /// # Errors
 /// `Unavailable` when `/proc` is not mounted.
 pub fn facts(dir: &Path) -> Result<Facts> {
-    let _ = dir;
-    Ok(Facts::default())
+    let meminfo = proc::text("/proc/meminfo");
+    if meminfo.is_empty() {
+        return Err(Error::unavailable("/proc is not mounted, or cannot be read"));
+    }
+    let groups = Cgroups::read();
+    let (name, release, machine) = system();
+    let os = OsRelease::read();
+    let total = proc::meminfo(&meminfo, "MemTotal");
+    Ok(Facts {
+        cpus: cpus::usable(&groups),
+        cpus_online: cpus::online(),
+        memory: Bytes(groups.memory_limit().map_or(total, |limit| limit.min(total))),
+        swap: Bytes(proc::meminfo(&meminfo, "SwapTotal")),
+        kernel: release,
+        os: os.name,
+        os_id: os.id,
+        architecture: architecture(&machine).to_owned(),
+        cgroups: groups.version,
+        controllers: groups.controllers(),
+        boot_id: proc::text("/proc/sys/kernel/random/boot_id"),
+        machine_id: proc::text("/etc/machine-id"),
+        hostname: name,
+        addresses: addresses::all(),
+        pid_max: proc::number("/proc/sys/kernel/pid_max").unwrap_or(0),
+        open_files: open_files(),
+        capabilities: capabilities::effective(),
+        disk: Disk::of(dir),
+    })
 }
 
-/// Versions of the programs the platform works with, by the program's name; those not installed
-/// are absent. Runs each of them once, at the same time.
-pub async fn programs() -> BTreeMap<String, String> {
-    BTreeMap::new()
+/// Name of the machine, release of the kernel, architecture as the kernel writes it; uname(2).
+fn system() -> (String, String, String) {
+    let found = rustix::system::uname();
+    let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
+    (text(found.nodename()), text(found.release()), text(found.machine()))
+}
+
+/// The architecture as OCI platforms (Go's `GOARCH`) write it.
+fn architecture(machine: &str) -> &str {
+    match machine {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "armv7l" | "armv6l" => "arm",
+        "i686" | "i386" => "386",
+        other => other,
+    }
+}
+
+fn open_files() -> (u64, u64) {
+    let limits = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    (limits.current.unwrap_or(u64::MAX), limits.maximum.unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_something() {
+        let found = facts(Path::new("/var/lib/hull")).unwrap();
+        assert!(found.cpus.milli() > 0 && found.cpus_online > 0);
+        assert!(found.memory >= Bytes::mib(64));
+        assert!(!found.kernel.is_empty() && !found.os.is_empty() && !found.boot_id.is_empty());
+        assert!(found.disk.total >= found.disk.available && found.disk.total > Bytes(0));
+        assert!(!found.disk.filesystem.is_empty(), "{:?}", found.disk);
+        assert!(found.addresses.iter().all(|address| !address.is_loopback()));
+        let text = serde_json::to_string(&found).unwrap();
+        assert_eq!(serde_json::from_str::<Facts>(&text).unwrap(), found);
+    }
+
+    #[test]
+    fn architectures_are_those_of_images() {
+        assert_eq!(architecture("x86_64"), "amd64");
+        assert_eq!(architecture("aarch64"), "arm64");
+        assert_eq!(architecture("riscv64"), "riscv64");
+    }
 }
