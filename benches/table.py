@@ -127,12 +127,16 @@ def _notes(figures):
         for name, result in engines.items():
             if "error" in result:
                 yield f"- {name}, {figure}: {result['error']}"
-    disturbed = sorted({
-        f"{figure} ({name})" for figure, engines in figures.items() for name, result in engines.items()
-        if result.get("foreign", 0) > 0.3
-    })  # fmt: skip
+    disturbed = [
+        figure for figure, engines in figures.items()
+        if any(result.get("foreign", 0) > 0.3 for result in engines.values())
+    ]  # fmt: skip
     if disturbed:
-        yield f"Others used more than 30 % of the processors meanwhile (read the minimum): {', '.join(disturbed)}."
+        which = f"{len(disturbed)} of {len(figures)} figures" if len(disturbed) > 5 else ", ".join(disturbed)
+        yield (
+            f"Others used more than 30 % of the processors during {which}: there the ratios say more than the "
+            "times, and the minimum more than the median."
+        )
 
 
 def _row(cells):
