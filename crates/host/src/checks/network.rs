@@ -10,15 +10,27 @@ use crate::{netlink, proc, sandbox};
 /// Everything the platform's own table uses: both families, NAT, maps, connection states.
 const RULES: &str = "
 table inet hull_check {
-  map published { type inet_proto . inet_service : ipv4_addr . inet_service; }
-  set members { type ipv4_addr; flags interval; elements = { 10.0.0.0/8 } }
-  chain forward { type filter hook forward priority 0; policy accept;
+  map published {
+    type inet_proto . inet_service : ipv4_addr . inet_service
+  }
+  set members {
+    type ipv4_addr
+    flags interval
+    elements = { 10.0.0.0/8 }
+  }
+  chain forward {
+    type filter hook forward priority 0; policy accept;
     ct state established,related accept
-    ip saddr @members drop }
-  chain prerouting { type nat hook prerouting priority -100;
-    fib daddr type local dnat ip to meta l4proto . th dport map @published }
-  chain postrouting { type nat hook postrouting priority 100;
-    ip saddr @members masquerade }
+    ip saddr @members drop
+  }
+  chain prerouting {
+    type nat hook prerouting priority -100;
+    fib daddr type local dnat ip to meta l4proto . th dport map @published
+  }
+  chain postrouting {
+    type nat hook postrouting priority 100;
+    ip saddr @members masquerade
+  }
 }
 ";
 
@@ -218,6 +230,19 @@ mod tests {
         assert!(told.text.contains(&at.port().to_string()) && told.text.contains("test"));
         drop(listener);
         assert_eq!(ports(&settings).outcome, Outcome::Pass);
+    }
+
+    #[test]
+    fn rules_like_the_platforms_load() {
+        if rustix::process::geteuid().is_root() {
+            let told = nftables(&Settings::default());
+            assert!(
+                told.outcome == Outcome::Pass || told.text.contains("not installed"),
+                "{told:?}"
+            );
+            let none = nft().args(["list", "table", "inet", "hull_check"]).output();
+            assert!(none.is_err() || !none.unwrap().status.success(), "it was loaded elsewhere");
+        }
     }
 
     #[test]
