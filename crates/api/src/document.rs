@@ -82,7 +82,7 @@ impl Named {
         let mut references = Vec::new();
         for part in parts {
             references.push(part.reference);
-            schemas.extend(part.schemas);
+            merge(&mut schemas, part.schemas);
         }
         schemas.insert(name.clone(), build(&references));
         Self { reference: reference(&name), schemas }
@@ -91,6 +91,17 @@ impl Named {
     /// A list of these, without a name of its own.
     pub(crate) fn array(self) -> Self {
         Self { reference: json!({ "type": "array", "items": self.reference }), ..self }
+    }
+}
+
+/// Adds schemas. Two types of one name would make the document tell an untruth about one of them, and
+/// bodies would be held against the wrong one; a test adds all there are.
+fn merge(schemas: &mut Schemas, more: Schemas) {
+    for (name, schema) in more {
+        if let Some(known) = schemas.get(&name) {
+            assert!(*known == schema, "two types are called {name}");
+        }
+        schemas.insert(name, schema);
     }
 }
 
@@ -155,7 +166,7 @@ impl Description {
     }
 
     fn take(&mut self, named: Named) -> Value {
-        self.schemas.extend(named.schemas);
+        merge(&mut self.schemas, named.schemas);
         named.reference
     }
 
@@ -163,7 +174,7 @@ impl Description {
     pub(crate) fn query<Q: ToSchema>(mut self) -> Self {
         let mut schemas = Schemas::new();
         collect::<Q>(&mut schemas);
-        self.schemas.extend(schemas);
+        merge(&mut self.schemas, schemas);
         let schema = plain(Q::schema());
         let required = schema.get("required").cloned().unwrap_or_default();
         for (name, field) in schema["properties"].as_object().into_iter().flatten() {
@@ -311,7 +322,7 @@ impl Document {
     /// Adds a route.
     pub(crate) fn add(&mut self, method: &Method, path: &str, description: Description) {
         let operation = description.operation(path);
-        self.schemas.extend(description.schemas);
+        merge(&mut self.schemas, description.schemas);
         self.bodies.extend(description.bodies);
         let methods = self.paths.entry(path.to_owned()).or_default();
         methods.insert(method.as_str().to_lowercase(), operation);

@@ -148,6 +148,8 @@ async fn give_output(
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let sent = tokio::select! {
+            // A fault of the caller's ends its input too: the fault is told, not what came of that.
+            biased;
             sign = heard.recv() => match sign {
                 Some(Heard::Fault(error)) => return fail(&mut sink, error).await,
                 Some(Heard::Left) | None => return,

@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -78,7 +79,10 @@ where
 {
     let _open = shared.api.meters.open("connection");
     let (router, drain) = (shared.router, shared.drain);
+    let asked = Arc::new(AtomicBool::new(false));
+    let silence = silent_for(shared.api.limits.head_time, asked.clone());
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        asked.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(peer.clone());
         router.clone().oneshot(request.map(axum::body::Body::new))
     });
@@ -91,9 +95,18 @@ where
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+        () = silence => return tracing::debug!("connection without a request"),
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
+    }
+}
+
+/// Ends when no request came for so long. hyper's own bound on a head begins with its first bytes.
+async fn silent_for(time: Duration, asked: Arc<AtomicBool>) {
+    tokio::time::sleep(time).await;
+    if asked.load(Ordering::Relaxed) {
+        std::future::pending().await
     }
 }
 

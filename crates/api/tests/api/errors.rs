@@ -73,7 +73,7 @@ async fn bad_requests_are_refused_naming_the_fault() {
     assert_eq!(raw::post(&world, networks, deep.as_bytes()).await.status, 400);
     for (query, field) in [
         ("limit=many", Some("limit")),
-        ("lables=a", None),
+        ("lables=a", Some("lables")),
         ("watch=true&revision=-1", Some("revision")),
         ("revision=3", Some("revision")),
     ] {

@@ -5,7 +5,7 @@ use model::ErrorKind;
 use model::instance::Phase;
 use model::network::NetworkSpec;
 use model::project::ProjectSpec;
-use model::volume::{SnapshotSpec, VolumeSpec};
+use model::volume::{SnapshotSpec, VolumePhase, VolumeSpec};
 use serde_json::json;
 
 use crate::world::{World, spec, until};
@@ -52,6 +52,7 @@ async fn every_noun_can_be_made_listed_and_removed() {
     projects.create(&project, false).await.unwrap();
     let volumes = client.volumes("lab");
     volumes.create(&Draft::new("data", VolumeSpec::default()), false).await.unwrap();
+    until(async || volumes.get("data").await.unwrap().status.phase == VolumePhase::Ready).await;
     let snapshots = client.snapshots("lab");
     let of_data = SnapshotSpec { volume: "data".into(), ..SnapshotSpec::default() };
     snapshots.create(&Draft::new("s1", of_data), false).await.unwrap();

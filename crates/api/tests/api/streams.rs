@@ -114,7 +114,7 @@ async fn files_go_both_ways() {
     // A caller who takes no trailers gets a body that is cut off.
     let path = "/v1/projects/default/instances/web/archive?path=/broken";
     let answer = raw::get(&world, path).await;
-    assert!(answer.says("/broken") && !answer.body.ends_with(b"0\r\n\r\n"));
+    assert!(!answer.body.ends_with(b"0\r\n\r\n"), "{:?}", answer.head);
     world.stop().await;
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// How an instance is stopped or restarted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schema(as = StopOptions)]
 pub struct StopRequest {
     /// Time from the signal to SIGKILL, e.g. `10s`; the instance's own when absent.
     #[serde(skip_serializing_if = "Option::is_none")]

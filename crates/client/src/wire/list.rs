@@ -58,6 +58,7 @@ pub struct Change<N: Noun> {
 /// What happened to an object that is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = WatchedChange)]
 pub enum ChangeKind {
     /// It is new, or the selector did not select it before.
     Added,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A token to be made.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schema(as = TokenRequest)]
 pub struct TokenDraft {
     /// Its name; one is invented when empty.
     pub name: String,
