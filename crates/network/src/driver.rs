@@ -70,9 +70,10 @@ pub trait Driver: Send + Sync + 'static {
     /// [`Driver::attach`] with what is left to have the next interface carry it.
     async fn disconnect(&self, instance: &Uid, network: &Uid) -> Result<()>;
 
-    /// Removes the instance's links and its namespace. The kernel waits until nobody can still use
-    /// them (some 10 to 40 ms, mostly idle: detach many at a time). Processes that still run inside keep the
-    /// namespace, with loopback only, until they end. Fine if all is gone already.
+    /// Cuts the instance's links off and removes its namespace; the kernel ends both in the
+    /// background, some 50 ms later. Its addresses can be given to others at once. Processes that
+    /// still run inside keep the namespace, without a way out of it, until they end. Fine if all is
+    /// gone already.
     async fn detach(&self, instance: &Uid) -> Result<()>;
 
     /// Brings the firewall and the published ports to `desired`, in one transaction. A value older

@@ -11,8 +11,8 @@ use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope,
 };
 use netlink_packet_route::link::{
-    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute,
-    LinkFlags, LinkInfo, LinkMessage,
+    BridgePortState, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth,
+    LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -136,6 +136,24 @@ pub fn describe_link(name: &str, alias: String, hairpin: bool) -> Request {
     ];
     // Only this message, without the flag to create, changes what belongs to the bridge as well.
     Request::new(RouteNetlinkMessage::NewLink(link), 0)
+}
+
+/// Cuts a link off its bridge at once: nothing gets in or out, and nobody is looked for behind it.
+/// Unlike removing it, this doesn't wait for the kernel.
+pub fn retire_link(index: u32, alias: &str) -> Request {
+    let mut link = LinkMessage::default();
+    link.header.index = index;
+    link.attributes = vec![
+        LinkAttribute::IfAlias(alias.to_owned()),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::PortKind(InfoPortKind::Bridge),
+            LinkInfo::PortData(InfoPortData::BridgePort(vec![
+                InfoBridgePort::State(BridgePortState::Disabled),
+                InfoBridgePort::Flush,
+            ])),
+        ]),
+    ];
+    Request::new(RouteNetlinkMessage::NewLink(link), 0).fine_if(Errno::ENODEV)
 }
 
 /// Removes a link, if it is there; of a pair, both ends.

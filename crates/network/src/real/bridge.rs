@@ -39,6 +39,9 @@ pub(super) fn describe(instance: &Uid, network: &Uid) -> String {
     format!("hull {instance} {network}")
 }
 
+/// The description of a link that goes with its namespace.
+pub(super) const RETIRED: &str = "hull retired";
+
 /// The instance and the network of a description.
 pub(super) fn described(alias: &str) -> Option<(Uid, Uid)> {
     let (instance, network) = alias.strip_prefix("hull ")?.split_once(' ')?;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use model::{Result, Uid};
 
-use super::bridge::described;
+use super::bridge::{RETIRED, described};
 use super::instance::{leads_to, remove_at};
 use super::{Parts, bridge};
 use crate::facts::{Observed, ObservedInterface, Uplink};
@@ -64,7 +64,8 @@ impl Parts {
     pub(super) fn observe(&self) -> Result<Observed> {
         let links = Rtnl::open()?.links()?;
         let bridges = links.iter().filter(|link| self.names.is_bridge(&link.name));
-        let ours = links.iter().filter(|link| self.names.is_link(&link.name));
+        let ours =
+            links.iter().filter(|link| self.names.is_link(&link.name) && link.alias != RETIRED);
         Ok(Observed {
             bridges: bridges.map(|link| link.name.clone()).collect(),
             namespaces: self.namespaces.list()?,
