@@ -15,9 +15,15 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some(containers::logs::driver::MODE) => containers::logs::driver::main(),
-        Some(containers::init::MODE) => containers::init::main(),
+        Some(containers::init::MODE) => run_init(),
         Some("daemon") => server::main(),
         Some("supervise") => supervise::main(),
         _ => cli::main(),
     }
+}
+
+/// Runs as process 1 of a container, and passes its program's exit code on.
+fn run_init() -> ExitCode {
+    let code = containers::init::run(std::env::args_os().skip(2));
+    ExitCode::from(u8::try_from(code & 0xff).unwrap_or(1))
 }

@@ -45,7 +45,7 @@ pub fn pull(calls: &Calls, request: &PullRequest) -> Result<ResultStream<Progres
         }
         Ok(Progress::Done { images: vec![image], unchanged })
     };
-    Ok(with_progress(states, work, LayerPhase::Downloading))
+    Ok(with_progress(states, work))
 }
 
 /// Sends an image to its registry.
@@ -61,14 +61,13 @@ pub fn push(calls: &Calls, name: String, login: Option<Login>) -> Result<ResultS
         let image = context.images.local.show(&target.to_string()).await?;
         Ok(Progress::Done { images: vec![image], unchanged: false })
     };
-    Ok(with_progress(states, work, LayerPhase::Uploading))
+    Ok(with_progress(states, work))
 }
 
 /// Runs `work` and tells how far it is, in a task that ends when nobody listens any more.
 fn with_progress(
     mut states: watch::Receiver<PullState>,
     work: impl Future<Output = Result<Progress>> + Send + 'static,
-    moving: LayerPhase,
 ) -> ResultStream<Progress> {
     let (sender, receiver) = mpsc::channel(WAITING);
     tokio::spawn(async move {
@@ -82,14 +81,14 @@ fn with_progress(
                     if changed.is_err() {
                         break work.await;
                     }
-                    let news = news(&states.borrow_and_update(), &mut told, moving);
+                    let news = news(&states.borrow_and_update(), &mut told);
                     for step in news {
                         let _ = sender.send(Ok(step)).await;
                     }
                 }
             }
         };
-        let last = news(&states.borrow_and_update(), &mut told, moving);
+        let last = news(&states.borrow_and_update(), &mut told);
         for step in last {
             let _ = sender.send(Ok(step)).await;
         }
@@ -101,12 +100,13 @@ fn with_progress(
 type Told = HashMap<String, (LayerPhase, u64)>;
 
 /// What of a state has not been told yet.
-fn news(state: &PullState, told: &mut Told, moving: LayerPhase) -> Vec<Progress> {
+fn news(state: &PullState, told: &mut Told) -> Vec<Progress> {
     let mut steps = Vec::new();
     for layer in &state.layers {
         let phase = match layer.phase {
             Phase::Waiting => LayerPhase::Waiting,
-            Phase::Downloading => moving,
+            Phase::Downloading => LayerPhase::Downloading,
+            Phase::Uploading => LayerPhase::Uploading,
             Phase::Verifying => LayerPhase::Verifying,
             Phase::Exists => LayerPhase::Exists,
             Phase::Unpacking => LayerPhase::Unpacking,

@@ -86,7 +86,8 @@ impl<'a> Intake<'a> {
     pub async fn data(&mut self, data: Bytes) -> Result<()> {
         let Some(mut member) = self.current.take() else { return Ok(()) };
         if member.sink.is_none() {
-            member.sink = Some(self.sink(&member, &data).await?);
+            let sink = self.sink(&member.name, member.size, &data).await?;
+            member.sink = Some(sink);
         }
         member.hasher.update(&data);
         member.write(data).await?;
@@ -99,7 +100,7 @@ impl<'a> Intake<'a> {
         let Some(mut member) = self.current.take() else { return Ok(()) };
         let sink = match member.sink.take() {
             Some(sink) => sink,
-            None => self.sink(&member, &[]).await?,
+            None => self.sink(&member.name, member.size, &[]).await?,
         };
         let Member { name, size, hasher, sink: _ } = member;
         let digest = hasher.finish();
@@ -136,17 +137,17 @@ impl<'a> Intake<'a> {
         }
     }
 
-    async fn sink(&mut self, member: &Member, start: &[u8]) -> Result<Sink> {
-        let json = JSON_NAMES.contains(&&*member.name) || member.name.ends_with(".json");
-        if json || (start.first() == Some(&b'{') && member.size <= self.limits.config.0) {
-            self.document_bytes += member.size;
+    async fn sink(&mut self, name: &str, size: u64, start: &[u8]) -> Result<Sink> {
+        let json = JSON_NAMES.contains(&name) || name.ends_with(".json");
+        if json || (start.first() == Some(&b'{') && size <= self.limits.config.0) {
+            self.document_bytes += size;
             if self.document_bytes > DOCUMENTS {
                 return Err(Error::invalid("its documents are too many or too large"));
             }
             return Ok(Sink::Document(BytesMut::new()));
         }
         let reference = format!("{}-{}", self.id, self.names.len());
-        let (size, digest) = (Some(member.size), claimed(&member.name));
+        let (size, digest) = (Some(size), claimed(name));
         self.ingest = Some(reference.clone());
         let writer = match self.store.writer(&WriteRequest { reference, size, digest }).await? {
             Ingest::Present => None,
