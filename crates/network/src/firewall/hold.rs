@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use model::Result;
 use model::instance::Protocol;
@@ -128,7 +129,24 @@ fn places_of(port: &PublishedPort, host: &[IpAddr]) -> Vec<Place> {
     addresses.iter().filter(|address| wanted(address)).map(|address| place(*address)).collect()
 }
 
+/// Takes a place. A process that is just being started by another thread has copies of all our
+/// sockets until it runs its program, so a port that was let go a moment ago can seem taken: what is
+/// taken is tried again before it is believed.
 fn bind(place: Place) -> io::Result<OwnedFd> {
+    for wait in RETRIES {
+        match bind_now(place) {
+            Err(error) if is(&error, Errno::EADDRINUSE) => std::thread::sleep(wait),
+            other => return other,
+        }
+    }
+    bind_now(place)
+}
+
+/// Waits between tries; starting a program takes a millisecond or two.
+const RETRIES: [Duration; 3] =
+    [Duration::from_millis(2), Duration::from_millis(8), Duration::from_millis(20)];
+
+fn bind_now(place: Place) -> io::Result<OwnedFd> {
     match bind_as(place, false) {
         // Connections that ended lately keep a port for a minute; only reuse tells them from owners.
         Err(error) if is(&error, Errno::EADDRINUSE) && place.0 == Protocol::Tcp => {

@@ -10,7 +10,8 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use ipnet::Ipv6Net;
 use model::{Error, Uid};
@@ -92,8 +93,9 @@ impl Place {
         let socket = self.call(move || UdpSocket::bind(at)).await.unwrap();
         std::thread::spawn(move || {
             let mut buffer = [0; 64];
-            while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
-                let _ = socket.send_to(format!("{name} {}", peer.ip()).as_bytes(), peer);
+            while let Ok((length, peer)) = socket.recv_from(&mut buffer) {
+                let asked = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                let _ = socket.send_to(format!("{asked} {name} {}", peer.ip()).as_bytes(), peer);
             }
         });
     }
@@ -134,16 +136,31 @@ fn answer(mut stream: TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)
 }
 
-/// Sends and waits for an answer.
+/// Asks until there is an answer to this very question. Packets get lost while a link comes up, and
+/// answers and refusals of earlier ones come late.
 pub fn say(socket: &UdpSocket, patience: Duration) -> io::Result<String> {
-    socket.set_read_timeout(Some(patience))?;
-    // A refusal of an earlier packet is told at the next one.
-    if socket.send(b"hello").is_err() {
-        socket.send(b"hello")?;
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed).to_string();
+    let started = Instant::now();
+    socket.set_read_timeout(Some(NEVER / 2))?;
+    let mut last = io::ErrorKind::TimedOut.into();
+    while started.elapsed() < patience {
+        if let Err(error) = socket.send(number.as_bytes()) {
+            last = error;
+            continue;
+        }
+        let mut buffer = [0; 64];
+        match socket.recv(&mut buffer) {
+            Ok(length) => {
+                let answer = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                if let Some(answer) = answer.strip_prefix(&format!("{number} ")) {
+                    return Ok(answer.to_owned());
+                }
+            }
+            Err(error) => last = error,
+        }
     }
-    let mut buffer = [0; 64];
-    let length = socket.recv(&mut buffer)?;
-    Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    Err(last)
 }
 
 /// A host with a driver, an outside, and a directory that goes with it.
