@@ -11,8 +11,8 @@ use model::{Error, Result};
 pub const HULL_HOST: &str = "HULL_HOST";
 /// The caller's token, `hull_…`.
 pub const HULL_TOKEN: &str = "HULL_TOKEN";
-/// The certificate authority to trust: a PEM file's path, or `sha256:…`, the digest of the
-/// authority's certificate in DER.
+/// The certificate authority to trust: a PEM file's path, or `sha256:…`, the digest of the server's
+/// or the authority's certificate in DER.
 pub const HULL_CA: &str = "HULL_CA";
 
 /// The local daemon's socket.
@@ -55,7 +55,8 @@ pub enum Trust {
     File(PathBuf),
     /// Certificates in PEM.
     Pem(Vec<u8>),
-    /// The authority whose certificate has this SHA-256; the server sends it along.
+    /// The certificate with this SHA-256: the server's own, or that of its authority if the server
+    /// sends it along.
     Pin([u8; 32]),
 }
 

@@ -17,6 +17,11 @@ pub fn unreachable(host: &Host, cause: impl StdError + Send + Sync + 'static) ->
             .next("run as root, or as a member of group hull")
             .caused_by(cause);
     }
+    if is_untrusted(&cause) {
+        return Error::unavailable(format!("{host} cannot prove that it is the cluster asked for"))
+            .next("does HULL_CA name that cluster's authority, and HULL_HOST one of its names?")
+            .caused_by(cause);
+    }
     let error = Error::unavailable(format!("{host} does not answer"));
     let error = match host {
         Host::Unix(_) => error.next("is the daemon running? hull up"),
@@ -65,12 +70,24 @@ fn kind_of(status: StatusCode) -> ErrorKind {
 }
 
 fn io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(io) = error.downcast_ref::<io::Error>() {
-            return Some(io.kind());
-        }
-        cause = error.source();
-    }
-    None
+    causes(error).find_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind)
+}
+
+fn is_untrusted(error: &(dyn StdError + 'static)) -> bool {
+    // An `io::Error` keeps what it wraps to itself: its own source is that of what it wraps.
+    let tls = |cause: &&(dyn StdError + 'static)| {
+        let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let found = match wrapped {
+            Some(inner) => inner.downcast_ref::<rustls::Error>(),
+            None => cause.downcast_ref::<rustls::Error>(),
+        };
+        matches!(found, Some(rustls::Error::InvalidCertificate(_)))
+    };
+    causes(error).any(|cause| tls(&cause))
+}
+
+fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
 }

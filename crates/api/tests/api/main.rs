@@ -7,6 +7,7 @@ mod agent;
 mod documents;
 mod errors;
 mod events;
+mod http2;
 mod images;
 mod instances;
 mod leaks;

@@ -83,6 +83,8 @@ async fn the_server_must_prove_who_it_is() {
     let token = Some(world.secret.clone());
     let pin: [u8; 32] = Sha256::digest(&world.ca_der).into();
     world.remote_as(token.clone(), Trust::Pin(pin)).system().status().await.unwrap();
+    let own: [u8; 32] = Sha256::digest(&world.leaf_der).into();
+    world.remote_as(token.clone(), Trust::Pin(own)).system().status().await.unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), &world.ca).unwrap();
     let by_file = world.remote_as(token.clone(), Trust::File(file.path().into()));
@@ -91,7 +93,9 @@ async fn the_server_must_prove_who_it_is() {
     assert_eq!(wrong.system().status().await.unwrap_err().kind(), ErrorKind::Unavailable);
     let other = World::start().await;
     let stranger = world.remote_as(token.clone(), pem(&other));
-    assert_eq!(stranger.system().status().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    let error = stranger.system().status().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.next_step().unwrap().contains("HULL_CA"), "{}", error.chain());
     let host = Host::Https { name: "127.0.0.2".into(), port: world.address.port() };
     let config = client::Config { host: host.clone(), token: token.clone(), trust: pem(&world) };
     let misnamed = Client::connect(config).unwrap();

@@ -31,6 +31,7 @@ pub struct World {
     pub secret: String,
     pub ca: String,
     pub ca_der: Vec<u8>,
+    pub leaf_der: Vec<u8>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
     agent: JoinHandle<()>,
@@ -52,7 +53,7 @@ impl World {
         control.connect_node(NODE, node.clone());
         let agent = tokio::spawn(crate::agent::run(control.clone()));
         let socket = dir.path().join("api.sock");
-        let (tls, ca, ca_der) = certificates();
+        let Certificates { tls, ca, ca_der, leaf_der } = certificates();
         let config = Config {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             tls: Arc::new(tls),
@@ -67,8 +68,20 @@ impl World {
         let address = server.addresses()[0];
         let stop = CancellationToken::new();
         let serving = tokio::spawn(server.serve(stop.clone().cancelled_owned()));
-        let world =
-            Self { control, node, address, socket, secret, ca, ca_der, stop, serving, agent, dir };
+        let world = Self {
+            control,
+            node,
+            address,
+            socket,
+            secret,
+            ca,
+            ca_der,
+            leaf_der,
+            stop,
+            serving,
+            agent,
+            dir,
+        };
         let client = world.local();
         until(async || client.system().ready().await.is_ok()).await;
         world
@@ -137,7 +150,14 @@ pub async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, future).await.expect("it never came")
 }
 
-fn certificates() -> (ServerConfig, String, Vec<u8>) {
+struct Certificates {
+    tls: ServerConfig,
+    ca: String,
+    ca_der: Vec<u8>,
+    leaf_der: Vec<u8>,
+}
+
+fn certificates() -> Certificates {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
@@ -148,11 +168,12 @@ fn certificates() -> (ServerConfig, String, Vec<u8>) {
     let leaf = CertificateParams::new(names).unwrap().signed_by(&leaf_key, &issuer).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::Pkcs8(leaf_key.serialize_der().into());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let tls = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![leaf.der().clone(), authority.der().clone()], key)
         .unwrap();
-    (config, authority.pem(), authority.der().to_vec())
+    let (ca_der, leaf_der) = (authority.der().to_vec(), leaf.der().to_vec());
+    Certificates { tls, ca: authority.pem(), ca_der, leaf_der }
 }
