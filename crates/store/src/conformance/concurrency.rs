@@ -150,12 +150,12 @@ pub(super) async fn one_of_many_creators_wins(store: Subject) -> Result<()> {
 }
 
 pub(super) async fn followers_miss_nothing_while_history_is_cut(store: Subject) -> Result<()> {
-    const COUNT: u64 = 1000;
+    const COUNT: u64 = 300;
     let writer = store.clone();
     let writer = tokio::spawn(async move {
         for n in 1..=COUNT {
             let revision = put(&*writer, "n", &n.to_string()).await?;
-            if n % 20 == 0 {
+            if n % 10 == 0 {
                 writer.compact(revision).await?;
             }
         }

@@ -156,7 +156,7 @@ pub(super) async fn the_future_cannot_be_read(store: Subject) -> Result<()> {
 }
 
 pub(super) async fn reads_see_what_was_acknowledged(store: Subject) -> Result<()> {
-    for i in 0..200 {
+    for i in 0..100 {
         let value = i.to_string();
         let revision = put(&*store, "k", &value).await?;
         let reply = store.range(RangeRequest::key("k")).await?;

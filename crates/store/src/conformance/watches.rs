@@ -128,7 +128,7 @@ pub(super) async fn the_future_cannot_be_watched(store: Subject) -> Result<()> {
 }
 
 pub(super) async fn a_range_and_a_watch_have_no_gap(store: Subject) -> Result<()> {
-    let writer = tokio::spawn(write_numbers(store.clone(), "k", 300));
+    let writer = tokio::spawn(write_numbers(store.clone(), "k", 150));
     for _ in 0..20 {
         let reply = store.range(RangeRequest::prefix("k")).await?;
         let newest = reply.records.iter().map(|record| record.modified).max();
@@ -318,8 +318,8 @@ pub(super) async fn a_quiet_watch_outlives_compaction(store: Subject) -> Result<
     let mut quiet = watch(&*store, "quiet/", start).await?;
     assert!(quiet.next().now_or_never().is_none());
     for round in 0..3 {
-        let revisions = write_numbers(store.clone(), "noise", 200).await?;
-        store.compact(revisions[199]).await?;
+        let revisions = write_numbers(store.clone(), "noise", 60).await?;
+        store.compact(revisions[59]).await?;
         let change = put(&*store, "quiet/k", &round.to_string()).await?;
         assert_eq!(lines(&[next(&mut quiet).await?]), [format!("{change} +quiet/k={round}")]);
     }
