@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use containers::Engine;
 use link::Desired;
@@ -51,12 +52,31 @@ pub struct Context {
 #[derive(Default)]
 pub struct Roster {
     handles: RwLock<HashMap<Uid, Arc<Handle>>>,
+    /// Changes when a task is added.
+    added: watch::Sender<()>,
 }
 
 impl Roster {
     /// The task of an instance.
     pub fn get(&self, uid: &Uid) -> Option<Arc<Handle>> {
         self.read().get(uid).cloned()
+    }
+
+    /// The task of an instance that control has just placed here, when the node has heard of it.
+    pub async fn awaited(&self, uid: &Uid, patience: Duration) -> Option<Arc<Handle>> {
+        let mut added = self.added.subscribe();
+        let found = async {
+            loop {
+                added.borrow_and_update();
+                if let Some(handle) = self.get(uid) {
+                    return Some(handle);
+                }
+                if added.changed().await.is_err() {
+                    return None;
+                }
+            }
+        };
+        tokio::time::timeout(patience, found).await.ok().flatten()
     }
 
     /// All tasks.
@@ -76,6 +96,7 @@ impl Roster {
     /// Adds a task.
     pub fn insert(&self, uid: Uid, handle: Handle) {
         self.handles.write().expect("nobody panics with it").insert(uid, Arc::new(handle));
+        self.added.send_replace(());
     }
 
     /// Drops tasks that ended and are not wanted.

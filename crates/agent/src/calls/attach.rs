@@ -2,6 +2,7 @@
 //! reorders nothing; what the user types goes into its standard input.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use containers::logs::{ReadOptions, Reader, Stream};
 use containers::{ContainerId, Engine, WindowSize};
@@ -18,6 +19,8 @@ use super::sessions::{Ends, open};
 use super::{Calls, Found};
 use crate::local::Local;
 
+/// How long the node may take to hear of an instance that control has placed on it.
+const HEARSAY: Duration = Duration::from_secs(10);
 /// Exit code of a container whose end nobody saw.
 const UNKNOWN_EXIT: i32 = 255;
 
@@ -25,7 +28,10 @@ const UNKNOWN_EXIT: i32 = 255;
 pub async fn attach(calls: &Calls, target: &Target, request: AttachRequest) -> Result<Session> {
     let found = match request.run {
         0 => calls.find_live(target, true)?,
-        _ => calls.find(target)?,
+        _ => {
+            calls.context.roster.awaited(&target.instance, HEARSAY).await;
+            calls.find(target)?
+        }
     };
     if request.stdin && !found.container.stdin {
         return Err(Error::conflict(format!(

@@ -46,6 +46,10 @@ impl Instances {
         container: &str,
         request: AttachRequest,
     ) -> Result<Session> {
+        if request.run > 0 {
+            // Whoever waits for a run to begin waits for the instance to be placed, too.
+            self.placed(caller, project, name).await?;
+        }
         let (node, target) = self.on_node(caller, Verb::Enter, project, name, container)?;
         node.attach(target, request).await
     }

@@ -81,6 +81,18 @@ impl Instances {
         }))
     }
 
+    /// Waits until an instance is on a node, or it is known why it will be on none.
+    pub(super) async fn placed(&self, caller: &Caller, project: &str, name: &str) -> Result<()> {
+        let id = self.get(caller, project, name)?.meta.id.clone();
+        let mut versions = Versions::new(self, &id)?;
+        loop {
+            let (instance, gone) = versions.next().await?;
+            if gone || instance.spec.placement.is_some() || instance.status.reason.is_some() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Waits until a verb has had its effect, at most for `deadline`.
     ///
     /// # Errors
