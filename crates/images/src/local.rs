@@ -21,7 +21,7 @@ mod summary;
 mod usage;
 
 pub(crate) use opened::Opened;
-pub(crate) use stored::{put_document, put_small, read_small};
+pub(crate) use stored::{open_ingest, put_document, put_small, read_small};
 
 /// Says who uses an image, if anyone does: `Some("instance web-1")`.
 pub type InUse<'a> = &'a (dyn Fn(&Image) -> Option<String> + Send + Sync);

@@ -29,7 +29,8 @@ pub struct RegistryConfig {
     pub mirrors: Vec<String>,
     /// Take any certificate, and plain HTTP where HTTPS is not spoken.
     pub insecure: bool,
-    /// A PEM file of certificates to trust beside the system's.
+    /// A PEM file of certificates to trust beside the system's. With it even a registry of this machine
+    /// must show a good certificate.
     pub ca: Option<PathBuf>,
 }
 
@@ -80,12 +81,13 @@ impl RegistriesConfig {
         // Docker Hub's API has a host of its own.
         let address = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
         let config = self.0.get(registry).cloned().unwrap_or_default();
-        let plain_allowed = config.insecure || is_loopback(registry);
+        // A registry of this machine needs no TLS, unless it was given certificates.
+        let insecure = config.insecure || (is_loopback(registry) && config.ca.is_none());
         Endpoint {
             base: format!("https://{address}"),
             host: registry.to_owned(),
-            fallback: plain_allowed.then(|| format!("http://{address}")),
-            insecure: config.insecure || is_loopback(registry),
+            fallback: insecure.then(|| format!("http://{address}")),
+            insecure,
             ca: config.ca,
             mirror: false,
         }

@@ -49,6 +49,11 @@ impl<'a> Budget<'a> {
         self.unpacked
     }
 
+    /// Entries seen.
+    pub fn entries(&self) -> u64 {
+        self.entries
+    }
+
     fn bounded(&self, bytes: u64) -> Result<()> {
         let Bytes(most) = self.limits.unpacked;
         if bytes <= most {

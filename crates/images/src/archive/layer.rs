@@ -35,6 +35,7 @@ const LONGEST_PATH: usize = 4096;
 pub(crate) struct Checked {
     pub diff_id: Digest,
     pub unpacked: u64,
+    pub entries: u64,
     pub compression: Compression,
 }
 
@@ -178,8 +179,8 @@ impl<'a> Pass<'a> {
 
     fn finish(self, compression: Compression) -> Result<Checked> {
         self.scanner.finish().map_err(no_tar)?;
-        let unpacked = self.budget.total();
-        Ok(Checked { diff_id: self.hasher.finish(), unpacked, compression })
+        let (unpacked, entries) = (self.budget.total(), self.budget.entries());
+        Ok(Checked { diff_id: self.hasher.finish(), unpacked, entries, compression })
     }
 }
 

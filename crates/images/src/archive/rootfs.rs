@@ -54,7 +54,7 @@ async fn write(
         writer.append(piece).await?;
     }
     let checked = check.finish().await?;
-    if checked.unpacked == 0 {
+    if checked.entries == 0 {
         return Err(Error::invalid("it is empty"));
     }
     let digest = hasher.finish();

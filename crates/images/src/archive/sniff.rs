@@ -8,8 +8,9 @@ use super::ImportKind;
 use super::compression::Compression;
 use super::tar::{Event, Kind, Scanner};
 
-/// Bytes looked at: enough for the first members of every archive known.
-pub(super) const PREFIX: usize = 64 << 10;
+/// Bytes looked at: more than one block of zstd can have (128 KiB), and so enough for the first
+/// members of every archive known.
+pub(super) const PREFIX: usize = 256 << 10;
 
 /// Whether `prefix` begins an archive of images or a root file system: by its first member that is
 /// more than `./`.
@@ -79,8 +80,12 @@ mod tests {
         ] {
             let tar = tar_of(&names);
             assert_eq!(sniff(&tar).unwrap(), expected, "{names:?}");
-            let zstd = zstd::encode_all(&tar[..], 1).unwrap();
-            assert_eq!(sniff(&zstd[..zstd.len() - 2]).unwrap(), expected, "{names:?} cut");
+            // Noise behind it, so that the first block is as large as can be.
+            let noise = (0..600_000_u64).map(|n| (n.wrapping_mul(n) >> 7) as u8 ^ (n >> 3) as u8);
+            let long: Vec<u8> = tar.into_iter().chain(noise).collect();
+            let zstd = zstd::encode_all(&long[..], 1).unwrap();
+            let cut = &zstd[..zstd.len().min(PREFIX)];
+            assert_eq!(sniff(cut).unwrap(), expected, "{names:?} cut");
         }
         assert!(sniff(b"\xfd7zXZ\0").is_err());
     }

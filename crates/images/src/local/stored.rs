@@ -1,13 +1,18 @@
 //! Small documents in the store.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
-use model::{Error, Result};
+use model::{Error, ErrorKind, Result};
 
 use crate::content::{ContentStore, Ingest, Labels, WriteRequest, reference_labels};
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
 use crate::manifest::Document;
+
+/// The waits for an ingest double up to this: some ten seconds in all.
+const LONGEST_WAIT: Duration = Duration::from_secs(6);
 
 /// The bytes of a small blob; `None` if it is not here.
 pub(crate) async fn read_small(
@@ -28,6 +33,24 @@ pub(crate) async fn read_small(
     Ok(Some(data.freeze()))
 }
 
+/// Opens an ingest. One that another writes is waited for: two pulls may share a document, and a
+/// store may learn late that a writer is gone.
+pub(crate) async fn open_ingest(
+    store: &dyn ContentStore,
+    request: &WriteRequest,
+) -> Result<Ingest> {
+    let mut wait = Duration::from_millis(5);
+    loop {
+        match store.writer(request).await {
+            Err(error) if error.kind() == ErrorKind::Conflict && wait < LONGEST_WAIT => {
+                tokio::time::sleep(wait).await;
+                wait *= 2;
+            }
+            opened => return opened,
+        }
+    }
+}
+
 /// Puts a small blob, if it is not here.
 pub(crate) async fn put_small(
     store: &dyn ContentStore,
@@ -41,7 +64,7 @@ pub(crate) async fn put_small(
         size: Some(size),
         digest: Some(digest.clone()),
     };
-    let mut writer = match store.writer(&request).await? {
+    let mut writer = match open_ingest(store, &request).await? {
         Ingest::Open(writer) => writer,
         Ingest::Present if labels.is_empty() => return Ok(()),
         Ingest::Present => return store.set_labels(digest, labels).await,

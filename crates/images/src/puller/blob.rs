@@ -15,11 +15,9 @@ use crate::content::{
 use crate::descriptor::Descriptor;
 use crate::failure;
 use crate::limits::Limits;
+use crate::local::open_ingest;
 use crate::progress::{Phase, Progress};
 use crate::registry::{Backoff, Failure, Remote};
-
-/// Tries to open an ingest whose last writer may not have been noticed to be gone.
-const OPENINGS: u32 = 10;
 
 /// One layer of one pull.
 pub(super) struct LayerJob<'a> {
@@ -82,15 +80,7 @@ impl LayerJob<'_> {
             size: Some(descriptor.size),
             digest: Some(descriptor.digest.clone()),
         };
-        let mut backoff = Backoff::with_attempts(&self.sources.transfer, OPENINGS);
-        loop {
-            match self.store.writer(&request).await {
-                Err(error) if error.kind() == ErrorKind::Conflict => {
-                    backoff.wait(Failure::passing(error)).await.map_err(|failure| failure.error)?;
-                }
-                opened => return opened,
-            }
-        }
+        open_ingest(self.store, &request).await
     }
 
     /// It was here before; checked too, unless a label says it is.

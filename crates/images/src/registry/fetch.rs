@@ -12,6 +12,9 @@ use super::failure::Failure;
 use crate::digest::Digest;
 use crate::media;
 
+/// Most pieces of a body that are joined; the network brings some 16 KiB in each.
+const PIECES: usize = 64;
+
 /// A manifest or index as it came.
 #[derive(Debug, Clone)]
 pub(crate) struct Found {
@@ -85,9 +88,8 @@ impl Remote {
             }
         };
         let name = self.name();
-        let bytes = response.bytes_stream();
-        let bytes =
-            bytes.map(move |piece| piece.map_err(|error| Failure::of_transport(&name, error)));
+        let pieces = response.bytes_stream().ready_chunks(PIECES);
+        let bytes = pieces.flat_map(move |pieces| futures::stream::iter(join(&name, pieces)));
         Ok(Download { start, bytes: bytes.boxed() })
     }
 
@@ -95,6 +97,20 @@ impl Remote {
         let separator = if version.contains(':') { '@' } else { ':' };
         format!("{}{separator}{version}", self.repository)
     }
+}
+
+/// What has arrived, as one piece: a store takes few large pieces faster than many small ones.
+fn join(host: &str, pieces: Vec<reqwest::Result<Bytes>>) -> Vec<Result<Bytes, Failure>> {
+    let (mut joined, mut results) = (BytesMut::new(), Vec::new());
+    for piece in pieces {
+        match piece {
+            Ok(piece) => joined.extend_from_slice(&piece),
+            Err(error) => results.push(Err(Failure::of_transport(host, error))),
+        }
+    }
+    // What came before a break is kept.
+    results.insert(0, Ok(joined.freeze()));
+    results
 }
 
 /// A whole body, refused once it is over `limit` bytes.

@@ -153,3 +153,18 @@ async fn images_with_a_common_layer_fetch_it_once() {
     let fetched = mock.seen().iter().filter(|seen| seen.path.ends_with(common.as_str())).count();
     assert_eq!(fetched, 1);
 }
+
+#[tokio::test]
+async fn names_of_one_image_do_not_get_in_each_others_way() {
+    let sample = Sample::of_size(340, 100_000);
+    let mock = Mock::good().await;
+    for tag in ["1", "2", "3", "4", "5"] {
+        mock.put(tag, &sample);
+    }
+    let fixture = Fixture::new();
+    let names: Vec<String> = (1..=5).map(|tag| mock.name(&format!("app:{tag}"))).collect();
+    for outcome in join_all(names.iter().map(|name| fixture.pull(name))).await {
+        outcome.unwrap();
+    }
+    assert_eq!(fixture.images.list().await.unwrap()[0].names, names);
+}

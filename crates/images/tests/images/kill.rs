@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use images::{ContentStore, DirStore, Puller, Settings};
+use images::{ContentStore, DirStore, Puller};
 use model::image::Reference;
 use tokio::sync::Semaphore;
 
@@ -68,7 +68,7 @@ async fn a_killed_pull_leaves_nothing_visible_and_is_continued() {
     assert_eq!(store.ingests().await.unwrap()[0].offset, 200_000);
     gate.add_permits(10);
     let before = mock.seen().len();
-    let puller = Puller::new(store.clone(), Settings { ..settings() }).unwrap();
+    let puller = Puller::new(store.clone(), settings()).unwrap();
     let image =
         puller.pull(&Reference::parse(&mock.name("app:1")).unwrap(), always()).await.unwrap();
     assert_eq!(image.id, sample.id().as_str());
@@ -79,6 +79,45 @@ async fn a_killed_pull_leaves_nothing_visible_and_is_continued() {
     assert!(blobs.iter().any(|seen| seen.header("range") == Some("bytes=200000-")));
     store.collect().await.unwrap();
     assert_eq!(store.list().await.unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn killed_at_every_request_it_still_comes_to_an_end() {
+    let sample = Sample::of_size(520, 200_000);
+    let mock = Mock::good().await;
+    mock.put("1", &sample);
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("store");
+    let name = mock.name("app:1");
+    // HEAD or GET of the manifest, the configuration, two layers.
+    for requests in 1..=4 {
+        let before = mock.seen().len();
+        let mut child = command(&std::env::current_exe().unwrap())
+            .env(STORE, &root)
+            .env(NAME, &name)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        eventually("the request, or the end", async || {
+            mock.seen().len() - before >= requests || child.try_wait().unwrap().is_some()
+        })
+        .await;
+        // It may have ended by itself.
+        let _ = child.kill();
+        child.wait().unwrap();
+        let store = Arc::new(DirStore::open(&root).unwrap());
+        store.collect().await.unwrap();
+        for record in store.images().await.unwrap() {
+            let images = images::Images::new(store.clone(), Default::default());
+            assert_eq!(images.show(&record.name).await.unwrap().id, sample.id().as_str());
+        }
+    }
+    let store = Arc::new(DirStore::open(&root).unwrap());
+    let puller = Puller::new(store.clone(), settings()).unwrap();
+    puller.pull(&Reference::parse(&name).unwrap(), always()).await.unwrap();
+    store.collect().await.unwrap();
+    assert_eq!(store.list().await.unwrap().len(), 4);
+    assert!(store.ingests().await.unwrap().is_empty());
 }
 
 /// On a small disk of its own, where this machine lets us have one.

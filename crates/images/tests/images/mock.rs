@@ -237,8 +237,12 @@ fn body(rule: &Answer, data: Bytes) -> Body {
     let first = |length: &usize| data.slice(..(*length).min(data.len()));
     match rule {
         Answer::Cut(length) => {
-            let pieces = [Ok(first(length)), Err(std::io::Error::other("cut"))];
-            Body::from_stream(futures::stream::iter(pieces))
+            let break_off = futures::stream::once(async {
+                // The server sends what it has while it waits for more.
+                tokio::task::yield_now().await;
+                Err(std::io::Error::other("cut"))
+            });
+            Body::from_stream(futures::stream::iter([Ok(first(length))]).chain(break_off))
         }
         Answer::Stall(length) => {
             let piece = futures::stream::iter([Ok::<_, std::io::Error>(first(length))]);

@@ -258,3 +258,26 @@ async fn a_manifest_that_has_another_digest() {
     assert!(error.message().contains("digest"), "{}", error.message());
     fixture.assert_empty("a lying registry").await;
 }
+
+/// Not a check but a figure: `cargo test --release -p images -- --ignored --nocapture throughput`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "measures"]
+async fn throughput() {
+    let words =
+        crate::sample::noise(1, 128 << 20).iter().map(|byte| b'a' + byte % 16).collect::<Vec<u8>>();
+    for packing in [Packing::Plain, Packing::Gzip, Packing::Zstd] {
+        let layer = SampleLayer::of_tar(tar_of(&[("file", &words)]), packing);
+        let size = layer.blob.len();
+        let mock = Mock::good().await;
+        mock.put("1", &Sample::new(vec![layer]));
+        let fixture = Fixture::new();
+        let start = std::time::Instant::now();
+        fixture.pull(&mock.name("app:1")).await.unwrap();
+        let seconds = start.elapsed().as_secs_f64();
+        println!(
+            "{packing:?}: {} MB in {seconds:.2} s, {:.0} MB/s",
+            size / 1_000_000,
+            size as f64 / 1e6 / seconds
+        );
+    }
+}

@@ -21,8 +21,7 @@ async fn serve(shared: Arc<Shared>) -> (u16, String) {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    // A name that is no loopback address: those are taken with any certificate, as Docker does.
-    let names = vec!["registry.localhost".to_owned()];
+    let names = vec!["127.0.0.1".to_owned()];
     let leaf = CertificateParams::new(names).unwrap().signed_by(&key, &authority).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
@@ -61,27 +60,32 @@ fn with(registry: &str, config: RegistryConfig) -> Fixture {
 async fn certificates_are_checked_unless_told_otherwise() {
     let shared = Shared::new(|_| Answer::Serve);
     shared.put("1", &Sample::of_size(400, 1000));
-    let (port, pem) = serve(shared.clone()).await;
-    // Names under localhost mean this machine (RFC 6761), yet are not loopback by Docker's rule.
-    let registry = format!("registry.localhost:{port}");
-    if tokio::net::lookup_host(&registry).await.is_err() {
-        eprintln!("skipped: this machine does not resolve names under localhost");
-        return;
-    }
+    let (port, good) = serve(shared.clone()).await;
+    let (_, other) = serve(Shared::new(|_| Answer::Serve)).await;
+    let registry = format!("127.0.0.1:{port}");
     let name = format!("{registry}/app:1");
-    let error = Fixture::new().pull(&name).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
-    assert!(shared.seen().is_empty(), "an unknown certificate was taken");
     let directory = tempfile::tempdir().unwrap();
     let ca = directory.path().join("ca.pem");
-    std::fs::write(&ca, pem).unwrap();
-    let config = RegistryConfig { ca: Some(ca.clone()), ..RegistryConfig::default() };
-    with(&registry, config).pull(&name).await.unwrap();
+    let trusting = || RegistryConfig { ca: Some(ca.clone()), ..RegistryConfig::default() };
+    std::fs::write(&ca, other).unwrap();
+    let error = with(&registry, trusting()).pull(&name).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
+    assert!(error.chain().contains("certificate"), "{}", error.chain());
+    assert!(shared.seen().is_empty(), "an unknown certificate was taken");
+    // Neither does a mirror pass by its own name's rules.
+    let mirrors = vec![format!("https://{registry}")];
+    let elsewhere = RegistryConfig { mirrors, ..RegistryConfig::default() };
+    let error = with("127.0.0.1:9", elsewhere).pull("127.0.0.1:9/app:1").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
+    assert!(shared.seen().is_empty(), "an unknown certificate of a mirror was taken");
+    std::fs::write(&ca, good).unwrap();
+    with(&registry, trusting()).pull(&name).await.unwrap();
     let config = RegistryConfig { insecure: true, ..RegistryConfig::default() };
     with(&registry, config).pull(&name).await.unwrap();
+    // As Docker does: a registry of this machine may have any certificate.
+    Fixture::new().pull(&name).await.unwrap();
     std::fs::write(&ca, "no certificate").unwrap();
-    let config = RegistryConfig { ca: Some(ca), ..RegistryConfig::default() };
-    let error = with(&registry, config).pull(&name).await.unwrap_err();
+    let error = with(&registry, trusting()).pull(&name).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid, "{}", error.chain());
     assert!(error.message().contains("ca.pem"));
 }
