@@ -88,6 +88,13 @@ impl Named {
         Self { reference: reference(&name), schemas }
     }
 
+    /// This or that, without a name of its own.
+    pub(crate) fn or(mut self, other: Named) -> Self {
+        merge(&mut self.schemas, other.schemas);
+        self.reference = json!({ "oneOf": [self.reference, other.reference] });
+        self
+    }
+
     /// A list of these, without a name of its own.
     pub(crate) fn array(self) -> Self {
         Self { reference: json!({ "type": "array", "items": self.reference }), ..self }
@@ -179,12 +186,11 @@ impl Description {
         let required = schema.get("required").cloned().unwrap_or_default();
         for (name, field) in schema["properties"].as_object().into_iter().flatten() {
             let needed = required.as_array().is_some_and(|names| names.contains(&json!(name)));
-            let description = field.get("description").cloned().unwrap_or_default();
             self.parameters.push(json!({
                 "name": name,
                 "in": "query",
                 "required": needed,
-                "description": description,
+                "description": description_of(field),
                 "schema": field,
             }));
         }
@@ -288,6 +294,13 @@ impl Description {
         }
         operation
     }
+}
+
+/// A field's description; that of an optional one stands beside its type.
+fn description_of(field: &Value) -> &str {
+    let choices = field.get("oneOf").and_then(Value::as_array).into_iter().flatten();
+    let mut places = std::iter::once(field).chain(choices);
+    places.find_map(|place| place.get("description")?.as_str()).unwrap_or_default()
 }
 
 fn path_parameters(path: &str) -> Vec<Value> {

@@ -4,6 +4,7 @@
 mod events;
 mod images;
 mod instances;
+mod lists;
 mod objects;
 mod streams;
 mod system;

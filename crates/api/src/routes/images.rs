@@ -41,7 +41,11 @@ pub(super) fn routes(routes: Routes) -> Routes {
 fn records(routes: Routes) -> Routes {
     let listing = describe("listImages", "Lists images; with `name` shows one.")
         .query::<ImageQuery>()
-        .answers(200, "All of them; with `name` one object.", Named::of::<Image>().array());
+        .answers(
+            200,
+            "All of them; with `name` one object.",
+            Named::of::<Image>().array().or(Named::of::<Image>()),
+        );
     let removing = describe("deleteImage", "Takes a name away, and the image with its last name.")
         .query::<RemoveImageQuery>()
         .answers(200, "What is gone.", Named::of::<Removed>());

@@ -18,17 +18,6 @@ async fn dropped_callers_leave_nothing_behind() {
     // Whatever is made once at first use is there after one round.
     round(&world).await;
     until(async || world.open() == 0).await;
-    let connections = async || {
-        let shown = world.control.clone();
-        drop(shown);
-        tasks()
-    };
-    let mut least = usize::MAX;
-    until(async || {
-        least = connections().await;
-        least < 200
-    })
-    .await;
     let before = settled().await;
     for _ in 0..5 {
         round(&world).await;
