@@ -14,7 +14,7 @@ use model::{Error, ErrorKind, Result, Time};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, watch};
 
-use super::logs::when;
+use super::logs::{when, written};
 use super::sessions::{Ends, open};
 use super::{Calls, Found};
 use crate::local::Local;
@@ -155,8 +155,8 @@ impl Conversation {
         let mut records = Reader::open(&self.dir, options);
         while let Some(record) = records.next().await {
             let item = record.map(|record| match record.stream {
-                Stream::Stdout => Output::Stdout(record.bytes),
-                Stream::Stderr => Output::Stderr(record.bytes),
+                Stream::Stdout => Output::Stdout(written(record)),
+                Stream::Stderr => Output::Stderr(written(record)),
             });
             if output.send(item).await.is_err() {
                 return;

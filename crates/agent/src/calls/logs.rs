@@ -1,5 +1,6 @@
 //! What containers printed.
 
+use bytes::Bytes;
 use containers::logs::{LogRecord as Kept, ReadOptions, Reader, Stream};
 use futures::StreamExt;
 use link::ResultStream;
@@ -46,8 +47,18 @@ fn told(record: Kept) -> LogRecord {
         time: record.time,
         stderr: record.stream == Stream::Stderr,
         complete: !record.partial,
-        bytes: record.bytes,
+        bytes: written(record),
     }
+}
+
+/// The bytes as the container wrote them, with the line's end if it ended.
+pub fn written(record: Kept) -> Bytes {
+    if record.partial {
+        return record.bytes;
+    }
+    let mut bytes = Vec::with_capacity(record.bytes.len() + 1);
+    record.write_to(&mut bytes);
+    bytes.into()
 }
 
 /// Whether a container prints nothing more unless somebody starts it.

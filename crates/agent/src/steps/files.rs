@@ -84,11 +84,13 @@ fn resolv_conf(worker: &Worker, wanted: &Instance) -> String {
         NetworkMode::None | NetworkMode::Host => wanted.spec.dns.servers.clone(),
         NetworkMode::Networks { .. } | NetworkMode::Instance { .. } => gateways(worker, wanted),
     };
+    let host = dns::read_resolv_conf(std::path::Path::new("/etc/resolv.conf"));
+    let host_search = host.map(|host| host.search).unwrap_or_default();
     dns::files::resolv_conf(&ResolvConf {
         dns: &wanted.spec.dns,
         servers: &servers,
         domain: &format!("{}.{DOMAIN}", wanted.meta.project),
-        host_search: &[],
+        host_search: &host_search,
     })
 }
 
