@@ -48,7 +48,8 @@ impl ContentStore for ContainerdContent {
     async fn writer(&self, request: &WriteRequest) -> Result<Ingest> {
         let digest = request.digest.as_ref().map(ToString::to_string).unwrap_or_default();
         let total = request.size.unwrap_or(0);
-        let opened = self.engine.write_blob(&request.reference, total, &digest, self.lease.as_ref());
+        let opened =
+            self.engine.write_blob(&request.reference, total, &digest, self.lease.as_ref());
         match opened.await {
             Ok(writer) => Ok(Ingest::Open(Box::new(Writer { writer }))),
             Err(error) if error.kind() == ErrorKind::Exists => Ok(Ingest::Present),
@@ -62,7 +63,8 @@ impl ContentStore for ContainerdContent {
 
     async fn ingests(&self) -> Result<Vec<IngestInfo>> {
         let ingests = self.engine.ingests().await?.into_iter();
-        let told = ingests.map(|ingest| IngestInfo { reference: ingest.name, offset: ingest.offset });
+        let told =
+            ingests.map(|ingest| IngestInfo { reference: ingest.name, offset: ingest.offset });
         Ok(told.collect())
     }
 

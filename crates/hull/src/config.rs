@@ -102,9 +102,8 @@ impl Config {
                 return Ok(Self::default());
             }
             Err(error) => {
-                return Err(error).context(ErrorKind::Unavailable, || {
-                    format!("cannot read {}", path.display())
-                });
+                return Err(error)
+                    .context(ErrorKind::Unavailable, || format!("cannot read {}", path.display()));
             }
         };
         toml::from_str(&text).map_err(|error| {

@@ -46,10 +46,9 @@ impl Pki {
             let path = self.path(name).display().to_string();
             move || format!("cannot read {path}")
         };
-        let chain: Vec<CertificateDer> =
-            CertificateDer::pem_file_iter(self.path("node.crt"))
-                .and_then(Iterator::collect)
-                .context(ErrorKind::Internal, unreadable("node.crt"))?;
+        let chain: Vec<CertificateDer> = CertificateDer::pem_file_iter(self.path("node.crt"))
+            .and_then(Iterator::collect)
+            .context(ErrorKind::Internal, unreadable("node.crt"))?;
         let key = PrivateKeyDer::from_pem_file(self.path("node.key"))
             .context(ErrorKind::Internal, unreadable("node.key"))?;
         let mut config = rustls::ServerConfig::builder()
@@ -78,7 +77,8 @@ impl Pki {
             std::fs::read_to_string(self.path(name))
                 .context(ErrorKind::Internal, || format!("cannot read {name}"))
         };
-        let ca_key = KeyPair::from_pem(&read("ca.key")?).context(ErrorKind::Internal, key_failed)?;
+        let ca_key =
+            KeyPair::from_pem(&read("ca.key")?).context(ErrorKind::Internal, key_failed)?;
         let issuer = Issuer::from_ca_cert_pem(&read("ca.crt")?, ca_key)
             .context(ErrorKind::Internal, sign_failed)?;
         let mut names = vec!["localhost".to_owned(), "127.0.0.1".into(), "::1".into()];
@@ -86,8 +86,7 @@ impl Pki {
             names.push(node.to_owned());
         }
         names.extend(addresses.iter().filter(|ip| !ip.is_loopback()).map(IpAddr::to_string));
-        let mut params =
-            CertificateParams::new(names).context(ErrorKind::Internal, sign_failed)?;
+        let mut params = CertificateParams::new(names).context(ErrorKind::Internal, sign_failed)?;
         params.distinguished_name.push(DnType::CommonName, node);
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];

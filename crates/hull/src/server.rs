@@ -76,10 +76,12 @@ fn absolute(root: &Path) -> Result<PathBuf> {
 }
 
 async fn restore(backup: &Path, places: &Places) -> Result<()> {
-    store::sqlite::restore(backup, &places.store()).await.map(drop).context(
-        ErrorKind::Conflict,
-        || format!("{} cannot be put in the place of the records", backup.display()),
-    )
+    store::sqlite::restore(backup, &places.store())
+        .await
+        .map(drop)
+        .context(ErrorKind::Conflict, || {
+            format!("{} cannot be put in the place of the records", backup.display())
+        })
 }
 
 async fn serve(config: Config, places: Places) -> Result<()> {
@@ -119,9 +121,8 @@ fn node_name(config: &Config) -> Result<String> {
         "" => host.split('.').next().unwrap_or("node").to_owned(),
         name => name.to_owned(),
     };
-    model::name::check_name(&name).map_err(|error| {
-        error.next("give the node a name: [node] name = \"n1\" in hull.toml")
-    })?;
+    model::name::check_name(&name)
+        .map_err(|error| error.next("give the node a name: [node] name = \"n1\" in hull.toml"))?;
     Ok(name)
 }
 

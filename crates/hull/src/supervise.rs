@@ -133,7 +133,12 @@ fn log(places: &Places) -> Result<File> {
             .context(ErrorKind::Unavailable, failed)?;
     }
     let mut options = OpenOptions::new();
-    options.create(true).append(true).mode(0o600).open(&path).context(ErrorKind::Unavailable, failed)
+    options
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(&path)
+        .context(ErrorKind::Unavailable, failed)
 }
 
 /// Waits for the daemon's end; false when the supervisor is told to end first.
