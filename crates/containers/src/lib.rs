@@ -11,14 +11,18 @@
 //! What this room may not do: decide. It knows no restart policy, no health, no network, no volume.
 //! `unsafe` appears only where a system call has no safe wrapper, each time with its reason.
 
+pub mod containerd;
 pub mod engine;
 pub mod fake;
 pub mod host;
+pub mod init;
 pub mod logs;
 pub mod rootfs;
 pub mod signal;
 pub mod spec;
+pub mod supervisor;
 
+pub use containerd::Containerd;
 pub use engine::{
     Bind, Change, ChangeKind, CommitConfig, Committed, ContainerConfig, ContainerId, Created,
     Engine, EngineEvent, Events, ExecConfig, ExecId, ExecStreams, Exit, Namespace, Observed,
@@ -26,4 +30,6 @@ pub use engine::{
 };
 pub use fake::FakeEngine;
 pub use host::HostFacts;
+pub use rootfs::Rootfs;
 pub use signal::Signal;
+pub use supervisor::{Settings, Supervisor};

@@ -3,14 +3,22 @@
 //! Every path is resolved by the kernel with the container's root as the root (openat2(2),
 //! `RESOLVE_IN_ROOT`): whatever links and `..` a container places, nothing outside is reached.
 
+mod info;
+mod pack;
+mod unpack;
+
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::error::Context;
 use model::{ErrorKind, Result};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
+
+pub use info::{FileInfo, FileKind};
+pub use pack::PackOptions;
+pub use unpack::UnpackOptions;
 
 /// How paths are resolved.
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
@@ -66,6 +74,34 @@ impl Rootfs {
     /// A path of the host that leads to the root for as long as this is held, in this process.
     pub fn path(&self) -> std::path::PathBuf {
         format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&self.root)).into()
+    }
+
+    /// The file that `path` leads to inside, links followed.
+    ///
+    /// # Errors
+    /// `NotFound` when nothing is there.
+    pub fn stat(&self, path: &str) -> Result<FileInfo> {
+        info::read(&self.open(path, OFlags::PATH)?, path)
+    }
+
+    /// The file at `path` itself, which may be a link. Links on the way to it are followed.
+    ///
+    /// # Errors
+    /// `NotFound` when nothing is there.
+    pub fn stat_link(&self, path: &str) -> Result<FileInfo> {
+        info::read(&self.open(path, OFlags::PATH | OFlags::NOFOLLOW)?, path)
+    }
+
+    /// The names in a directory.
+    pub fn names(&self, path: &str) -> Result<Vec<String>> {
+        let directory = self.open(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let names = pack::names(&directory).map_err(|errno| missing(path, errno))?;
+        Ok(names.iter().map(|name| name.to_string_lossy().into_owned()).collect())
+    }
+
+    /// A path that leads this process, and no other, to the root while this is held.
+    pub(crate) fn host_path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.root.as_raw_fd()))
     }
 
     fn open_raw(&self, path: &str, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
