@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use images::{ContentStore, Images, Progress, PullOptions, Puller, Pusher, Settings};
+use model::Result;
 use model::image::{Image, Reference};
 use model::instance::PullPolicy;
-use model::{Error, Result};
 
 /// Images that are remembered parsed; the least of what a node of a hundred applications has.
 const REMEMBERED: usize = 512;
@@ -110,10 +110,4 @@ impl ImageStore {
 fn is_hex(name: &str) -> bool {
     let digits = name.strip_prefix("sha256:").unwrap_or(name);
     digits.len() >= 6 && digits.bytes().all(|c| c.is_ascii_hexdigit())
-}
-
-/// The error for an image that nobody knows here.
-pub fn no_image(name: &str) -> Error {
-    Error::not_found(format!("image {name:?} is not on this node"))
-        .next(format!("hull image pull {name}"))
 }

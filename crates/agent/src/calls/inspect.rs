@@ -25,11 +25,13 @@ pub fn stats(calls: &Calls, target: &Target, follow: bool) -> Result<ResultStrea
     let uid = found.instance.meta.id.clone();
     Ok(Box::pin(try_stream! {
         yield read(&context, &uid, &found.id).await?;
-        let mut ticks = tokio::time::interval(EVERY);
-        ticks.tick().await;
-        while follow {
+        if follow {
+            let mut ticks = tokio::time::interval(EVERY);
             ticks.tick().await;
-            yield read(&context, &uid, &found.id).await?;
+            loop {
+                ticks.tick().await;
+                yield read(&context, &uid, &found.id).await?;
+            }
         }
     }))
 }

@@ -94,7 +94,7 @@ fn is_opaque(directory: &Path) -> bool {
 fn hidden(directory: &Path, path: &str, image: &Rootfs, changes: &mut Vec<Change>) -> bool {
     let mut any = false;
     for name in image.names(path).unwrap_or_default() {
-        if !directory.join(&name).symlink_metadata().is_ok() {
+        if directory.join(&name).symlink_metadata().is_err() {
             changes.push(Change { path: format!("{path}/{name}"), kind: ChangeKind::Deleted });
             any = true;
         }

@@ -122,7 +122,7 @@ impl Rootfs {
     fn make_directories(&self, path: &str) -> Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         match self.open_raw(path, flags, Mode::empty()) {
-            Err(Errno::NOENT) if path.trim_matches('/') != "" => {
+            Err(Errno::NOENT) if !path.trim_matches('/').is_empty() => {
                 let (parent, last) =
                     path.trim_end_matches('/').rsplit_once('/').unwrap_or(("", path));
                 let above = self.make_directories(parent)?;
