@@ -57,6 +57,9 @@ pub struct Tasks {
     clock: Clock,
     stop: CancellationToken,
     running: TaskTracker,
+    /// Tasks that are no passes end after the passes: a pass may wait for what they bring.
+    plain_stop: CancellationToken,
+    plain: TaskTracker,
     reports: Mutex<Vec<Kept>>,
 }
 
@@ -76,10 +79,10 @@ impl Tasks {
     }
 
     /// Starts a task that is no pass, e.g. one that follows a stream; it is dropped when the loops
-    /// are stopped.
+    /// have stopped.
     pub fn spawn_plain(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let stop = self.stop.clone();
-        self.running.spawn(async move {
+        let stop = self.plain_stop.clone();
+        self.plain.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = task => {}
@@ -98,6 +101,9 @@ impl Tasks {
         self.stop.cancel();
         self.running.close();
         self.running.wait().await;
+        self.plain_stop.cancel();
+        self.plain.close();
+        self.plain.wait().await;
     }
 }
 
