@@ -69,9 +69,9 @@ fn a_crate_uses_only_lower_layers() {
 #[test]
 fn every_path_named_exists() {
     let page = page();
-    let paths = page.split('`').filter(|word| {
-        word.contains('/') && !word.contains([' ', '<', '\n']) && word.is_ascii()
-    });
+    let paths = page
+        .split('`')
+        .filter(|word| word.contains('/') && !word.contains([' ', '<', '\n']) && word.is_ascii());
     for path in paths.filter(|path| {
         ["crates", "docs", "openapi", "tests", "benches", "images", "scripts"]
             .iter()
