@@ -16,7 +16,13 @@ pub struct Global {
     #[arg(long, env = "HULL_HOST", global = true, value_name = "HOST")]
     pub host: Option<String>,
     /// The project
-    #[arg(long, env = "HULL_PROJECT", global = true, default_value = "default", value_name = "NAME")]
+    #[arg(
+        long,
+        env = "HULL_PROJECT",
+        global = true,
+        default_value = "default",
+        value_name = "NAME"
+    )]
     pub project: String,
     /// Everything of the node lies below this directory
     #[arg(long, env = "HULL_ROOT", global = true, default_value = "/", value_name = "DIR")]

@@ -30,6 +30,20 @@ pub fn code(error: &Error) -> ExitCode {
     })
 }
 
+/// The exit code of a program that could not be started: as a shell's where the program is at fault
+/// (POSIX.1-2024, shell command language, 2.8.2), else that of any failure.
+pub fn of_start(error: &Error) -> ExitCode {
+    let why = error.chain();
+    if error.kind() != ErrorKind::Invalid || !why.contains("start") {
+        return code(error);
+    }
+    let missing = ["not found in the container", "executable file not found", "no such file"];
+    if missing.iter().any(|words| why.contains(words)) {
+        return ExitCode::from(127);
+    }
+    if why.contains("permission denied") { ExitCode::from(126) } else { code(error) }
+}
+
 /// The exit code of a process, passed on.
 pub fn of_process(code: i32) -> ExitCode {
     ExitCode::from(u8::try_from(code & 0xff).unwrap_or(FAILED))

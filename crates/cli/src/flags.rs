@@ -2,8 +2,7 @@
 
 use clap::Args;
 use model::instance::{
-    Capabilities, ContainerSpec, Dns, HealthCheck, InstanceSpec, PullPolicy, Resources,
-    UserMapping,
+    Capabilities, ContainerSpec, Dns, HealthCheck, InstanceSpec, PullPolicy, Resources, UserMapping,
 };
 use model::{Bytes, Cpus, Error, Result, Span};
 
@@ -322,7 +321,11 @@ impl InstanceFlags {
                 search: net.dns_search.clone(),
                 options: net.dns_option.clone(),
             },
-            extra_hosts: net.add_host.iter().map(|h| network::extra_host(h)).collect::<Result<_>>()?,
+            extra_hosts: net
+                .add_host
+                .iter()
+                .map(|h| network::extra_host(h))
+                .collect::<Result<_>>()?,
             restart: limit::restart(self.restart.as_deref().unwrap_or_default())?,
             auto_remove: self.rm,
             stop_timeout: self.stop_timeout,
@@ -376,7 +379,12 @@ impl InstanceFlags {
             },
             privileged: self.security.privileged,
             read_only: self.storage.read_only,
-            devices: self.storage.device.iter().map(|d| security::device(d)).collect::<Result<_>>()?,
+            devices: self
+                .storage
+                .device
+                .iter()
+                .map(|d| security::device(d))
+                .collect::<Result<_>>()?,
             device_rules: self.storage.device_cgroup_rule.clone(),
             shm_size: self.storage.shm_size,
             oom_score_adj: self.limits.oom_score_adj,
@@ -465,7 +473,9 @@ fn pull(text: &str) -> Result<PullPolicy> {
         "always" => Ok(PullPolicy::Always),
         "missing" => Ok(PullPolicy::Missing),
         "never" => Ok(PullPolicy::Never),
-        _ => Err(Error::invalid(format!("{text:?} is none of always, missing, never")).at("--pull")),
+        _ => {
+            Err(Error::invalid(format!("{text:?} is none of always, missing, never")).at("--pull"))
+        }
     }
 }
 

@@ -120,11 +120,8 @@ async fn keys(input: mpsc::Sender<Input>, detach: Vec<u8>, raw: bool, left: mpsc
             Ok(0) | Err(_) => break,
             Ok(read) => read,
         };
-        let (bytes, leave) = if raw {
-            watcher.pass(&buffer[..read])
-        } else {
-            (buffer[..read].to_vec(), false)
-        };
+        let (bytes, leave) =
+            if raw { watcher.pass(&buffer[..read]) } else { (buffer[..read].to_vec(), false) };
         if !bytes.is_empty() && input.send(Input::Stdin(Bytes::from(bytes))).await.is_err() {
             return;
         }

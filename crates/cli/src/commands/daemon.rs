@@ -41,9 +41,9 @@ impl Up {
         } else {
             supervise(&context.root)?;
         }
-        until_ready(context, PATIENCE).await.map_err(|error| {
-            error.next(format!("read {}", log(&context.root).display()))
-        })?;
+        until_ready(context, PATIENCE)
+            .await
+            .map_err(|error| error.next(format!("read {}", log(&context.root).display())))?;
         greet(context).await;
         Ok(ExitCode::SUCCESS)
     }
@@ -135,9 +135,10 @@ async fn end_supervisor(root: &Path) -> Result<bool> {
         return Ok(false);
     }
     let text = std::fs::read_to_string(&path).unwrap_or_default();
-    let pid = text.trim().parse().ok().and_then(Pid::from_raw).ok_or_else(|| {
-        Error::internal(format!("{} does not hold a process id", path.display()))
-    })?;
+    let pid =
+        text.trim().parse().ok().and_then(Pid::from_raw).ok_or_else(|| {
+            Error::internal(format!("{} does not hold a process id", path.display()))
+        })?;
     rustix::process::kill_process(pid, Signal::TERM)
         .context(ErrorKind::Unavailable, || "the supervisor cannot be told to end".into())?;
     let waited = tokio::task::spawn_blocking(move || flock(&file, FlockOperation::LockShared));

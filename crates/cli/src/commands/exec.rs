@@ -12,7 +12,9 @@ use crate::terminal::{Part, converse, detach_keys, size};
 
 /// Runs a further program in a running instance.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  hull exec web nginx -s reload\n  hull exec -it db psql -U postgres")]
+#[command(
+    after_help = "Examples:\n  hull exec web nginx -s reload\n  hull exec -it db psql -U postgres"
+)]
 pub struct Exec {
     /// Keep standard input open
     #[arg(short, long)]

@@ -51,7 +51,9 @@ pub enum Image {
 
 /// Fetches images.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  hull image pull nginx\n  hull image pull --platform linux/arm64 alpine:3")]
+#[command(
+    after_help = "Examples:\n  hull image pull nginx\n  hull image pull --platform linux/arm64 alpine:3"
+)]
 pub struct Pull {
     /// For another platform: linux/arm64
     #[arg(long, default_value = "", value_name = "PLATFORM")]
@@ -73,7 +75,9 @@ pub struct Push {
 
 /// Takes images in.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  hull image import app.tar\n  hull image import --name base rootfs.tar.gz\n  docker save app | hull image import -")]
+#[command(
+    after_help = "Examples:\n  hull image import app.tar\n  hull image import --name base rootfs.tar.gz\n  docker save app | hull image import -"
+)]
 pub struct Import {
     /// Name for an image that brings none
     #[arg(long, default_value = "", value_name = "NAME")]
@@ -146,7 +150,9 @@ pub struct Prune {
 
 /// Keeps a login.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  hull image login -u me ghcr.io\n  cat token | hull image login -u me --password-stdin ghcr.io")]
+#[command(
+    after_help = "Examples:\n  hull image login -u me ghcr.io\n  cat token | hull image login -u me --password-stdin ghcr.io"
+)]
 pub struct LoginArgs {
     /// The user
     #[arg(short, long, value_name = "NAME")]
@@ -227,11 +233,8 @@ impl Pull {
                 login: None,
             };
             let progress = context.client.images().pull(&request).await?;
-            let (images, unchanged) = if self.quiet {
-                finish(progress).await?
-            } else {
-                show_progress(progress).await?
-            };
+            let (images, unchanged) =
+                if self.quiet { finish(progress).await? } else { show_progress(progress).await? };
             let remark = if unchanged { " (unchanged)" } else { "" };
             for image in images {
                 let digest = out::short(&image.digest, 19);
@@ -248,11 +251,7 @@ fn familiar(name: &str) -> String {
 }
 
 /// Fetches an image and shows how far it is.
-pub async fn pull_with_progress(
-    context: &Context,
-    name: &str,
-    policy: PullPolicy,
-) -> Result<()> {
+pub async fn pull_with_progress(context: &Context, name: &str, policy: PullPolicy) -> Result<()> {
     out::remark(format!("Fetching {} …", familiar(name)));
     let request = PullRequest { name: name.to_owned(), policy, ..PullRequest::default() };
     let progress = context.client.images().pull(&request).await?;
@@ -365,8 +364,7 @@ impl Save {
 /// Writes a stream to a new file; what is there of a file that could not be finished is removed.
 pub async fn to_file(mut stream: link::ByteStream, path: &str) -> Result<()> {
     let failed = || format!("cannot write {path}");
-    let mut file =
-        tokio::fs::File::create(path).await.context(ErrorKind::Unavailable, failed)?;
+    let mut file = tokio::fs::File::create(path).await.context(ErrorKind::Unavailable, failed)?;
     let copied = async {
         while let Some(bytes) = stream.next().await {
             file.write_all(&bytes?).await.context(ErrorKind::Unavailable, failed)?;

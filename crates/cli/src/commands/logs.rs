@@ -56,14 +56,17 @@ impl Logs {
         let mut stdout = std::io::BufWriter::with_capacity(64 * 1024, std::io::stdout().lock());
         let mut stderr = std::io::stderr().lock();
         let mut begins = true;
-        let mut waiting = futures::stream::poll_fn(move |cx| records.poll_next_unpin(cx)).ready_chunks(256);
+        let mut waiting =
+            futures::stream::poll_fn(move |cx| records.poll_next_unpin(cx)).ready_chunks(256);
         while let Some(chunk) = waiting.next().await {
             for record in chunk {
                 let record = record?;
                 let out: &mut dyn Write = if record.stderr { &mut stderr } else { &mut stdout };
                 let stamp = begins && self.timestamps;
                 let written = match stamp {
-                    true => write!(out, "{} ", record.time).and_then(|()| out.write_all(&record.bytes)),
+                    true => {
+                        write!(out, "{} ", record.time).and_then(|()| out.write_all(&record.bytes))
+                    }
                     false => out.write_all(&record.bytes),
                 };
                 begins = record.complete;

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use client::wire::{Goal, SettleQuery};
 use model::Result;
+use model::instance::Instance;
 
 use crate::commands::each;
 use crate::context::Context;
@@ -37,7 +39,8 @@ impl Pause {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<ExitCode> {
         each(&self.names, async |name| {
-            context.instances().pause(name, self.plan).await?;
+            let instance = context.instances().pause(name, self.plan).await?;
+            settle(context, &instance, Goal::Paused, self.plan).await?;
             out::line(name);
             Ok(())
         })
@@ -49,10 +52,20 @@ impl Unpause {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<ExitCode> {
         each(&self.names, async |name| {
-            context.instances().unpause(name, self.plan).await?;
+            let instance = context.instances().unpause(name, self.plan).await?;
+            settle(context, &instance, Goal::Started, self.plan).await?;
             out::line(name);
             Ok(())
         })
         .await
     }
+}
+
+/// Waits for what a verb was to bring about, unless it was only planned.
+async fn settle(context: &Context, instance: &Instance, goal: Goal, plan: bool) -> Result<()> {
+    if plan {
+        return Ok(());
+    }
+    let query = SettleQuery { goal, timeout: None };
+    context.instances().settle(instance.meta.id.as_str(), &query).await.map(drop)
 }

@@ -33,12 +33,7 @@ pub struct Rm {
 impl Rm {
     /// Runs the command. All removals are asked for before the first is waited for.
     pub async fn run(self, context: &Context) -> Result<ExitCode> {
-        let options = || DeleteQuery {
-            plan: self.plan,
-            force: self.force,
-            volumes: self.volumes,
-            ..DeleteQuery::default()
-        };
+        let options = || DeleteQuery { plan: self.plan, force: self.force, volumes: self.volumes };
         let mut going = Vec::new();
         let asked = each(&self.names, async |name| {
             let instance = context.instances().delete(name, options()).await?;

@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use clap::Args;
 use client::wire::{Draft, DraftMeta, Goal, SettleQuery};
 use link::instance::AttachRequest;
-use model::instance::{Instance, InstanceSpec, PullPolicy, RunState};
 use model::error::Context as _;
+use model::instance::{Instance, InstanceSpec, PullPolicy, RunState};
 use model::{Error, ErrorKind, Result};
 
 use crate::commands::image::pull_with_progress;
 use crate::context::Context;
+use crate::exit;
 use crate::flags::InstanceFlags;
 use crate::out;
 use crate::parse::{env, port};
@@ -221,6 +222,12 @@ impl Run {
                 _ => {}
             }
         }
-        Ok(end?.code())
+        match end {
+            Ok(end) => Ok(end.code()),
+            Err(error) => {
+                out::failure(&error);
+                Ok(exit::of_start(&error))
+            }
+        }
     }
 }

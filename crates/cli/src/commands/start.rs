@@ -57,8 +57,7 @@ impl Start {
         let main = instance.spec.main();
         let request =
             AttachRequest { stdin: self.interactive, replay: true, run: instance.spec.runs };
-        let session =
-            context.instances().attach(instance.meta.id.as_str(), "", &request).await?;
+        let session = context.instances().attach(instance.meta.id.as_str(), "", &request).await?;
         let part = Part {
             stdin: self.interactive,
             tty: main.is_some_and(|main| main.tty),

@@ -1,7 +1,7 @@
 //! Limits, restart policies and log options.
 
-use model::instance::{LogOptions, RestartPolicy, Ulimit};
 use model::instance::container::Throttle;
+use model::instance::{LogOptions, RestartPolicy, Ulimit};
 use model::{Bytes, Error, Result};
 
 /// Reads one `--ulimit`: `nofile=1024:2048`, `core=unlimited`.
@@ -45,7 +45,9 @@ pub fn log(options: &[String]) -> Result<LogOptions> {
     let mut log = LogOptions::default();
     for option in options {
         let refuse = |why: &str| {
-            Error::invalid(format!("{option:?}: {why}")).at("--log-opt").next("use max-size=16m, max-file=5")
+            Error::invalid(format!("{option:?}: {why}"))
+                .at("--log-opt")
+                .next("use max-size=16m, max-file=5")
         };
         match option.split_once('=') {
             Some(("max-size", value)) => log.max_size = value.parse::<Bytes>()?,

@@ -60,7 +60,8 @@ fn clean(path: &Path) -> String {
             _ => {}
         }
     }
-    let joined: std::path::PathBuf = std::iter::once(std::ffi::OsStr::new("/")).chain(parts).collect();
+    let joined: std::path::PathBuf =
+        std::iter::once(std::ffi::OsStr::new("/")).chain(parts).collect();
     joined.to_string_lossy().into_owned()
 }
 
@@ -104,9 +105,8 @@ pub fn mount(text: &str, here: &Path) -> Result<Mount> {
     };
     let pairs: Vec<(&str, &str)> =
         text.split(',').map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
-    let get = |names: &[&str]| {
-        pairs.iter().find(|(key, _)| names.contains(key)).map(|(_, value)| *value)
-    };
+    let get =
+        |names: &[&str]| pairs.iter().find(|(key, _)| names.contains(key)).map(|(_, value)| *value);
     let target = get(&["target", "dst", "destination"]).unwrap_or_default();
     if !target.starts_with('/') {
         return Err(refuse("no absolute target".into()));
@@ -115,7 +115,9 @@ pub fn mount(text: &str, here: &Path) -> Result<Mount> {
     let kind = match get(&["type"]).unwrap_or("volume") {
         "bind" if source.is_empty() => return Err(refuse("a bind needs a source".into())),
         "bind" => source_kind(&here.join(source).display().to_string(), here, false),
-        "volume" => MountKind::Volume { name: source.into(), subpath: String::new(), no_copy: false },
+        "volume" => {
+            MountKind::Volume { name: source.into(), subpath: String::new(), no_copy: false }
+        }
         "tmpfs" => MountKind::Tmpfs { size: None, mode: None, options: Vec::new() },
         other => return Err(refuse(format!("type {other:?} is unknown"))),
     };
@@ -207,7 +209,11 @@ mod tests {
             ("../x:/b", bind("/work/x", true), "/b", false),
         ] {
             let mount = volume(text, here()).unwrap();
-            assert_eq!((mount.kind, mount.target.as_str(), mount.read_only), (kind, target, read_only), "{text}");
+            assert_eq!(
+                (mount.kind, mount.target.as_str(), mount.read_only),
+                (kind, target, read_only),
+                "{text}"
+            );
         }
         for text in ["", "x", "a:b", "a:/b:c:d", "a:/b:frob", "data:/d:rshared"] {
             assert!(volume(text, here()).is_err(), "{text}");
@@ -221,8 +227,17 @@ mod tests {
         assert_eq!(mount("source=v,target=/b").unwrap().kind, named("v"));
         let tmpfs = mount("type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=700").unwrap();
         let options = Vec::new();
-        assert_eq!(tmpfs.kind, MountKind::Tmpfs { size: Some(Bytes::mib(1)), mode: Some(0o700), options });
-        for text in ["type=bind,dst=/b", "type=x,dst=/b", "dst=b", "dst=/b,frob=1", "type=tmpfs,dst=/b,volume-nocopy"] {
+        assert_eq!(
+            tmpfs.kind,
+            MountKind::Tmpfs { size: Some(Bytes::mib(1)), mode: Some(0o700), options }
+        );
+        for text in [
+            "type=bind,dst=/b",
+            "type=x,dst=/b",
+            "dst=b",
+            "dst=/b,frob=1",
+            "type=tmpfs,dst=/b,volume-nocopy",
+        ] {
             assert!(mount(text).is_err(), "{text}");
         }
     }
@@ -231,7 +246,10 @@ mod tests {
     fn memory() {
         let mount = tmpfs("/run:size=64m,noexec").unwrap();
         let options = vec!["noexec".to_owned()];
-        assert_eq!(mount.kind, MountKind::Tmpfs { size: Some(Bytes::mib(64)), mode: None, options });
+        assert_eq!(
+            mount.kind,
+            MountKind::Tmpfs { size: Some(Bytes::mib(64)), mode: None, options }
+        );
         assert!(tmpfs("run").is_err());
     }
 }

@@ -30,13 +30,16 @@ pub fn mode(networks: &[String], first: First) -> Result<NetworkMode> {
         };
         if let Some(mode) = special {
             if wishes {
-                return Err(Error::invalid(format!("network {only:?} takes no addresses or aliases"))
-                    .at("--network"));
+                return Err(Error::invalid(format!(
+                    "network {only:?} takes no addresses or aliases"
+                ))
+                .at("--network"));
             }
             return Ok(mode);
         }
     }
-    let mut attachments = networks.iter().map(|text| attachment(text)).collect::<Result<Vec<_>>>()?;
+    let mut attachments =
+        networks.iter().map(|text| attachment(text)).collect::<Result<Vec<_>>>()?;
     if attachments.is_empty() && wishes {
         attachments.push(Attachment { network: "default".into(), ..Attachment::default() });
     }
@@ -105,9 +108,8 @@ pub fn sharing(flag: &str, text: &str) -> Result<Sharing> {
 /// Reads one `--add-host`: `NAME:ADDRESS` or `NAME=ADDRESS`.
 pub fn extra_host(text: &str) -> Result<ExtraHost> {
     let parts = text.split_once('=').or_else(|| text.split_once(':'));
-    let (name, address) = parts.ok_or_else(|| {
-        Error::invalid(format!("{text:?} is not NAME:ADDRESS")).at("--add-host")
-    })?;
+    let (name, address) = parts
+        .ok_or_else(|| Error::invalid(format!("{text:?} is not NAME:ADDRESS")).at("--add-host"))?;
     let address = address.trim_matches(['[', ']']);
     Ok(ExtraHost { name: name.to_owned(), address: address.to_owned() })
 }

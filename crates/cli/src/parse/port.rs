@@ -95,7 +95,8 @@ mod tests {
             let found = (port.target, port.host, port.address, port.protocol, port.count);
             assert_eq!(found, expected, "{text}");
         }
-        for text in ["", "x", "0", "70000", "80:", ":", "1-2:1-3", "1.2.3:80:80", "80/icmp", "5-3"] {
+        for text in ["", "x", "0", "70000", "80:", ":", "1-2:1-3", "1.2.3:80:80", "80/icmp", "5-3"]
+        {
             assert!(port(text).is_err(), "{text}");
         }
     }
