@@ -35,20 +35,20 @@ impl Pki {
         Ok(pki)
     }
 
-    /// The authority's certificate, for clients.
-    pub fn authority(&self) -> PathBuf {
-        self.path("ca.crt")
-    }
-
     /// How the API's listener proves who it is.
     pub fn server(&self) -> Result<Arc<rustls::ServerConfig>> {
         let unreadable = |name: &str| {
             let path = self.path(name).display().to_string();
             move || format!("cannot read {path}")
         };
-        let chain: Vec<CertificateDer> = CertificateDer::pem_file_iter(self.path("node.crt"))
-            .and_then(Iterator::collect)
-            .context(ErrorKind::Internal, unreadable("node.crt"))?;
+        let mut chain: Vec<CertificateDer> = Vec::new();
+        // The authority's own certificate goes along: a client may know it by its digest only.
+        for name in ["node.crt", "ca.crt"] {
+            let certificates: Vec<CertificateDer> = CertificateDer::pem_file_iter(self.path(name))
+                .and_then(Iterator::collect)
+                .context(ErrorKind::Internal, unreadable(name))?;
+            chain.extend(certificates);
+        }
         let key = PrivateKeyDer::from_pem_file(self.path("node.key"))
             .context(ErrorKind::Internal, unreadable("node.key"))?;
         let mut config = rustls::ServerConfig::builder()
