@@ -1,0 +1,16 @@
+//! The whole of control over a real store, with an agent that plays a node.
+
+mod support;
+
+mod change;
+mod crash;
+mod events;
+mod instances;
+mod lists;
+mod networks;
+mod nodes;
+mod operations;
+mod scale;
+mod tokens;
+mod volumes;
+mod waiting;

@@ -1,0 +1,82 @@
+//! Volumes and snapshots.
+
+use control::{Mode, New, RemoveOptions};
+use model::volume::{SnapshotSpec, VolumePhase, VolumeSource, VolumeSpec};
+use model::{Bytes, ErrorKind};
+
+use crate::support::*;
+
+async fn ready(rig: &Rig, name: &str) {
+    let volumes = rig.control.volumes();
+    rig.eventually("the volume is ready", || {
+        volumes.get(caller(), PROJECT, name).is_ok_and(|it| it.status.phase == VolumePhase::Ready)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn named_volumes_are_made_with_the_instance_and_protected_while_used() {
+    let rig = Rig::new().await;
+    let volumes = rig.control.volumes();
+    rig.create("db", with_volume(spec("postgres"), "data", "/data")).await.unwrap();
+    rig.until_running("db").await;
+    ready(&rig, "data").await;
+    rig.eventually("its user is written down", || {
+        volumes.get(caller(), PROJECT, "data").unwrap().status.used_by == ["db"]
+    })
+    .await;
+    let delete = || volumes.delete(caller(), PROJECT, "data", None, Mode::Apply);
+    let error = delete().await.unwrap_err();
+    assert_eq!(error.message(), "volume \"data\" is used by \"db\"");
+    assert_eq!(error.next_step(), Some("`hull rm db`, then try again"));
+    let pruned = volumes.prune(caller(), PROJECT, true, Mode::Apply).await.unwrap();
+    assert!(pruned.names.is_empty());
+    let options = RemoveOptions { force: true, volumes: true };
+    rig.control.instances().remove(caller(), PROJECT, "db", options, Mode::Apply).await.unwrap();
+    rig.eventually("the instance is gone", || rig.get("db").is_err()).await;
+    assert!(volumes.get(caller(), PROJECT, "data").is_ok(), "a named volume stays");
+    let planned = volumes.prune(caller(), PROJECT, true, Mode::Plan).await.unwrap();
+    assert_eq!(planned.names, ["data"]);
+    delete().await.unwrap();
+    rig.eventually("it is gone", || volumes.get(caller(), PROJECT, "data").is_err()).await;
+}
+
+#[tokio::test]
+async fn volumes_grow_and_do_not_shrink() {
+    let rig = Rig::new().await;
+    let volumes = rig.control.volumes();
+    let spec = VolumeSpec { size: Some(Bytes::gib(1)), ..VolumeSpec::default() };
+    volumes.create(caller(), PROJECT, New::named("data", spec), Mode::Apply).await.unwrap();
+    let grow = |size| volumes.grow(caller(), PROJECT, "data", size, Mode::Apply);
+    assert_eq!(grow(Bytes::gib(2)).await.unwrap().spec.size, Some(Bytes::gib(2)));
+    let error = grow(Bytes::mib(512)).await.unwrap_err();
+    assert_eq!((error.kind(), error.field()), (ErrorKind::Conflict, Some("spec.size")));
+    let elsewhere = VolumeSpec { storage: "ceph".into(), ..VolumeSpec::default() };
+    let new = New::named("far", elsewhere);
+    let error = volumes.create(caller(), PROJECT, new, Mode::Apply).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+}
+
+#[tokio::test]
+async fn snapshots_are_taken_of_ready_volumes_and_begin_others() {
+    let rig = Rig::new().await;
+    let (volumes, snapshots) = (rig.control.volumes(), rig.control.snapshots());
+    let make = |name: &str, source| {
+        let spec = VolumeSpec { source, ..VolumeSpec::default() };
+        let new = New::named(name, spec);
+        let volumes = volumes.clone();
+        async move { volumes.create(caller(), PROJECT, new, Mode::Apply).await }
+    };
+    make("data", None).await.unwrap();
+    ready(&rig, "data").await;
+    let spec = SnapshotSpec { volume: "data".into(), ..SnapshotSpec::default() };
+    let new = New::named("monday", spec);
+    let taken = snapshots.create(caller(), PROJECT, new, Mode::Apply).await.unwrap();
+    assert_eq!(taken.spec.node.as_deref(), Some(NODE));
+    let error = make("copy", Some(VolumeSource::Snapshot("sunday".into()))).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    make("copy", Some(VolumeSource::Snapshot("monday".into()))).await.unwrap();
+    ready(&rig, "copy").await;
+    snapshots.delete(caller(), PROJECT, "monday", None, Mode::Apply).await.unwrap();
+    rig.eventually("it is gone", || snapshots.get(caller(), PROJECT, "monday").is_err()).await;
+}
