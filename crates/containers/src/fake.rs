@@ -269,9 +269,7 @@ impl Engine for FakeEngine {
     async fn delete_task(&self, id: &ContainerId) -> Result<Option<Exit>> {
         drop(self.enter(Verb::DeleteTask, Some(id))?);
         self.finish(id, 137, false);
-        let mut inner = self.lock();
-        let fake = inner.containers.get_mut(id).ok_or_else(|| missing(id))?;
-        Ok(fake.clear())
+        Ok(self.lock().containers.get_mut(id).and_then(Fake::clear))
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<()> {

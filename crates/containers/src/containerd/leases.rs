@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use containerd_client::services::v1::{CreateRequest, DeleteRequest};
+use containerd_client::services::v1::{AddResourceRequest, CreateRequest, DeleteRequest, Resource};
 use model::{Result, Time};
 use tonic::{Request, Status};
 
 use super::status::{Explain, gone};
-use super::{Containerd, QUICK, SLOW, call, mounts};
+use super::{Containerd, QUICK, SLOW, SNAPSHOTTER, call, mounts};
 
 /// When the garbage collector ends a lease by itself.
 const EXPIRE_LABEL: &str = "containerd.io/gc.expire";
@@ -45,6 +45,15 @@ impl Containerd {
         let answer = self.client().leases().create(request).await;
         answer.explain(|| "a lease cannot be had from containerd".to_owned())?;
         Ok(Lease { id })
+    }
+
+    /// Keeps, under a lease, a snapshot that others made.
+    pub(super) async fn hold_snapshot(&self, lease: &Lease, name: &str) -> Result<()> {
+        let kind = format!("snapshots/{SNAPSHOTTER}");
+        let resource = Resource { id: name.to_owned(), r#type: kind };
+        let request = AddResourceRequest { id: lease.id.clone(), resource: Some(resource) };
+        let answer = self.client().leases().add_resource(call(request, QUICK)).await;
+        answer.explain(|| format!("layer {name} cannot be held")).map(drop)
     }
 
     /// Ends a lease: what nothing refers to may go.

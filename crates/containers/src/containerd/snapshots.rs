@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use containerd_client::services::v1::snapshots::{
-    CommitSnapshotRequest, Info, Kind, ListSnapshotsRequest, MountsRequest, PrepareSnapshotRequest,
-    RemoveSnapshotRequest, StatSnapshotRequest, UsageRequest, ViewSnapshotRequest,
+    CleanupRequest, CommitSnapshotRequest, Info, Kind, ListSnapshotsRequest, MountsRequest,
+    PrepareSnapshotRequest, RemoveSnapshotRequest, StatSnapshotRequest, UsageRequest,
+    ViewSnapshotRequest,
 };
 use containerd_client::types::Mount;
 use model::{Bytes, Error, Result};
@@ -54,8 +55,25 @@ impl Containerd {
             parent: parent.to_owned(),
             labels,
         };
-        let request = Lease::over(lease, call(request, QUICK))?;
-        Ok(self.client().snapshots().prepare(request).await?.into_inner().mounts)
+        let prepare = || async {
+            let request = Lease::over(lease, call(request.clone(), QUICK))?;
+            self.client().snapshots().prepare(request).await
+        };
+        let answer = match prepare().await {
+            Err(status) if status.message().contains("failed to rename") => {
+                self.tidy_snapshots().await?;
+                prepare().await
+            }
+            answer => answer,
+        };
+        Ok(answer?.into_inner().mounts)
+    }
+
+    /// Removes directories that belong to no snapshot: a containerd that is killed between making
+    /// one and recording it leaves the directory, and fails on it ever after.
+    pub(super) async fn tidy_snapshots(&self) -> Result<(), tonic::Status> {
+        let request = CleanupRequest { snapshotter: SNAPSHOTTER.to_owned() };
+        self.client().snapshots().cleanup(call(request, SLOW)).await.map(drop)
     }
 
     /// A read-only look at a committed snapshot; remove it afterwards.

@@ -76,70 +76,35 @@ impl Containerd {
     ) -> Result<String> {
         let chains = chains(layers)?;
         let chain = chains.last().cloned().unwrap_or_default();
-        let there = self.unpacked_already(&chains).await?;
-        progress(Progress { done: there, of: layers.len() });
-        if there < layers.len() {
+        // Marked first: what is there then cannot go any more.
+        self.keep_chain(configuration, &chain).await?;
+        if !layers.is_empty() && !self.has_snapshot(&chain).await? {
             let lease = self.lease(LONGEST).await?;
-            let unpacked = self.unpack_under(layers, &chains, there, &lease, &progress).await;
-            let kept = match unpacked {
-                Ok(()) => self.keep_chain(configuration, &chain).await,
-                Err(error) => Err(error),
-            };
+            let unpacked = self.unpack_under(layers, &chains, &lease, &progress).await;
             self.release_soon(lease);
-            kept?;
-        } else {
-            self.keep_chain(configuration, &chain).await?;
+            unpacked?;
         }
+        progress(Progress { done: layers.len(), of: layers.len() });
         Ok(chain)
-    }
-
-    /// Unpacks one layer on the chain `below`, empty for the lowest, where that has not been done,
-    /// and returns its own chain id. It stays while `lease` does, or what [`Containerd::keep_chain`]
-    /// marked.
-    ///
-    /// # Errors
-    /// As [`Containerd::unpack`].
-    pub async fn unpack_layer(&self, below: &str, layer: &Layer, lease: &Lease) -> Result<String> {
-        check_digest(&layer.digest)?;
-        check_digest(&layer.diff_id)?;
-        let chain = match below {
-            "" => chain_id(&[&layer.diff_id]),
-            below => chain_id(&[below, &layer.diff_id]),
-        };
-        let lock = self.inner.unpacking.lock_of(&chain);
-        let _alone = lock.lock().await;
-        if !self.has_snapshot(&chain).await? {
-            self.unpack_one(layer, below, &chain, lease).await?;
-        }
-        Ok(chain)
-    }
-
-    /// Layers there already. The topmost is asked first: it stands on all others.
-    async fn unpacked_already(&self, chains: &[String]) -> Result<usize> {
-        for (i, chain) in chains.iter().enumerate().rev() {
-            if self.has_snapshot(chain).await? {
-                return Ok(i + 1);
-            }
-        }
-        Ok(0)
     }
 
     async fn unpack_under(
         &self,
         layers: &[Layer],
         chains: &[String],
-        there: usize,
         lease: &Lease,
         progress: &(impl Fn(Progress) + Send + Sync),
     ) -> Result<()> {
-        for i in there..layers.len() {
+        for (i, layer) in layers.iter().enumerate() {
+            progress(Progress { done: i, of: layers.len() });
             let below = if i == 0 { "" } else { &chains[i - 1] };
             let lock = self.inner.unpacking.lock_of(&chains[i]);
             let _alone = lock.lock().await;
+            // Held before it is looked for: whoever made it may let go of it at any moment.
+            self.hold_snapshot(lease, &chains[i]).await?;
             if !self.has_snapshot(&chains[i]).await? {
-                self.unpack_one(&layers[i], below, &chains[i], lease).await?;
+                self.unpack_one(layer, below, &chains[i], lease).await?;
             }
-            progress(Progress { done: i + 1, of: layers.len() });
         }
         Ok(())
     }
@@ -209,6 +174,13 @@ impl Containerd {
             return Ok(());
         }
         let label = format!("containerd.io/gc.ref.snapshot.{SNAPSHOTTER}");
+        let marked = self
+            .blob(blob)
+            .await?
+            .is_some_and(|blob| blob.labels.get(&label).is_some_and(|kept| kept == chain));
+        if marked {
+            return Ok(());
+        }
         self.label_blob(blob, [(label, chain.to_owned())]).await
     }
 }

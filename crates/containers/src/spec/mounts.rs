@@ -73,7 +73,8 @@ fn kernel(config: &ContainerConfig) -> Vec<oci::Mount> {
         mount("/dev/pts", "devpts", "devpts", terminals),
         sys(config, access),
         mount("/sys/fs/cgroup", "cgroup", "cgroup", &[access, "nosuid", "noexec", "nodev"]),
-        mqueue(config),
+        // Message queues are those of the namespace it is mounted in, the host's too.
+        mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
     ];
     all.push(match config.ipc {
         Namespace::Host => bind(&Bind::new("/dev/shm", "/dev/shm")),
@@ -90,15 +91,6 @@ fn sys(config: &ContainerConfig, access: &str) -> oci::Mount {
         mount("/sys", "bind", "/sys", &["rbind", "ro", "nosuid", "noexec", "nodev"])
     } else {
         mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access])
-    }
-}
-
-fn mqueue(config: &ContainerConfig) -> oci::Mount {
-    match config.ipc {
-        Namespace::Host => bind(&Bind::new("/dev/mqueue", "/dev/mqueue")),
-        Namespace::New | Namespace::Path(_) => {
-            mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"])
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where containerd's files are.
 
 use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use model::error::Context;
@@ -44,9 +44,11 @@ impl Places {
         };
         let (state, run) = (absolute(&settings.state)?, absolute(&settings.run)?);
         let socket = socket(&run);
-        for directory in [Some(state.as_path()), Some(&run), socket.parent()].into_iter().flatten()
-        {
-            private(directory)?;
+        private(&state, 0o700)?;
+        // Passed through, not looked into, by containers with users of their own.
+        private(&run, 0o711)?;
+        if let Some(directory) = socket.parent().filter(|directory| *directory != run) {
+            private(directory, 0o700)?;
         }
         Ok(Self {
             configuration: run.join("containerd.toml"),
@@ -71,9 +73,11 @@ fn socket(run: &Path) -> PathBuf {
     PathBuf::from(format!("/run/hull-{}/containerd.sock", &digest[..12]))
 }
 
-fn private(directory: &Path) -> Result<()> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
-    made.context(ErrorKind::Unavailable, || {
+fn private(directory: &Path, mode: u32) -> Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(mode).create(directory);
+    let set = made
+        .and_then(|()| std::fs::set_permissions(directory, std::fs::Permissions::from_mode(mode)));
+    set.context(ErrorKind::Unavailable, || {
         format!("directory {} cannot be made", directory.display())
     })
 }
