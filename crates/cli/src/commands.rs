@@ -2,8 +2,13 @@
 
 mod attach;
 mod check;
+mod commit;
+mod cp;
 mod daemon;
+mod diff;
+mod events;
 mod exec;
+mod export;
 mod image;
 mod inspect;
 mod kill;
@@ -15,8 +20,11 @@ mod restart;
 mod rm;
 mod run;
 mod start;
+mod stats;
 mod status;
 mod stop;
+mod top;
+mod update;
 mod wait;
 
 use std::process::ExitCode;
@@ -62,6 +70,22 @@ pub enum Command {
     Attach(attach::Attach),
     /// Wait until instances end, and print their exit codes
     Wait(wait::Wait),
+    /// Copy files into and out of an instance
+    Cp(cp::Cp),
+    /// Show what instances use
+    Stats(stats::Stats),
+    /// Show the processes of an instance
+    Top(top::Top),
+    /// Change limits and the restart policy of instances
+    Update(Box<update::Update>),
+    /// Show which files of an instance differ from its image
+    Diff(diff::Diff),
+    /// Make an image of an instance
+    Commit(commit::Commit),
+    /// Write the whole file system of an instance as an archive
+    Export(export::Export),
+    /// Show what happened
+    Events(events::Events),
     /// Images
     #[command(subcommand)]
     Image(image::Image),
@@ -95,6 +119,14 @@ pub async fn run(command: Command, global: &Global) -> Result<ExitCode> {
         Command::Exec(args) => args.run(&context()?).await,
         Command::Attach(args) => args.run(&context()?).await,
         Command::Wait(args) => args.run(&context()?).await,
+        Command::Cp(args) => args.run(&context()?).await,
+        Command::Stats(args) => args.run(&context()?).await,
+        Command::Top(args) => args.run(&context()?).await,
+        Command::Update(args) => args.run(&context()?).await,
+        Command::Diff(args) => args.run(&context()?).await,
+        Command::Commit(args) => args.run(&context()?).await,
+        Command::Export(args) => args.run(&context()?).await,
+        Command::Events(args) => args.run(&context()?).await,
         Command::Image(args) => args.run(&context()?).await,
         Command::Check(args) => args.run(&context()?).await,
         Command::Up(args) => args.run(&context()?).await,

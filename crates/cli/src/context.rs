@@ -13,7 +13,7 @@ use crate::out::Format;
 #[command(next_help_heading = "Everywhere")]
 pub struct Global {
     /// The cluster: unix:///run/hull/api.sock or https://host:7443
-    #[arg(long, env = "HULL_HOST", global = true, value_name = "HOST")]
+    #[arg(long, env = "HULL_HOST", hide_env_values = true, global = true, value_name = "HOST")]
     pub host: Option<String>,
     /// The project
     #[arg(
@@ -25,8 +25,41 @@ pub struct Global {
     )]
     pub project: String,
     /// Everything of the node lies below this directory
-    #[arg(long, env = "HULL_ROOT", global = true, default_value = "/", value_name = "DIR")]
+    #[arg(
+        long,
+        env = "HULL_ROOT",
+        hide_env_values = true,
+        global = true,
+        default_value = "/",
+        value_name = "DIR"
+    )]
     pub root: PathBuf,
+}
+
+impl Global {
+    /// What words of a command line that is not complete yet say, and the environment.
+    pub fn of_words(words: impl Iterator<Item = String>) -> Self {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let mut global = Self {
+            host: variable("HULL_HOST"),
+            project: variable("HULL_PROJECT").unwrap_or_else(|| "default".into()),
+            root: variable("HULL_ROOT").unwrap_or_else(|| "/".into()).into(),
+        };
+        let words: Vec<String> = words.collect();
+        for (index, word) in words.iter().enumerate() {
+            let (flag, value) = match word.split_once('=') {
+                Some((flag, value)) => (flag, Some(value.to_owned())),
+                None => (word.as_str(), words.get(index + 1).cloned()),
+            };
+            match (flag, value) {
+                ("--host", Some(value)) => global.host = Some(value),
+                ("--project", Some(value)) => global.project = value,
+                ("--root", Some(value)) => global.root = value.into(),
+                _ => {}
+            }
+        }
+        global
+    }
 }
 
 /// What every command needs.

@@ -460,7 +460,8 @@ impl InstanceFlags {
     }
 }
 
-fn swap(text: &str) -> Result<i64> {
+/// Reads `--memory-swap`: a size, or -1.
+pub fn swap(text: &str) -> Result<i64> {
     if text == "-1" {
         return Ok(-1);
     }

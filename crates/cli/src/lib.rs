@@ -3,13 +3,16 @@
 //! One file for each command in [`commands`]. Nothing here decides anything about instances: the
 //! API does. Start at [`commands::Command`].
 
+mod archive;
 mod commands;
+mod complete;
 mod context;
 mod exit;
 mod flags;
 mod later;
 mod out;
 mod parse;
+mod screen;
 mod terminal;
 
 use std::process::ExitCode;

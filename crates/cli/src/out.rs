@@ -74,13 +74,29 @@ fn unprintable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 
 /// Prints a table that fits the terminal. `right` are the columns of numbers.
 pub fn table(titles: &[&str], rows: Vec<Vec<String>>, right: &[usize]) {
+    let width = std::io::stdout().is_terminal().then(crate::terminal::size).flatten();
+    let width = width.map(|(width, _)| width);
+    table_lines(titles, rows, right, width).iter().for_each(line);
+}
+
+/// The lines of a table of at most this width; without one no text is broken.
+pub fn table_lines(
+    titles: &[&str],
+    rows: Vec<Vec<String>>,
+    right: &[usize],
+    width: Option<u16>,
+) -> Vec<String> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(titles.to_vec());
-    if std::io::stdout().is_terminal() {
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-    } else {
-        table.set_content_arrangement(ContentArrangement::Disabled);
+    match width {
+        Some(width) => {
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+            table.set_width(width);
+        }
+        None => {
+            table.set_content_arrangement(ContentArrangement::Disabled);
+        }
     }
     for row in rows {
         table.add_row(row);
@@ -91,14 +107,35 @@ pub fn table(titles: &[&str], rows: Vec<Vec<String>>, right: &[usize]) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    for text in table.lines() {
-        line(text.trim_end());
+    table.lines().map(|text| text.trim_end().to_owned()).collect()
+}
+
+/// Refuses to write an archive to a terminal.
+pub fn not_for_a_terminal() -> Result<()> {
+    if std::io::stdout().is_terminal() {
+        return Err(Error::invalid("an archive is not for a terminal")
+            .next("name a file, or pipe it into another program"));
     }
+    Ok(())
+}
+
+/// Prints what would be, after a write with `--plan`.
+pub fn planned<T: Serialize + ?Sized>(value: &T) -> Result<()> {
+    structured(Format::Yaml, value).map(drop)
+}
+
+/// Prints a value as JSON in one line.
+pub fn json_line<T: Serialize + ?Sized>(value: &T) -> Result<()> {
+    line(serde_json::to_string(value).map_err(unprintable)?);
+    Ok(())
 }
 
 /// How long ago something was: `5s`, `3m`, `2h`, `4d`.
 pub fn age(since: Time) -> String {
-    let seconds = Time::now().since(since).as_secs();
+    span(Time::now().since(since).as_secs())
+}
+
+fn span(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3600 => format!("{}m", seconds / 60),
@@ -114,4 +151,46 @@ pub fn short(text: &str, most: usize) -> String {
     }
     let kept: String = text.chars().take(most.saturating_sub(1)).collect();
     format!("{kept}…")
+}
+
+/// A share in percent, with the digits that tell something.
+pub fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    if percent >= 100.0 { format!("{percent:.0}%") } else { format!("{percent:.1}%") }
+}
+
+/// How long until something is: `5m`; `-` for never, `past` when it was.
+pub fn until(time: Option<Time>) -> String {
+    let Some(time) = time else { return "-".into() };
+    let now = Time::now();
+    if time <= now { "past".into() } else { span(time.since(now).as_secs()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_fits_its_width_and_aligns_numbers() {
+        let rows = || vec![vec!["web".to_owned(), "a b c d e f g h i j k l m".into(), "7".into()]];
+        let titles = ["NAME", "TEXT", "COUNT"];
+        assert_eq!(
+            table_lines(&titles, rows(), &[2], None),
+            ["NAME  TEXT                       COUNT", "web   a b c d e f g h i j k l m      7"]
+        );
+        for text in table_lines(&titles, rows(), &[2], Some(30)) {
+            assert!(text.chars().count() <= 30, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn lengths_of_time_and_shares_are_short() {
+        for (seconds, text) in [(5, "5s"), (65, "1m"), (7300, "2h"), (200_000, "2d")] {
+            assert_eq!(span(seconds), text);
+        }
+        assert_eq!((percent(0.1234), percent(2.5)), ("12.3%".into(), "250%".into()));
+        assert_eq!(until(None), "-");
+        assert_eq!(until(Some(Time::from_unix(1, 0))), "past");
+        assert_eq!(short("abcdef", 4), "abc…");
+    }
 }

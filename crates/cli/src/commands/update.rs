@@ -1,0 +1,206 @@
+//! `hull update`.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use clap_complete::ArgValueCompleter;
+use model::instance::{ContainerSpec, InstanceSpec, Resources};
+use model::{Bytes, Cpus, Error, ErrorKind, Result, Span};
+use serde_json::{Value, json};
+
+use crate::commands::each;
+use crate::context::Context;
+use crate::flags::swap;
+use crate::parse::limit;
+use crate::{complete, out};
+
+/// Tries when somebody else changes the instance meanwhile.
+const TRIES: u32 = 8;
+
+/// Changes limits and the restart policy of instances, while they run.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  hull update --memory 512m --cpus 1.5 web\n  hull update --restart always web db"
+)]
+pub struct Update {
+    #[command(flatten)]
+    change: Changes,
+    /// The container, in a group of several
+    #[arg(long, default_value = "", value_name = "NAME")]
+    container: String,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    plan: bool,
+    /// The instances
+    #[arg(required = true, add = ArgValueCompleter::new(complete::instances))]
+    names: Vec<String>,
+}
+
+/// What is changed.
+#[derive(Debug, Clone, Default, Args)]
+#[group(required = true, multiple = true)]
+struct Changes {
+    /// Processors it may use: 1.5; 0 for no limit
+    #[arg(long, value_name = "N")]
+    cpus: Option<Cpus>,
+    /// Weight when processors are short
+    #[arg(short = 'c', long, value_name = "N")]
+    cpu_shares: Option<u64>,
+    /// Microseconds of processor time in a period
+    #[arg(long, value_name = "US", allow_negative_numbers = true)]
+    cpu_quota: Option<i64>,
+    /// Length of a period in microseconds
+    #[arg(long, value_name = "US")]
+    cpu_period: Option<u64>,
+    /// Processors it may use: 0-2,5
+    #[arg(long, value_name = "LIST")]
+    cpuset_cpus: Option<String>,
+    /// Memory nodes it may use
+    #[arg(long, value_name = "LIST")]
+    cpuset_mems: Option<String>,
+    /// Most memory: 256m; 0 for no limit
+    #[arg(short, long, value_name = "SIZE")]
+    memory: Option<Bytes>,
+    /// Memory it is left with when the host is short; 0 for none
+    #[arg(long, value_name = "SIZE")]
+    memory_reservation: Option<Bytes>,
+    /// Memory and swap together; -1 for no bound on swap
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    memory_swap: Option<String>,
+    /// Most processes and threads; -1 for no bound
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pids_limit: Option<i64>,
+    /// Weight of block I/O, 10 to 1000
+    #[arg(long, value_name = "N")]
+    blkio_weight: Option<u16>,
+    /// When it starts again: no, on-failure[:N], always, unless-stopped
+    #[arg(long, value_name = "POLICY")]
+    restart: Option<String>,
+    /// Seconds it may take to stop before it is killed
+    #[arg(long, value_name = "SECONDS")]
+    stop_timeout: Option<Span>,
+}
+
+impl Update {
+    /// Runs the command.
+    pub async fn run(self, context: &Context) -> Result<ExitCode> {
+        each(&self.names, async |name| {
+            let changed = self.update(context, name).await?;
+            if self.plan {
+                return out::planned(&changed);
+            }
+            out::line(name);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Containers are a list, which a merge patch replaces as a whole: only what was just read may
+    /// be replaced.
+    async fn update(&self, context: &Context, name: &str) -> Result<model::instance::Instance> {
+        let instances = context.instances();
+        let mut tried = 0;
+        loop {
+            let old = instances.get(name).await?;
+            let patch = self.change.patch(&old.spec, &self.container)?;
+            let revision = Some(old.meta.revision);
+            tried += 1;
+            match instances.patch(old.meta.id.as_str(), &patch, revision, self.plan).await {
+                Err(error) if error.kind() == ErrorKind::Conflict && tried < TRIES => {
+                    let now = instances.get(name).await?;
+                    if now.meta.revision == old.meta.revision {
+                        return Err(error);
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+}
+
+impl Changes {
+    fn patch(&self, old: &InstanceSpec, container: &str) -> Result<Value> {
+        let mut spec = serde_json::Map::new();
+        if let Some(policy) = &self.restart {
+            spec.insert("restart".into(), encoded(&limit::restart(policy)?)?);
+        }
+        if let Some(timeout) = self.stop_timeout {
+            spec.insert("stopTimeout".into(), encoded(&timeout)?);
+        }
+        let name = old.container(container)?.name.clone();
+        let change = |list: &[ContainerSpec]| -> Result<Vec<ContainerSpec>> {
+            let mut list = list.to_vec();
+            for container in list.iter_mut().filter(|container| container.name == name) {
+                self.apply(&mut container.resources)?;
+            }
+            Ok(list)
+        };
+        for (field, list) in [("containers", &old.containers), ("init", &old.init)] {
+            let changed = change(list)?;
+            if changed != *list {
+                spec.insert(field.into(), encoded(&changed)?);
+            }
+        }
+        Ok(json!({ "spec": spec }))
+    }
+
+    fn apply(&self, resources: &mut Resources) -> Result<()> {
+        /// Takes what was given; nothing stands for no limit.
+        fn take<T: Copy + PartialEq + Default>(place: &mut Option<T>, given: Option<T>) {
+            if given.is_some() {
+                *place = given.filter(|value| *value != T::default());
+            }
+        }
+        take(&mut resources.cpus, self.cpus);
+        take(&mut resources.cpu_shares, self.cpu_shares);
+        take(&mut resources.cpu_quota, self.cpu_quota);
+        take(&mut resources.cpu_period, self.cpu_period);
+        take(&mut resources.memory, self.memory);
+        take(&mut resources.memory_reservation, self.memory_reservation);
+        take(&mut resources.pids, self.pids_limit);
+        take(&mut resources.blkio_weight, self.blkio_weight);
+        let swap = self.memory_swap.as_deref().map(swap).transpose()?;
+        take(&mut resources.memory_swap, swap);
+        if let Some(list) = &self.cpuset_cpus {
+            resources.cpuset_cpus.clone_from(list);
+        }
+        if let Some(list) = &self.cpuset_mems {
+            resources.cpuset_mems.clone_from(list);
+        }
+        Ok(())
+    }
+}
+
+fn encoded(value: &impl serde::Serialize) -> Result<Value> {
+    serde_json::to_value(value)
+        .map_err(|error| Error::internal("the change cannot be written").caused_by(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two() -> InstanceSpec {
+        let container = |name: &str| ContainerSpec {
+            name: name.into(),
+            resources: Resources { memory: Some(Bytes::mib(64)), ..Resources::default() },
+            ..ContainerSpec::default()
+        };
+        let containers = vec![container("main"), container("side")];
+        InstanceSpec { containers, ..InstanceSpec::default() }
+    }
+
+    #[test]
+    fn only_what_was_given_changes() {
+        let restart = Changes { restart: Some("always".into()), ..Changes::default() };
+        assert_eq!(restart.patch(&two(), "").unwrap(), json!({"spec": {"restart": "always"}}));
+        let cpus = "2".parse().ok();
+        let change = Changes { memory: Some(Bytes(0)), cpus, ..Changes::default() };
+        let patch = change.patch(&two(), "side").unwrap();
+        let containers = &patch["spec"]["containers"];
+        assert_eq!(containers[0]["resources"]["memory"], 64 << 20);
+        assert_eq!(containers[1]["resources"]["memory"], Value::Null);
+        assert_eq!(containers[1]["resources"]["cpus"], "2");
+        assert!(change.patch(&two(), "absent").is_err());
+    }
+}
