@@ -15,6 +15,7 @@ use model::{Error, Kind, Result};
 use store::{RangeRequest, Revision, Store, WatchBatch, WatchRequest};
 use tasks::Wake;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::failure;
 use crate::keys;
@@ -33,6 +34,8 @@ pub(crate) struct Mirror {
     state: RwLock<State>,
     revision: watch::Sender<u64>,
     wakes: Mutex<Vec<(Vec<Kind>, Wake)>>,
+    /// Cancelled when nothing is followed any more: what is waited for will not come.
+    ended: CancellationToken,
 }
 
 impl Mirror {
@@ -52,6 +55,7 @@ impl Mirror {
             state: RwLock::new(state),
             revision: watch::Sender::new(revision),
             wakes: Mutex::new(Vec::new()),
+            ended: CancellationToken::new(),
         })
     }
 
@@ -73,16 +77,24 @@ impl Mirror {
     /// Waits until the mirror holds this revision.
     pub(crate) async fn reached(&self, revision: u64) -> Result<()> {
         let mut seen = self.revision.subscribe();
-        seen.wait_for(|seen| *seen >= revision).await.map(drop).map_err(|_| {
-            Error::unavailable("control is shutting down").next("try again when hull runs")
-        })
+        let reached = tokio::select! {
+            reached = seen.wait_for(|seen| *seen >= revision) => reached.is_ok(),
+            () = self.ended.cancelled() => *self.revision.borrow() >= revision,
+        };
+        if reached {
+            return Ok(());
+        }
+        Err(Error::unavailable("control is shutting down").next("try again when hull runs"))
     }
 
-    /// Follows the store for as long as it is open.
+    /// Follows the store for as long as it is open. When this ends or is dropped, whoever waits
+    /// for a revision is told that it will not come.
     pub(crate) async fn follow(self: Arc<Self>, store: Arc<dyn Store>) {
+        let _ended = self.ended.clone().drop_guard();
         loop {
             match self.follow_once(&*store).await {
-                Ok(()) | Err(store::Error::Closed) => return,
+                Ok(()) => {}
+                Err(store::Error::Closed) => return,
                 Err(store::Error::Compacted { .. } | store::Error::FutureRevision { .. }) => {
                     if let Err(error) = self.reload(&*store).await {
                         tracing::error!(error = %error.chain(), "the store cannot be read again");

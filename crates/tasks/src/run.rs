@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use model::Result;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::{Clock, Report, Wake};
@@ -51,8 +51,8 @@ const FIRST_RETRY: Duration = Duration::from_millis(250);
 
 type Kept = Arc<Mutex<Report>>;
 
-/// The loops of a part of the house. Dropping it leaves them running: call [`Tasks::stop`].
-#[derive(Debug, Default)]
+/// The loops of a part of the house. Dropping it ends them without waiting for that.
+#[derive(Debug)]
 pub struct Tasks {
     clock: Clock,
     stop: CancellationToken,
@@ -61,13 +61,23 @@ pub struct Tasks {
     plain_stop: CancellationToken,
     plain: TaskTracker,
     reports: Mutex<Vec<Kept>>,
+    _stop_when_dropped: [DropGuard; 2],
 }
 
 impl Tasks {
     /// No loops yet.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        Self { clock, ..Self::default() }
+        let (stop, plain_stop) = (CancellationToken::new(), CancellationToken::new());
+        Self {
+            clock,
+            running: TaskTracker::new(),
+            plain: TaskTracker::new(),
+            reports: Mutex::default(),
+            _stop_when_dropped: [stop.clone().drop_guard(), plain_stop.clone().drop_guard()],
+            stop,
+            plain_stop,
+        }
     }
 
     /// Starts a loop; its first pass is run at once. `wake` asks for more.
