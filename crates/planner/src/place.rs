@@ -168,8 +168,11 @@ impl Ledger<'_> {
 
     fn shared<'b>(&'b self, instance: &'b Instance) -> Result<Vec<(&'b str, &'b str)>, Refusal> {
         let find = |name: &'b str| match self.place_of(&instance.meta.project, name) {
-            None => Err(no_partner(instance, name, "does not exist")),
-            Some("") => Err(no_partner(instance, name, "is on no node yet")),
+            None => Err(no_partner(instance, name, "does not exist", "make that one again")),
+            Some("") => {
+                let next = format!("`hull inspect {name}` says what that one waits for");
+                Err(no_partner(instance, name, "is on no node yet", &next))
+            }
             Some(node) => Ok((name, node)),
         };
         partners(instance).map(find).collect()
@@ -238,9 +241,9 @@ fn no_network(instance: &Instance, network: &str) -> Refusal {
     Refusal::anywhere("NetworkNotFound", message, &format!("`hull network create {network}`"))
 }
 
-fn no_partner(instance: &Instance, partner: &str, what: &str) -> Refusal {
+fn no_partner(instance: &Instance, partner: &str, what: &str, next: &str) -> Refusal {
     let name = &instance.meta.name;
     let message =
         format!("instance {name:?} shares namespaces with instance {partner:?}, which {what}");
-    Refusal::anywhere("InstanceNotFound", message, &format!("`hull start {partner}`"))
+    Refusal::anywhere("InstanceNotFound", message, next)
 }

@@ -172,12 +172,14 @@ impl Refusal {
         }
     }
 
-    /// Whether waiting will not help: another instance holds what was asked for by name, or it does
-    /// not exist.
+    /// Whether it was asked for by name what another instance holds or nothing can hold: a port of
+    /// every node, an address. Everything else may come by itself.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
         match self {
-            Refusal::Anywhere(_) => true,
+            Refusal::Anywhere(reason) => {
+                matches!(reason.code.as_str(), "AddressTaken" | "AddressInvalid")
+            }
             Refusal::Nodes { nodes, .. } => {
                 let taken = |node: &NodeRefusal| matches!(node.cause, Cause::PortTaken { .. });
                 !nodes.is_empty() && nodes.iter().all(taken)
