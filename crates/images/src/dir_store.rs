@@ -320,12 +320,17 @@ fn disk(path: &Path, error: std::io::Error) -> Error {
     }
 }
 
+/// How the names of drafts begin: files that a killed writer never gave their name.
+const DRAFT: &str = ".new.";
+
+/// Names of the files in a directory, without drafts.
 fn file_names(directory: &Path) -> Result<Vec<String>> {
     let read = || -> std::io::Result<Vec<String>> {
         let entries = fs::read_dir(directory)?;
         entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
     };
-    read().map_err(|error| disk(directory, error))
+    let names = read().map_err(|error| disk(directory, error))?;
+    Ok(names.into_iter().filter(|name| !name.starts_with(DRAFT)).collect())
 }
 
 fn remove(path: &Path) -> Result<()> {
@@ -355,7 +360,7 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 fn replace(path: &Path, data: &[u8]) -> Result<()> {
     let write = || -> std::io::Result<()> {
         let directory = path.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::Builder::new().prefix(".new.").tempfile_in(directory)?;
+        let mut file = tempfile::Builder::new().prefix(DRAFT).tempfile_in(directory)?;
         std::io::Write::write_all(&mut file, data)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
