@@ -1,11 +1,14 @@
 //! The commands, one file each.
 
 mod attach;
+mod backup;
 mod check;
 mod commit;
+mod completion;
 mod cp;
 mod daemon;
 mod diff;
+mod env;
 mod events;
 mod exec;
 mod export;
@@ -13,7 +16,11 @@ mod image;
 mod inspect;
 mod kill;
 mod logs;
+mod network;
+mod node;
+mod operation;
 mod pause;
+mod project;
 mod ps;
 mod rename;
 mod restart;
@@ -23,8 +30,12 @@ mod start;
 mod stats;
 mod status;
 mod stop;
+mod system;
+mod token;
 mod top;
 mod update;
+mod version;
+mod volume;
 mod wait;
 
 use std::process::ExitCode;
@@ -85,10 +96,35 @@ pub enum Command {
     /// Write the whole file system of an instance as an archive
     Export(export::Export),
     /// Show what happened
+    #[command(visible_alias = "event")]
     Events(events::Events),
     /// Images
     #[command(subcommand)]
     Image(image::Image),
+    /// Networks
+    #[command(subcommand)]
+    Network(network::Network),
+    /// Volumes and their snapshots
+    #[command(subcommand)]
+    Volume(Box<volume::Volume>),
+    /// Projects
+    #[command(subcommand)]
+    Project(project::Project),
+    /// Machines of the cluster
+    #[command(subcommand)]
+    Node(node::Node),
+    /// Tokens: what people and programs show to the API
+    #[command(subcommand)]
+    Token(token::Token),
+    /// Long work, under way and done
+    #[command(subcommand)]
+    Operation(operation::Operation),
+    /// The platform itself
+    #[command(subcommand)]
+    System(system::System),
+    /// Backups of the platform's records
+    #[command(subcommand)]
+    Backup(backup::Backup),
     /// Is this machine fit?
     Check(check::Check),
     /// Start the platform on this machine
@@ -97,6 +133,15 @@ pub enum Command {
     Down(daemon::Down),
     /// How the platform is
     Status(status::Status),
+    /// Print the environment that makes clients use this cluster
+    Env(env::Env),
+    /// Show the versions of this program and of the platform
+    Version(version::Version),
+    /// Print what teaches a shell to complete the words of hull
+    Completion(completion::Completion),
+    /// Write the manual pages into a directory
+    #[command(hide = true)]
+    Man(completion::Man),
 }
 
 /// Runs a command.
@@ -128,10 +173,22 @@ pub async fn run(command: Command, global: &Global) -> Result<ExitCode> {
         Command::Export(args) => args.run(&context()?).await,
         Command::Events(args) => args.run(&context()?).await,
         Command::Image(args) => args.run(&context()?).await,
+        Command::Network(args) => args.run(&context()?).await,
+        Command::Volume(args) => args.run(&context()?).await,
+        Command::Project(args) => args.run(&context()?).await,
+        Command::Node(args) => args.run(&context()?).await,
+        Command::Token(args) => args.run(&context()?).await,
+        Command::Operation(args) => args.run(&context()?).await,
+        Command::System(args) => args.run(&context()?).await,
+        Command::Backup(args) => args.run(&context()?).await,
         Command::Check(args) => args.run(&context()?).await,
         Command::Up(args) => args.run(&context()?).await,
         Command::Down(args) => args.run(&context()?).await,
         Command::Status(args) => args.run(&context()?).await,
+        Command::Env(args) => args.run(&context()?),
+        Command::Version(args) => args.run(&context()?).await,
+        Command::Completion(args) => args.run(),
+        Command::Man(args) => args.run(),
     }
 }
 

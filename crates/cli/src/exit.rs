@@ -41,10 +41,46 @@ pub fn of_start(error: &Error) -> ExitCode {
     if missing.iter().any(|words| why.contains(words)) {
         return ExitCode::from(127);
     }
-    if why.contains("permission denied") { ExitCode::from(126) } else { code(error) }
+    let not_run = ["permission denied", "exec format error"];
+    let not_run = not_run.iter().any(|words| why.contains(words));
+    if not_run { ExitCode::from(126) } else { code(error) }
 }
 
 /// The exit code of a process, passed on.
 pub fn of_process(code: i32) -> ExitCode {
     ExitCode::from(u8::try_from(code & 0xff).unwrap_or(FAILED))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_of_failure_have_the_codes_of_the_contract() {
+        let text = |code: ExitCode| format!("{code:?}");
+        for (kind, expected) in [
+            (ErrorKind::Invalid, 2),
+            (ErrorKind::NotFound, 3),
+            (ErrorKind::Exists, 4),
+            (ErrorKind::Conflict, 4),
+            (ErrorKind::Unavailable, 5),
+            (ErrorKind::Forbidden, 1),
+            (ErrorKind::Internal, 1),
+        ] {
+            assert_eq!(text(code(&Error::new(kind, "x"))), text(ExitCode::from(expected)));
+        }
+    }
+
+    #[test]
+    fn programs_that_cannot_be_run_have_a_shells_codes() {
+        for (message, expected) in [
+            ("container web cannot be started: xx: not found in the container", 127),
+            ("container web cannot be started: /etc: is a directory, permission denied", 126),
+            ("container web cannot be started: /x: exec format error", 126),
+            ("the image is not a name", 2),
+        ] {
+            let code = format!("{:?}", of_start(&Error::invalid(message)));
+            assert_eq!(code, format!("{:?}", ExitCode::from(expected)), "{message}");
+        }
+    }
 }

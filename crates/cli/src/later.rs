@@ -5,25 +5,23 @@ use std::process::ExitCode;
 
 use crate::out;
 
-const LATER: [(&str, &str); 18] = [
+const LATER: [(&str, &str); 16] = [
     ("app", "apps are not there yet; run their containers with hull run"),
     ("catalog", "the catalog is not there yet"),
-    ("compose", "Compose files are not read yet; run their containers with hull run"),
     ("config", "configs are not there yet; mount a file with --mount"),
-    ("console", "machines are not there yet"),
+    ("console", "machines are not there yet; see hull attach for containers"),
     ("join", "clusters of more than one node are not there yet"),
     ("migrate", "clusters of more than one node are not there yet"),
-    ("restore", "machines are not there yet; restore a volume with hull volume create --from"),
+    ("restore", "machines are not there yet; restore a volume with hull volume restore"),
+    ("role", "roles are not there yet; a token may do everything"),
     ("route", "routes are not there yet; publish a port with -p"),
     ("secret", "secrets are not there yet; mount a file that only root can read with --mount"),
     ("service", "services are not there yet; keep an instance running with --restart always"),
     ("snapshot", "machines are not there yet; take a volume's with hull volume snapshot"),
-    ("storage", "storage services are not there yet; volumes are local"),
-    ("top-nodes", "a view of all nodes is not there yet; see hull node ls"),
+    ("stack", "stacks are not there yet; run their containers with hull run"),
+    ("storage", "storage services are not there yet; volumes are local, see hull volume"),
     ("upgrade", "upgrades in place are not there yet; run make up again"),
     ("user", "users are not there yet; see hull token"),
-    ("vm", "machines are not there yet"),
-    ("stack", "stacks are not there yet"),
 ];
 
 /// The answer to a word that is not there yet.
@@ -31,4 +29,28 @@ pub fn answer(word: Option<&str>) -> Option<ExitCode> {
     let (word, sentence) = LATER.iter().find(|(known, _)| Some(*known) == word)?;
     out::remark(format!("hull: {word}: {sentence}"));
     Some(ExitCode::FAILURE)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// The words of the product's contract, section "The command line".
+    const CONTRACT: &str = "check up down status upgrade join run ps inspect logs exec attach console \
+        cp stats top start stop restart pause rm wait update snapshot restore migrate service app \
+        catalog volume storage network route image node project secret config user token event \
+        operation env";
+
+    #[test]
+    fn every_word_of_the_contract_is_there_or_said_to_come() {
+        let command = crate::Cli::command();
+        for word in CONTRACT.split_whitespace() {
+            let later = LATER.iter().any(|(later, _)| *later == word);
+            let there = command.find_subcommand(word).is_some();
+            assert!(later != there, "{word}: either a command or a word for later");
+        }
+        assert!(LATER.iter().all(|(word, _)| command.find_subcommand(word).is_none()));
+    }
 }

@@ -9,7 +9,10 @@ mod complete;
 mod context;
 mod exit;
 mod flags;
+#[cfg(test)]
+mod help;
 mod later;
+mod objects;
 mod out;
 mod parse;
 mod screen;

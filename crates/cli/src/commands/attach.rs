@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use link::instance::AttachRequest;
 use model::Result;
 
+use crate::complete;
 use crate::context::Context;
 use crate::terminal::{Part, converse, detach_keys};
 
@@ -26,6 +28,7 @@ pub struct Attach {
     #[arg(long, default_value = "", value_name = "NAME")]
     container: String,
     /// The instance
+    #[arg(add = ArgValueCompleter::new(complete::instances))]
     name: String,
 }
 

@@ -126,6 +126,12 @@ fn supervise(root: &Path) -> Result<()> {
         .context(ErrorKind::Unavailable, || "the supervisor cannot be started".into())
 }
 
+/// Whether a supervisor of this root runs, and with it the daemon or its next start.
+pub fn supervised(root: &Path) -> bool {
+    let Ok(file) = std::fs::File::open(root.join("run/hull/supervisor.pid")) else { return false };
+    flock(&file, FlockOperation::NonBlockingLockShared).is_err()
+}
+
 /// Ends the supervisor and the daemon; false when none runs.
 async fn end_supervisor(root: &Path) -> Result<bool> {
     let path = root.join("run/hull/supervisor.pid");

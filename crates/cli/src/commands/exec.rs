@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use link::instance::ExecRequest;
 use model::Result;
 
+use crate::complete;
 use crate::context::Context;
 use crate::parse::env;
 use crate::terminal::{Part, converse, detach_keys, size};
@@ -47,6 +49,7 @@ pub struct Exec {
     #[arg(long, default_value = "", value_name = "NAME")]
     container: String,
     /// The instance
+    #[arg(add = ArgValueCompleter::new(complete::instances))]
     name: String,
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]

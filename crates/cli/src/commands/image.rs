@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use clap_complete::ArgValueCompleter;
 use futures::{StreamExt, TryStreamExt};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use link::ResultStream;
@@ -16,6 +17,7 @@ use model::{Error, ErrorKind, Result};
 use tokio::io::AsyncWriteExt;
 
 use crate::commands::each;
+use crate::complete;
 use crate::context::{Context, Output};
 use crate::out::{self, Format};
 
@@ -62,14 +64,16 @@ pub struct Pull {
     #[arg(short, long)]
     quiet: bool,
     /// The images
-    #[arg(required = true)]
+    #[arg(required = true, add = ArgValueCompleter::new(complete::images))]
     names: Vec<String>,
 }
 
 /// Sends an image.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  hull image push ghcr.io/me/app:1")]
 pub struct Push {
     /// The image
+    #[arg(add = ArgValueCompleter::new(complete::images))]
     name: String,
 }
 
@@ -93,16 +97,17 @@ pub struct Import {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  hull image save nginx -f nginx.tar")]
 pub struct Save {
-    /// The archive; standard input of another program when not given
+    /// The archive; standard output when not given
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     file: Option<String>,
     /// The images
-    #[arg(required = true)]
+    #[arg(required = true, add = ArgValueCompleter::new(complete::images))]
     names: Vec<String>,
 }
 
 /// Lists images.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  hull image ls\n  hull image ls -o json")]
 pub struct Ls {
     /// Only ids
     #[arg(short, long)]
@@ -113,17 +118,21 @@ pub struct Ls {
 
 /// Shows an image.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  hull image show nginx\n  hull image history nginx")]
 pub struct Show {
     #[command(flatten)]
     output: Output,
     /// The image
+    #[arg(add = ArgValueCompleter::new(complete::images))]
     name: String,
 }
 
 /// Gives an image a further name.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  hull image tag nginx ghcr.io/me/nginx:1")]
 pub struct Tag {
     /// The image
+    #[arg(add = ArgValueCompleter::new(complete::images))]
     name: String,
     /// Its further name
     new: String,
@@ -131,17 +140,19 @@ pub struct Tag {
 
 /// Removes images.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  hull image rm nginx\n  hull image rm $(hull image ls -q)")]
 pub struct Rm {
     /// Also if it has several names
     #[arg(short, long)]
     force: bool,
     /// The images
-    #[arg(required = true)]
+    #[arg(required = true, add = ArgValueCompleter::new(complete::images))]
     names: Vec<String>,
 }
 
 /// Removes images nobody uses.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  hull image prune\n  hull image prune --all")]
 pub struct Prune {
     /// All that no instance uses, not only those without a name
     #[arg(short, long)]
@@ -167,6 +178,7 @@ pub struct LoginArgs {
 
 /// Forgets a login.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  hull image logout ghcr.io")]
 pub struct Logout {
     /// The registry; Docker Hub when not given
     #[arg(default_value = "")]
@@ -351,10 +363,7 @@ impl Save {
         match &self.file {
             Some(file) => to_file(stream, file).await,
             None => {
-                if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
-                    return Err(Error::invalid("an archive is not for a terminal")
-                        .next("give -f FILE, or pipe it into another program"));
-                }
+                out::not_for_a_terminal()?;
                 to_stdout(stream).await
             }
         }

@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use model::Result;
 
 use crate::commands::each;
+use crate::complete;
 use crate::context::Context;
 use crate::out::{self, Format};
 
@@ -17,7 +19,7 @@ pub struct Inspect {
     #[arg(short, long, value_enum, default_value = "json", value_name = "FORMAT")]
     output: Format,
     /// The instances
-    #[arg(required = true)]
+    #[arg(required = true, add = ArgValueCompleter::new(complete::instances))]
     names: Vec<String>,
 }
 

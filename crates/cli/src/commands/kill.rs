@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use client::wire::KillRequest;
 use model::Result;
 
 use crate::commands::each;
+use crate::complete;
 use crate::context::Context;
 use crate::out;
 
@@ -21,7 +23,7 @@ pub struct Kill {
     #[arg(long, default_value = "", value_name = "NAME")]
     container: String,
     /// The instances
-    #[arg(required = true)]
+    #[arg(required = true, add = ArgValueCompleter::new(complete::instances))]
     names: Vec<String>,
 }
 

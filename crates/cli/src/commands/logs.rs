@@ -4,10 +4,12 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use futures::StreamExt;
 use link::instance::LogsRequest;
 use model::{Error, Result, Span, Time};
 
+use crate::complete;
 use crate::context::Context;
 
 /// Shows what an instance printed.
@@ -33,6 +35,7 @@ pub struct Logs {
     #[arg(long, default_value = "", value_name = "NAME")]
     container: String,
     /// The instance
+    #[arg(add = ArgValueCompleter::new(complete::instances))]
     name: String,
 }
 

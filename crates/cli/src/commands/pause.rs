@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use client::wire::{Goal, SettleQuery};
 use model::Result;
 use model::instance::Instance;
 
 use crate::commands::each;
+use crate::complete;
 use crate::context::Context;
 use crate::out;
 
@@ -19,7 +21,7 @@ pub struct Pause {
     #[arg(long)]
     plan: bool,
     /// The instances
-    #[arg(required = true)]
+    #[arg(required = true, add = ArgValueCompleter::new(complete::instances))]
     names: Vec<String>,
 }
 
@@ -31,7 +33,7 @@ pub struct Unpause {
     #[arg(long)]
     plan: bool,
     /// The instances
-    #[arg(required = true)]
+    #[arg(required = true, add = ArgValueCompleter::new(complete::instances))]
     names: Vec<String>,
 }
 

@@ -8,12 +8,16 @@ use model::Result;
 use model::instance::{Health, Instance, Phase, Port};
 
 use crate::context::{Context, Output};
+use crate::objects::{Shown, watch};
 use crate::out::{self, Format};
 
 const EXAMPLES: &str = "Examples:
   hull ps
   hull ps -a -l app=web
-  hull ps -f status.phase=exited -o name";
+  hull ps -f status.phase=exited -o name
+  hull ps -w";
+
+const TITLES: [&str; 7] = ["NAME", "ID", "IMAGE", "STATE", "PORTS", "AGE", "NODE"];
 
 /// Lists instances.
 #[derive(Debug, Args)]
@@ -31,6 +35,9 @@ pub struct Ps {
     /// Only those with these fields: status.phase=running
     #[arg(short, long, default_value = "", value_name = "SELECTOR")]
     filter: String,
+    /// Go on as they change
+    #[arg(short, long, conflicts_with = "quiet")]
+    watch: bool,
     /// Full ids and texts
     #[arg(long)]
     no_trunc: bool,
@@ -46,13 +53,25 @@ impl Ps {
             fields: self.filter.clone(),
             ..ListQuery::default()
         };
-        let mut instances = context.instances().list_all(&query).await?;
-        if !self.all && self.filter.is_empty() {
-            instances.retain(|instance| is_live(instance.status.phase));
+        if self.watch {
+            self.go_on(context, &query).await?;
+            return Ok(ExitCode::SUCCESS);
         }
+        let mut instances = context.instances().list_all(&query).await?;
+        instances.retain(|instance| self.shows(instance));
         instances.sort_by_key(|instance| std::cmp::Reverse(instance.meta.created));
         self.print(&instances)?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    async fn go_on(&self, context: &Context, query: &ListQuery) -> Result<()> {
+        let row = |instance: &Instance| self.shows(instance).then(|| self.row(instance));
+        let shown = Shown { titles: &TITLES, right: &[], row: &row };
+        watch(&context.instances(), query, self.output.output, &shown).await
+    }
+
+    fn shows(&self, instance: &Instance) -> bool {
+        self.all || !self.filter.is_empty() || is_live(instance.status.phase)
     }
 
     fn print(&self, instances: &[Instance]) -> Result<()> {
@@ -69,7 +88,7 @@ impl Ps {
             return Ok(());
         }
         let rows = instances.iter().map(|instance| self.row(instance)).collect();
-        out::table(&["NAME", "ID", "IMAGE", "STATE", "PORTS", "AGE", "NODE"], rows, &[]);
+        out::table(&TITLES, rows, &[]);
         Ok(())
     }
 

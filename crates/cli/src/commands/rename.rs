@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use model::Result;
 
+use crate::complete;
 use crate::context::Context;
 
 /// Gives an instance another name.
@@ -15,6 +17,7 @@ pub struct Rename {
     #[arg(long)]
     plan: bool,
     /// The instance
+    #[arg(add = ArgValueCompleter::new(complete::instances))]
     name: String,
     /// Its new name
     new: String,

@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use client::wire::{Goal, SettleQuery};
 use model::Result;
 
 use crate::commands::each;
 use crate::commands::stop::How;
+use crate::complete;
 use crate::context::Context;
 use crate::out;
 
@@ -18,7 +20,7 @@ pub struct Restart {
     #[command(flatten)]
     how: How,
     /// The instances
-    #[arg(required = true)]
+    #[arg(required = true, add = ArgValueCompleter::new(complete::instances))]
     names: Vec<String>,
 }
 

@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use client::wire::{DeleteQuery, Goal, SettleQuery};
 use model::{ErrorKind, Result};
 
 use crate::commands::each;
+use crate::complete;
 use crate::context::Context;
 use crate::out;
 
@@ -27,6 +29,7 @@ pub struct Rm {
     #[arg(long)]
     plan: bool,
     /// The instances
+    #[arg(add = ArgValueCompleter::new(complete::instances))]
     names: Vec<String>,
 }
 

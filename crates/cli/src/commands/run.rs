@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use client::wire::{Draft, DraftMeta, Goal, SettleQuery};
 use link::instance::AttachRequest;
 use model::error::Context as _;
@@ -11,11 +12,10 @@ use model::{Error, ErrorKind, Result};
 
 use crate::commands::image::pull_with_progress;
 use crate::context::Context;
-use crate::exit;
 use crate::flags::InstanceFlags;
-use crate::out;
 use crate::parse::{env, port};
 use crate::terminal::{End, Part, converse, detach_keys};
+use crate::{complete, exit, out};
 
 const EXAMPLES: &str = "Examples:
   hull run -it --rm debian bash
@@ -63,7 +63,7 @@ struct What {
     #[arg(long)]
     plan: bool,
     /// The image
-    #[arg(required_unless_present = "file")]
+    #[arg(required_unless_present = "file", add = ArgValueCompleter::new(complete::images))]
     image: Option<String>,
     /// The command and its arguments, instead of the image's
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -178,10 +178,14 @@ impl Run {
             show(&self.what, &instance)?;
             return Ok(ExitCode::SUCCESS);
         }
-        if self.detach {
-            return self.leave(context, &instance).await;
-        }
-        self.stay(context, &instance, &part).await
+        let ran = match self.detach {
+            true => self.leave(context, &instance).await,
+            false => self.stay(context, &instance, &part).await,
+        };
+        ran.or_else(|error| {
+            out::failure(&error);
+            Ok(exit::of_start(&error))
+        })
     }
 
     fn part(&self, spec: &InstanceSpec) -> Result<Part> {
@@ -222,12 +226,6 @@ impl Run {
                 _ => {}
             }
         }
-        match end {
-            Ok(end) => Ok(end.code()),
-            Err(error) => {
-                out::failure(&error);
-                Ok(exit::of_start(&error))
-            }
-        }
+        end.map(End::code)
     }
 }

@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use client::wire::{Goal, SettleQuery};
 use link::instance::AttachRequest;
 use model::{Error, Result};
 
 use crate::commands::each;
+use crate::complete;
 use crate::context::Context;
 use crate::out;
 use crate::terminal::{Part, converse, detach_keys};
@@ -26,7 +28,7 @@ pub struct Start {
     #[arg(long)]
     plan: bool,
     /// The instances
-    #[arg(required = true)]
+    #[arg(required = true, add = ArgValueCompleter::new(complete::instances))]
     names: Vec<String>,
 }
 

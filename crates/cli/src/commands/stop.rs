@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use client::wire::{Goal, SettleQuery, StopRequest};
 use model::{Result, Span};
 
 use crate::commands::each;
+use crate::complete;
 use crate::context::Context;
 use crate::out;
 
@@ -41,7 +43,7 @@ pub struct Stop {
     #[arg(long)]
     no_wait: bool,
     /// The instances
-    #[arg(required = true)]
+    #[arg(required = true, add = ArgValueCompleter::new(complete::instances))]
     names: Vec<String>,
 }
 

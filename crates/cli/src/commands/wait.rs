@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use clap_complete::ArgValueCompleter;
 use client::wire::{WaitFor, WaitQuery};
 use model::{Result, Span};
 
 use crate::commands::each;
+use crate::complete;
 use crate::context::Context;
 use crate::out;
 
@@ -21,7 +23,7 @@ pub struct Wait {
     #[arg(short, long, value_name = "TIME")]
     time: Option<Span>,
     /// The instances
-    #[arg(required = true)]
+    #[arg(required = true, add = ArgValueCompleter::new(complete::instances))]
     names: Vec<String>,
 }
 
