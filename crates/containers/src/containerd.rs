@@ -86,6 +86,8 @@ struct Inner {
     host: HostFacts,
     execs: exec::Table,
     unpacking: unpack::Table,
+    /// Held while a directory left by a killed containerd is removed.
+    orphans: tokio::sync::Mutex<()>,
 }
 
 impl Containerd {
@@ -104,6 +106,7 @@ impl Containerd {
             host: HostFacts::read(),
             execs: exec::Table::default(),
             unpacking: unpack::Table::default(),
+            orphans: tokio::sync::Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }

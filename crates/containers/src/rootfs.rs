@@ -101,7 +101,7 @@ impl Rootfs {
 
     /// A path that leads this process, and no other, to the root while this is held.
     pub(crate) fn host_path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}", self.root.as_raw_fd()))
+        PathBuf::from(format!("/proc/self/fd/{}/.", self.root.as_raw_fd()))
     }
 
     fn open_raw(&self, path: &str, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {

@@ -1,19 +1,20 @@
 //! Snapshots: layers, and what containers write over them.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use containerd_client::services::v1::snapshots::{
-    CleanupRequest, CommitSnapshotRequest, Info, Kind, ListSnapshotsRequest, MountsRequest,
-    PrepareSnapshotRequest, RemoveSnapshotRequest, StatSnapshotRequest, UsageRequest,
-    ViewSnapshotRequest,
+    CommitSnapshotRequest, Info, Kind, ListSnapshotsRequest, MountsRequest, PrepareSnapshotRequest,
+    RemoveSnapshotRequest, StatSnapshotRequest, UsageRequest, ViewSnapshotRequest,
 };
 use containerd_client::types::Mount;
 use model::{Bytes, Error, Result};
-use tonic::Code;
+use tonic::{Code, Status};
+use tracing::warn;
 
 use super::leases::Lease;
 use super::status::{self, Explain, gone};
-use super::{Containerd, QUICK, SLOW, SNAPSHOTTER, call};
+use super::{Containerd, QUICK, SLOW, SNAPSHOTTER, call, mounts};
 
 /// Marks what the garbage collector must keep for its own sake (containerd's garbage collection
 /// document).
@@ -48,7 +49,7 @@ impl Containerd {
         parent: &str,
         labels: HashMap<String, String>,
         lease: Option<&Lease>,
-    ) -> Result<Vec<Mount>, tonic::Status> {
+    ) -> Result<Vec<Mount>, Status> {
         let request = PrepareSnapshotRequest {
             snapshotter: SNAPSHOTTER.to_owned(),
             key: key.to_owned(),
@@ -59,21 +60,33 @@ impl Containerd {
             let request = Lease::over(lease, call(request.clone(), QUICK))?;
             self.client().snapshots().prepare(request).await
         };
-        let answer = match prepare().await {
-            Err(status) if status.message().contains("failed to rename") => {
-                self.tidy_snapshots().await?;
-                prepare().await
+        let mut answer = prepare().await;
+        if orphan(&answer).is_some() {
+            let _alone = self.inner.orphans.lock().await;
+            // Another may have removed it while this waited.
+            answer = prepare().await;
+            if let Some(directory) = orphan(&answer) {
+                self.remove_orphan(&directory)?;
+                answer = prepare().await;
             }
-            answer => answer,
-        };
+        }
         Ok(answer?.into_inner().mounts)
     }
 
-    /// Removes directories that belong to no snapshot: a containerd that is killed between making
-    /// one and recording it leaves the directory, and fails on it ever after.
-    pub(super) async fn tidy_snapshots(&self) -> Result<(), tonic::Status> {
-        let request = CleanupRequest { snapshotter: SNAPSHOTTER.to_owned() };
-        self.client().snapshots().cleanup(call(request, SLOW)).await.map(drop)
+    /// Removes a directory that containerd was killed over: made, and not recorded. It would give
+    /// its number to the next snapshot, find the directory there, and fail, for ever.
+    fn remove_orphan(&self, directory: &Path) -> Result<(), Status> {
+        let failed = |error: std::io::Error| {
+            Status::unavailable(format!("{} cannot be removed: {error}", directory.display()))
+        };
+        if !directory.starts_with(&self.inner.state) || !directory.is_dir() {
+            return Ok(());
+        }
+        warn!(directory = %directory.display(), "removing a directory that is no layer's");
+        // Out of the way in one step, under a name that is no snapshot's.
+        let aside = directory.with_extension(format!("orphan-{:016x}", mounts::fastrand()));
+        std::fs::rename(directory, &aside).map_err(failed)?;
+        std::fs::remove_dir_all(&aside).map_err(failed)
     }
 
     /// A read-only look at a committed snapshot; remove it afterwards.
@@ -166,6 +179,14 @@ impl Containerd {
     }
 }
 
+/// The directory in the way, when that is why a snapshot could not be made.
+fn orphan<T>(answer: &Result<T, Status>) -> Option<PathBuf> {
+    let message = answer.as_ref().err()?.message();
+    let (_, paths) = message.split_once("failed to rename: rename ")?;
+    let (_, target) = paths.strip_suffix(": file exists")?.rsplit_once(' ')?;
+    Some(PathBuf::from(target))
+}
+
 /// The chain id of layers with these digests of their unpacked archives, lowest first (OCI image
 /// specification, `config.md`); empty for none.
 pub fn chain_id<S: AsRef<str>>(diff_ids: &[S]) -> String {
@@ -195,6 +216,16 @@ pub(super) fn check_digest(digest: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_in_the_way() {
+        let answer: Result<(), _> = Err(Status::unknown(
+            "failed to rename: rename /s/snapshots/new-29 /s/snapshots/2: file exists",
+        ));
+        assert_eq!(orphan(&answer).as_deref(), Some(Path::new("/s/snapshots/2")));
+        assert_eq!(orphan::<()>(&Err(Status::unknown("else: file exists"))), None);
+        assert_eq!(orphan(&Ok(())), None);
+    }
 
     #[test]
     fn chains() {

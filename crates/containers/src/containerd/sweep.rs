@@ -6,7 +6,6 @@ use containerd_client::services::v1::snapshots::Kind;
 use model::Result;
 use tracing::warn;
 
-use super::status::Explain;
 use super::{Containerd, mounts};
 use crate::engine::{ContainerId, ExecId};
 use crate::signal::Signal;
@@ -15,9 +14,6 @@ impl Containerd {
     /// Done at each start: layers whose container was never recorded, further processes whose
     /// output nobody can read any more, run-time files of containers that are gone.
     pub(crate) async fn sweep(&self) -> Result<()> {
-        self.tidy_snapshots()
-            .await
-            .explain(|| "directories of no layer cannot be removed".to_owned())?;
         let containers: HashSet<String> =
             self.all_records(Vec::new()).await?.into_iter().map(|record| record.id).collect();
         for snapshot in self.all_snapshots().await? {

@@ -35,6 +35,20 @@ struct Streams {
 
 impl Containerd {
     pub(super) async fn start_task(&self, id: &ContainerId) -> Result<Started> {
+        if let Some(started) = self.try_start(id).await? {
+            return Ok(started);
+        }
+        self.clear_task(id).await?;
+        let started = self.try_start(id).await?;
+        started.ok_or_else(|| {
+            Error::unavailable(format!("container {id} cannot be started: a shim is in the way"))
+                .next("try again; if that does not help, end its containerd-shim-runc-v2")
+        })
+    }
+
+    /// `None` when the shim of an earlier try is in the way: there, but without a process, because
+    /// containerd was killed between the two.
+    async fn try_start(&self, id: &ContainerId) -> Result<Option<Started>> {
         let (record, mounts) = tokio::join!(self.record(id), self.mounts(id.as_str()));
         let (record, mounts) = (record?, mounts?);
         let files = self.files(id);
@@ -43,7 +57,7 @@ impl Containerd {
         if let Some(job) = &streams.driver {
             // The shim waits for a reader of its pipes, but a run going on has one.
             if let Some(task) = self.task(id).await? {
-                return self.start_existing(&record, &task).await;
+                return self.start_existing(&record, &task).await.map(Some);
             }
             self.start_driver(job)?;
         }
@@ -58,10 +72,10 @@ impl Containerd {
             ..CreateTaskRequest::default()
         };
         match self.client().tasks().create(call(request, SLOW)).await {
-            Ok(answer) => self.begin(&record, answer.into_inner().pid).await,
+            Ok(answer) => self.begin(&record, answer.into_inner().pid).await.map(Some),
             Err(status) if status.code() == Code::AlreadyExists => match self.task(id).await? {
-                Some(task) => self.start_existing(&record, &task).await,
-                None => Err(status::error(status, format!("container {id} cannot be started"))),
+                Some(task) => self.start_existing(&record, &task).await.map(Some),
+                None => Ok(None),
             },
             Err(status) => {
                 self.abandon(id).await;

@@ -88,6 +88,28 @@ impl Containerd {
         Ok(chain)
     }
 
+    /// Unpacks one layer on the chain `below`, empty for the lowest, where that has not been done,
+    /// and returns its own chain id. `lease` keeps it until [`Containerd::keep_chain`] has marked
+    /// what shall. The agent's store of content needs it layer by layer.
+    ///
+    /// # Errors
+    /// As [`Containerd::unpack`].
+    pub async fn unpack_layer(&self, below: &str, layer: &Layer, lease: &Lease) -> Result<String> {
+        check_digest(&layer.digest)?;
+        check_digest(&layer.diff_id)?;
+        let chain = match below {
+            "" => chain_id(&[&layer.diff_id]),
+            below => chain_id(&[below, &layer.diff_id]),
+        };
+        let lock = self.inner.unpacking.lock_of(&chain);
+        let _alone = lock.lock().await;
+        self.hold_snapshot(lease, &chain).await?;
+        if !self.has_snapshot(&chain).await? {
+            self.unpack_one(layer, below, &chain, lease).await?;
+        }
+        Ok(chain)
+    }
+
     async fn unpack_under(
         &self,
         layers: &[Layer],

@@ -33,16 +33,24 @@ impl Node {
         if !image::is_there() {
             return Err(format!("needs a static busybox at {}", image::BUSYBOX));
         }
+        let paths = std::env::var_os("PATH").unwrap_or_default();
+        if !std::env::split_paths(&paths).any(|path| path.join("containerd").exists()) {
+            return Err("needs containerd".to_owned());
+        }
         sweep_once();
         let directory = own_directory();
         let settings = settings(&directory.join(below));
+        let begun = std::time::Instant::now();
         let supervisor = match Supervisor::start(settings).await {
             Ok(supervisor) => supervisor,
-            Err(error) if error.kind() == model::ErrorKind::Unsupported => {
-                return Err(error.chain());
+            Err(error) => {
+                destroy(&directory);
+                panic!("{}", error.chain());
             }
-            Err(error) => panic!("{}", error.chain()),
         };
+        if std::env::var_os("SHOW_TIMES").is_some() {
+            println!("containerd answers after {:?}", begun.elapsed());
+        }
         let engine = supervisor.engine();
         let (layer, archive) = image::busybox();
         let chain = image::unpack(&engine, &layer, &archive).await;
@@ -98,8 +106,13 @@ impl Subject for Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        drop(self.supervisor.take());
+        let socket = self.supervisor.take().map(|supervisor| supervisor.places().socket.clone());
         destroy(&self.directory);
+        // With a long path the socket is in a directory of its own.
+        let outside = socket.filter(|socket| !socket.starts_with(&self.directory));
+        if let Some(place) = outside.as_deref().and_then(Path::parent) {
+            let _ = std::fs::remove_dir_all(place);
+        }
     }
 }
 
