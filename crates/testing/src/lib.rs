@@ -1,5 +1,7 @@
 //! What tests of the whole house share. The tests themselves are in `tests/`.
 
+pub mod node;
+
 use std::path::PathBuf;
 
 /// The root of the checkout.

@@ -1,0 +1,415 @@
+//! A real node for tests: a root of its own, the platform on it, and the command line.
+//!
+//! Whatever a node leaves on the machine is swept by `sweep.sh`, a process that waits for the end of
+//! the test's, so that nothing stays behind when a test is killed.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, Signal};
+use serde_json::Value;
+
+/// Where the starter images are served.
+pub const REGISTRY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5555);
+
+/// Longest wait for anything.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+const SWEEP: &str = include_str!("sweep.sh");
+
+/// What a command did.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Its exit code; 128 + n when signal n ended it.
+    pub code: i32,
+    /// What it printed.
+    pub stdout: Vec<u8>,
+    /// What it complained of.
+    pub stderr: String,
+}
+
+impl Outcome {
+    /// What it printed, without white space around it.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).trim().to_owned()
+    }
+}
+
+/// A node of this machine below a root of its own. Taken down when dropped.
+#[derive(Debug)]
+pub struct Node {
+    root: PathBuf,
+    hull: PathBuf,
+    sweeper: Option<Child>,
+}
+
+/// Why no node can run here, if so.
+pub fn missing() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("only root can run a node".into());
+    }
+    if Command::new("containerd").arg("--version").output().is_err() {
+        return Some("containerd is not installed".into());
+    }
+    if TcpStream::connect_timeout(&REGISTRY, Duration::from_secs(2)).is_err() {
+        return Some(format!(
+            "no registry answers at {REGISTRY}; `make images SUBSET=test` starts it"
+        ));
+    }
+    match binary() {
+        Ok(_) => None,
+        Err(error) => Some(format!("{error:#}")),
+    }
+}
+
+/// The binary under test: `HULL_BIN`, else the one built beside the test.
+fn binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("HULL_BIN") {
+        return Ok(path.into());
+    }
+    let test = std::env::current_exe()?;
+    let beside = test.ancestors().skip(1).map(|dir| dir.join("hull")).find(|path| path.is_file());
+    beside.with_context(|| format!("no hull beside {}; build it, or set HULL_BIN", test.display()))
+}
+
+/// Waits until `look` finds something.
+///
+/// # Panics
+/// When it does not within [`PATIENCE`].
+pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, look)
+}
+
+/// Waits until `look` finds something.
+///
+/// # Panics
+/// When it does not in time.
+pub fn within<T>(time: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + time;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < end, "waited {time:?} in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+impl Node {
+    /// Starts a node that nobody else uses.
+    pub fn start() -> Result<Self> {
+        let root = tempfile::Builder::new().prefix("hull-").tempdir()?.keep();
+        Self::start_in(root, None)
+    }
+
+    /// The node that all tests of this run share. Under nextest, where each test is a process, the
+    /// first starts it and the sweeper waits for the runner's end.
+    pub fn shared() -> Result<Self> {
+        let Some((run, runner)) = std::env::var("NEXTEST_RUN_ID").ok().zip(runner()) else {
+            return Self::start();
+        };
+        let root = std::env::temp_dir().join(format!("hull-{run}"));
+        let lock = std::fs::File::create(root.with_extension("lock"))?;
+        flock(&lock, FlockOperation::LockExclusive)?;
+        if root.exists() {
+            return Ok(Self { root, hull: binary()?, sweeper: None });
+        }
+        std::fs::create_dir(&root)?;
+        let mut node = Self::start_in(root, Some(runner))?;
+        // It outlives this test.
+        node.sweeper = None;
+        Ok(node)
+    }
+
+    fn start_in(root: PathBuf, runner: Option<i32>) -> Result<Self> {
+        let hull = binary()?;
+        let etc = root.join("etc/hull");
+        std::fs::create_dir_all(&etc)?;
+        let name = root.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        let name = name.replace(|c: char| !c.is_ascii_alphanumeric(), "");
+        let settings = format!(
+            "[node]\nname = \"e2e{}\"\n[api]\nlisten = \"127.0.0.1:0\"\n\
+             [registries.\"docker.io\"]\nmirrors = [\"http://{REGISTRY}\"]\n",
+            name.get(4..12).unwrap_or(&name)
+        );
+        std::fs::write(etc.join("hull.toml"), settings)?;
+        let sweeper = Command::new("sh")
+            .args(["-c", SWEEP, "sweep"])
+            .arg(&hull)
+            .arg(&root)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .context("the sweeper cannot be started")?;
+        let mut node = Self { root, hull, sweeper: Some(sweeper) };
+        if let Some(runner) = runner {
+            node.tell_sweeper(&format!("runner {runner}"))?;
+        }
+        let up = node.hull(&["up"]);
+        ensure!(up.code == 0, "hull up: {}\n{}", up.stderr, node.log());
+        let tag = node.tag()?;
+        node.tell_sweeper(&tag)?;
+        Ok(node)
+    }
+
+    fn tell_sweeper(&mut self, line: &str) -> Result<()> {
+        let stdin = self.sweeper.as_mut().and_then(|sweeper| sweeper.stdin.as_mut());
+        Ok(writeln!(stdin.context("nobody sweeps")?, "{line}")?)
+    }
+
+    /// How the node's links and tables are named: the first digits of its identity.
+    fn tag(&self) -> Result<String> {
+        let nodes = self.get("/v1/nodes")?;
+        let id = nodes.pointer("/items/0/meta/id").and_then(Value::as_str);
+        id.and_then(|id| id.get(..5)).map(str::to_owned).context("the node has no identity")
+    }
+
+    /// What the API's local socket answers.
+    pub fn get(&self, path: &str) -> Result<Value> {
+        let mut socket = UnixStream::connect(self.root.join("run/hull/api.sock"))?;
+        write!(socket, "GET {path} HTTP/1.0\r\nHost: hull\r\n\r\n")?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
+        ensure!(head.contains(" 200 "), "{path}: {head}");
+        Ok(serde_json::from_str(body)?)
+    }
+
+    /// Where everything of the node is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The daemon's log.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.root.join("var/lib/hull/daemon.log")).unwrap_or_default()
+    }
+
+    /// A command line, not started yet.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.hull);
+        command.arg("--root").arg(&self.root).args(arguments).env_remove("HULL_HOST");
+        command
+    }
+
+    /// Runs a command line to its end.
+    ///
+    /// # Panics
+    /// When it cannot be started, or does not end within [`PATIENCE`].
+    pub fn hull(&self, arguments: &[&str]) -> Outcome {
+        self.hull_with(arguments, None)
+    }
+
+    /// The same with standard input.
+    ///
+    /// # Panics
+    /// As [`Node::hull`].
+    pub fn hull_with(&self, arguments: &[&str], input: Option<&[u8]>) -> Outcome {
+        match finish(self.command(arguments), input) {
+            Ok(outcome) => outcome,
+            Err(error) => panic!("hull {}: {error:#}", arguments.join(" ")),
+        }
+    }
+
+    /// Runs a command line that must succeed; what it printed, without white space around it.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn ok(&self, arguments: &[&str]) -> String {
+        let outcome = self.hull(arguments);
+        assert_eq!(outcome.code, 0, "hull {}: {}", arguments.join(" "), outcome.stderr);
+        outcome.text()
+    }
+
+    /// Whether the command line knows this command.
+    pub fn knows(&self, command: &str) -> bool {
+        self.hull(&[command, "--help"]).code == 0
+    }
+
+    /// Everything known of an instance; nothing when it is not there.
+    pub fn inspect(&self, name: &str) -> Option<Value> {
+        let outcome = self.hull(&["inspect", name]);
+        (outcome.code == 0).then(|| serde_json::from_slice(&outcome.stdout).ok()).flatten()
+    }
+
+    /// A value of an instance, by JSON pointer.
+    pub fn field(&self, name: &str, pointer: &str) -> Value {
+        let all = self.inspect(name).unwrap_or_default();
+        all.pointer(pointer).cloned().unwrap_or_default()
+    }
+
+    /// Waits until a value of an instance is this.
+    ///
+    /// # Panics
+    /// When it does not become so in time.
+    pub fn await_field(&self, name: &str, pointer: &str, wanted: &Value) {
+        let mut last = Value::Null;
+        let end = Instant::now() + PATIENCE;
+        while last != *wanted {
+            assert!(Instant::now() < end, "{name}{pointer} stays {last}, not {wanted}");
+            last = self.field(name, pointer);
+        }
+    }
+
+    /// Waits until an instance is in this phase.
+    ///
+    /// # Panics
+    /// When it does not get there in time.
+    pub fn await_phase(&self, name: &str, phase: &str) {
+        self.await_field(name, "/status/phase", &Value::from(phase));
+    }
+
+    /// The daemon's process.
+    pub fn daemon(&self) -> Result<i32> {
+        let supervisor = std::fs::read_to_string(self.root.join("run/hull/supervisor.pid"))?;
+        let supervisor: i32 = supervisor.trim().parse()?;
+        let daemon = processes().find(|pid| parent(*pid) == Some(supervisor));
+        daemon.context("no daemon runs")
+    }
+
+    /// containerd's process.
+    pub fn containerd(&self) -> Result<i32> {
+        let record = std::fs::read(self.root.join("run/hull/containerd/containerd.json"))?;
+        let record: Value = serde_json::from_slice(&record)?;
+        let pid = record.get("pid").and_then(Value::as_i64).context("no containerd is recorded")?;
+        Ok(i32::try_from(pid)?)
+    }
+
+    /// Kills the daemon where it stands. Its supervisor starts it again.
+    pub fn kill_daemon(&self) -> Result<()> {
+        kill(self.daemon()?)
+    }
+
+    /// Waits until the API answers.
+    ///
+    /// # Panics
+    /// When it does not in time.
+    pub fn await_ready(&self) {
+        until("the daemon is back", || (self.hull(&["status"]).code == 0).then_some(()));
+    }
+
+    /// Network namespaces of instances.
+    pub fn namespaces(&self) -> usize {
+        std::fs::read_dir(self.root.join("run/hull/netns")).map_or(0, Iterator::count)
+    }
+
+    /// Containers that containerd runs.
+    pub fn tasks(&self) -> usize {
+        let dir = "run/hull/containerd/state/io.containerd.runtime.v2.task/hull";
+        std::fs::read_dir(self.root.join(dir)).map_or(0, Iterator::count)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut sweeper) = self.sweeper.take() {
+            drop(sweeper.stdin.take());
+            // A sweeper that failed has no one to tell.
+            let _ = sweeper.wait();
+        }
+    }
+}
+
+/// Kills a process of the node and waits until it is gone.
+pub fn kill(pid: i32) -> Result<()> {
+    let began = started(pid);
+    let handle = Pid::from_raw(pid).context("0 is no process")?;
+    rustix::process::kill_process(handle, Signal::KILL)?;
+    until("a killed process is gone", || (started(pid) != began).then_some(()));
+    Ok(())
+}
+
+/// Runs a command to its end, and kills it when that takes too long.
+fn finish(mut command: Command, input: Option<&[u8]>) -> Result<Outcome> {
+    let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
+    let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    std::thread::scope(|scope| {
+        if let Some((mut stdin, input)) = stdin.zip(input) {
+            // A program may end before it has read everything.
+            scope.spawn(move || drop(stdin.write_all(input)));
+        }
+        let out = scope.spawn(move || drain(stdout));
+        let err = scope.spawn(move || drain(stderr));
+        let end = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            if Instant::now() > end {
+                child.kill()?;
+                child.wait()?;
+                bail!("did not end within {PATIENCE:?}");
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        let bytes = |result: std::thread::Result<Vec<u8>>| {
+            result.map_err(|_| anyhow!("the output could not be read"))
+        };
+        let signal = std::os::unix::process::ExitStatusExt::signal(&status).unwrap_or(0);
+        Ok(Outcome {
+            code: status.code().unwrap_or(128 + signal),
+            stdout: bytes(out.join())?,
+            stderr: String::from_utf8_lossy(&bytes(err.join())?).into_owned(),
+        })
+    })
+}
+
+fn drain(from: Option<impl Read>) -> Vec<u8> {
+    let mut all = Vec::new();
+    if let Some(mut from) = from {
+        // What came before the error is what there is.
+        let _ = from.read_to_end(&mut all);
+    }
+    all
+}
+
+fn processes() -> impl Iterator<Item = i32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Fields of `/proc/<pid>/stat` behind the name (`proc_pid_stat`(5)); the first is the state.
+fn stat(pid: i32) -> Option<Vec<String>> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = text.rsplit_once(") ")?;
+    Some(rest.split(' ').map(str::to_owned).collect())
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let fields = stat(pid)?;
+    if fields.first().is_some_and(|state| state == "Z") {
+        return None;
+    }
+    fields.get(1)?.parse().ok()
+}
+
+/// When a living process was started, in ticks of this boot; tells it from a later one of its number.
+fn started(pid: i32) -> Option<u64> {
+    let fields = stat(pid)?;
+    if fields.first().is_some_and(|state| state == "Z") {
+        return None;
+    }
+    fields.get(19)?.parse().ok()
+}
+
+/// The nextest that runs this test.
+fn runner() -> Option<i32> {
+    let mut pid = i32::try_from(std::process::id()).ok()?;
+    loop {
+        pid = parent(pid).filter(|pid| *pid > 1)?;
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        if name.trim_end() == "cargo-nextest" {
+            return Some(pid);
+        }
+    }
+}
