@@ -313,6 +313,24 @@ class Hull(DockerLike):
     def load_image(self):
         call(["hull", "image", "import", str(IMAGE_TAR)])
 
+    def stop(self):
+        """Its containerd outlives it by design; here it ends too, for the next start to be a cold one."""
+        super().stop()
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (process / "cmdline").read_text().split("\0")
+            except OSError:
+                continue
+            if "/run/hull/containerd/containerd.toml" in words:
+                os.kill(int(process.name), signal.SIGTERM)
+                _wait_until_gone(process)
+
+
+def _wait_until_gone(process):
+    deadline = time.monotonic() + 20
+    while process.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
 
 def all_engines():
     return [Runc(), Ctr(), Docker(), Podman(), Hull()]
