@@ -19,6 +19,7 @@ pub struct Global {
     #[arg(
         long,
         env = "HULL_PROJECT",
+        hide_env_values = true,
         global = true,
         default_value = "default",
         value_name = "NAME"
