@@ -19,7 +19,7 @@ use model::{Result, Span};
 use crate::batch::Batch;
 use crate::service::{Context, Rules, Service};
 
-pub(crate) use planner::has_ended;
+pub(crate) use planner::{has_ended, is_over};
 pub use remove::RemoveOptions;
 pub(crate) use remove::{VOLUMES, delete_anonymous};
 pub use wait::{Condition, Exit, Goal};

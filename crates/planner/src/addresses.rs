@@ -1,6 +1,6 @@
 //! Which addresses instances get on their networks.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -8,6 +8,7 @@ use model::Uid;
 use model::instance::{Attachment, Interface};
 use model::network::Network;
 
+use crate::hold::Holder;
 use crate::refusal::Refusal;
 
 /// The last address given on each network. The next one given is behind it, so that an address
@@ -16,15 +17,15 @@ pub type Cursors = HashMap<Uid, Ipv4Addr>;
 
 /// Who has which address of a network.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Book {
-    holders: BTreeMap<IpAddr, String>,
+pub(crate) struct Book<'a> {
+    holders: HashMap<IpAddr, Holder<'a>>,
 }
 
-impl Book {
-    pub(crate) fn enter(&mut self, interface: &Interface, holder: &str) {
+impl<'a> Book<'a> {
+    pub(crate) fn enter(&mut self, interface: &Interface, holder: &Holder<'a>) {
         let v4 = interface.ipv4.map(|net| IpAddr::V4(net.addr()));
         let v6 = interface.ipv6.map(|net| IpAddr::V6(net.addr()));
-        self.holders.extend(v4.into_iter().chain(v6).map(|address| (address, holder.to_owned())));
+        self.holders.extend(v4.into_iter().chain(v6).map(|address| (address, holder.clone())));
     }
 
     fn is_free(&self, address: impl Into<IpAddr>) -> bool {
@@ -52,7 +53,7 @@ pub(crate) struct Wish<'a> {
 /// Gives an interface its addresses.
 pub(crate) fn assign(
     wish: &Wish<'_>,
-    book: &Book,
+    book: &Book<'_>,
     last: Option<Ipv4Addr>,
 ) -> Result<Interface, Refusal> {
     let (spec, attachment) = (&wish.network.spec, wish.attachment);
@@ -97,8 +98,8 @@ fn refuse(wish: &Wish<'_>, code: &str, what: &str, next: &str) -> Refusal {
     Refusal::anywhere(code, format!("network {:?} {what}", wish.network.meta.name), next)
 }
 
-fn taken(wish: &Wish<'_>, address: IpAddr, book: &Book) -> Refusal {
-    let holder = book.holders.get(&address).map_or("", String::as_str);
+fn taken(wish: &Wish<'_>, address: IpAddr, book: &Book<'_>) -> Refusal {
+    let holder = book.holders.get(&address).map_or("", Holder::as_str);
     refuse(
         wish,
         "AddressTaken",
@@ -111,7 +112,7 @@ fn fixed4(
     wish: &Wish<'_>,
     subnet: Ipv4Net,
     fixed: Ipv4Addr,
-    book: &Book,
+    book: &Book<'_>,
 ) -> Result<Ipv4Addr, Refusal> {
     if !usable4(wish, subnet, fixed) {
         let what = format!("cannot give {fixed}: it is not one of an instance in {subnet}");
@@ -133,7 +134,7 @@ fn usable4(wish: &Wish<'_>, subnet: Ipv4Net, address: Ipv4Addr) -> bool {
 fn free4(
     wish: &Wish<'_>,
     subnet: Ipv4Net,
-    book: &Book,
+    book: &Book<'_>,
     last: Option<Ipv4Addr>,
 ) -> Option<Ipv4Addr> {
     let free = |address: &Ipv4Addr| usable4(wish, subnet, *address) && book.is_free(*address);
@@ -157,7 +158,7 @@ fn fixed6(
     wish: &Wish<'_>,
     subnet: Ipv6Net,
     fixed: Ipv6Addr,
-    book: &Book,
+    book: &Book<'_>,
 ) -> Result<Ipv6Addr, Refusal> {
     if !usable6(wish, subnet, fixed) {
         let what = format!("cannot give {fixed}: it is not one of an instance in {subnet}");
@@ -172,7 +173,7 @@ fn usable6(wish: &Wish<'_>, subnet: Ipv6Net, address: Ipv6Addr) -> bool {
 }
 
 /// What it had, else the one with the IPv4 address' host part, else the first free one.
-fn free6(wish: &Wish<'_>, subnet: Ipv6Net, host: u128, book: &Book) -> Option<Ipv6Addr> {
+fn free6(wish: &Wish<'_>, subnet: Ipv6Net, host: u128, book: &Book<'_>) -> Option<Ipv6Addr> {
     /// Addresses tried before a network counts as full.
     const TRIED: u128 = 1 << 16;
     let free = |address: &Ipv6Addr| usable6(wish, subnet, *address) && book.is_free(*address);

@@ -1,16 +1,17 @@
 //! The world as the planner sees it: who is where and holds what.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 
-use model::instance::{Instance, InstanceSpec, Interface};
+use model::instance::{Instance, InstanceSpec, Interface, Placement};
 use model::network::Network;
 use model::node::Node;
 use model::volume::{Snapshot, Volume, VolumeSource};
 use model::{Time, Uid};
 
 use crate::addresses::{self, Cursors};
-use crate::hold::holds;
+use crate::hold::{Holder, holds};
 use crate::place::Decision;
 use crate::ports;
 
@@ -34,10 +35,11 @@ pub struct World<'a> {
 pub struct Ledger<'a> {
     pub(crate) nodes: BTreeMap<&'a str, NodeBook<'a>>,
     networks: HashMap<String, &'a Network>,
-    addresses: HashMap<Uid, addresses::Book>,
+    addresses: HashMap<Uid, addresses::Book<'a>>,
     cursors: Cursors,
-    /// Where instances are, by project and name; an empty node for those that are nowhere yet.
-    places: HashMap<String, String>,
+    instances: Vec<&'a Instance>,
+    /// Instances that were given a node since the ledger was made, by project and name.
+    placed: HashMap<String, String>,
     volumes: HashMap<String, &'a Volume>,
     snapshots: HashMap<String, &'a Snapshot>,
     /// Volumes that were given a node since the ledger was made.
@@ -48,7 +50,7 @@ pub struct Ledger<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct NodeBook<'a> {
     pub(crate) node: &'a Node,
-    pub(crate) ports: ports::Book,
+    pub(crate) ports: ports::Book<'a>,
     /// Bytes of memory that are reserved.
     pub(crate) reserved: u64,
     /// Instances that are on it.
@@ -77,50 +79,50 @@ impl<'a> Ledger<'a> {
             nodes: world.nodes.iter().map(by_name).collect(),
             networks: world.networks.iter().map(|it| (of(&it.meta), *it)).collect(),
             addresses: HashMap::new(),
-            places: HashMap::new(),
+            instances: world.instances.clone(),
+            placed: HashMap::new(),
             volumes: world.volumes.iter().map(|it| (of(&it.meta), *it)).collect(),
             snapshots: world.snapshots.iter().map(|it| (of(&it.meta), *it)).collect(),
             bound: HashMap::new(),
             cursors,
         };
-        let newest = newest_addresses(world);
-        for (network, (_, address)) in newest {
-            ledger.cursors.entry(network.clone()).or_insert(address);
+        for (network, (_, address)) in newest_addresses(world, &ledger.cursors) {
+            ledger.cursors.insert(network.clone(), address);
         }
-        world.instances.iter().for_each(|instance| ledger.enter(instance));
+        for instance in &world.instances {
+            if let Some(placed) = &instance.spec.placement {
+                ledger.enter(instance, placed, Holder(Cow::Borrowed(&instance.meta.name)));
+            }
+        }
         ledger
     }
 
-    fn enter(&mut self, instance: &Instance) {
-        let key = key(&instance.meta.project, &instance.meta.name);
-        let Some(placed) = &instance.spec.placement else {
-            self.places.insert(key, String::new());
-            return;
-        };
-        self.places.insert(key, placed.node.clone());
-        let name = &instance.meta.name;
+    fn enter(&mut self, instance: &Instance, placed: &Placement, holder: Holder<'a>) {
         for interface in &placed.interfaces {
-            self.addresses.entry(interface.network_id.clone()).or_default().enter(interface, name);
+            let id = &interface.network_id;
+            if !self.addresses.contains_key(id) {
+                self.addresses.insert(id.clone(), addresses::Book::default());
+            }
+            if let Some(book) = self.addresses.get_mut(id) {
+                book.enter(interface, &holder);
+            }
         }
         let Some(book) = self.nodes.get_mut(placed.node.as_str()) else { return };
         book.instances += 1;
         if holds(instance) {
-            placed.ports.iter().for_each(|port| book.ports.enter(port, name));
+            placed.ports.iter().for_each(|port| book.ports.enter(port, &holder));
             book.reserved = book.reserved.saturating_add(reservation(&instance.spec));
         }
     }
 
     /// Enters a decision for an instance, so that what is decided next takes it into account.
     pub fn take(&mut self, instance: &Instance, decision: &Decision) {
-        for interface in &decision.placement.interfaces {
-            self.move_cursor(interface);
-        }
-        for volume in &decision.volumes {
-            self.bound.insert(volume.clone(), decision.placement.node.clone());
-        }
-        let mut placed = instance.clone();
-        placed.spec.placement = Some(decision.placement.clone());
-        self.enter(&placed);
+        let (meta, placement) = (&instance.meta, &decision.placement);
+        placement.interfaces.iter().for_each(|interface| self.move_cursor(interface));
+        let bound = decision.volumes.iter().map(|volume| (volume.clone(), placement.node.clone()));
+        self.bound.extend(bound);
+        self.placed.insert(key(&meta.project, &meta.name), placement.node.clone());
+        self.enter(instance, placement, Holder(Cow::Owned(meta.name.clone())));
     }
 
     fn move_cursor(&mut self, interface: &Interface) {
@@ -139,7 +141,7 @@ impl<'a> Ledger<'a> {
         self.networks.get(&key(project, name)).copied().filter(|it| it.meta.deleted.is_none())
     }
 
-    pub(crate) fn addresses(&self, network: &Uid) -> Option<&addresses::Book> {
+    pub(crate) fn addresses(&self, network: &Uid) -> Option<&addresses::Book<'a>> {
         self.addresses.get(network)
     }
 
@@ -149,7 +151,12 @@ impl<'a> Ledger<'a> {
 
     /// Where an instance is; empty when it is nowhere yet, `None` when there is none.
     pub(crate) fn place_of(&self, project: &str, name: &str) -> Option<&str> {
-        self.places.get(&key(project, name)).map(String::as_str)
+        if let Some(node) = self.placed.get(&key(project, name)) {
+            return Some(node);
+        }
+        let is = |it: &&&Instance| it.meta.name == name && it.meta.project == project;
+        let instance = self.instances.iter().find(is)?;
+        Some(instance.spec.placement.as_ref().map_or("", |placed| &placed.node))
     }
 
     pub(crate) fn volume(&self, project: &str, name: &str) -> Option<&'a Volume> {
@@ -185,11 +192,15 @@ impl<'a> NodeBook<'a> {
     }
 }
 
-fn newest_addresses<'a>(world: &World<'a>) -> HashMap<&'a Uid, (Time, Ipv4Addr)> {
+/// The address of the newest instance on each network that has no cursor.
+fn newest_addresses<'a>(
+    world: &World<'a>,
+    cursors: &Cursors,
+) -> HashMap<&'a Uid, (Time, Ipv4Addr)> {
     let mut newest: HashMap<&Uid, (Time, Ipv4Addr)> = HashMap::new();
     for instance in &world.instances {
         let interfaces = instance.spec.placement.iter().flat_map(|placed| &placed.interfaces);
-        for interface in interfaces {
+        for interface in interfaces.filter(|it| !cursors.contains_key(&it.network_id)) {
             let Some(address) = interface.ipv4 else { continue };
             let entry = (instance.meta.created, address.addr());
             let known = newest.entry(&interface.network_id).or_insert(entry);

@@ -17,7 +17,7 @@ pub mod subnets;
 pub mod volumes;
 
 pub use addresses::{Cursors, mac};
-pub use hold::{has_ended, holds};
+pub use hold::{has_ended, holds, is_over};
 pub use ledger::{Ledger, World};
 pub use place::Decision;
 pub use ports::{FIRST_RANDOM_PORT, LAST_RANDOM_PORT};

@@ -1,11 +1,13 @@
 //! Which ports of a node lead to an instance.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use model::Uid;
 use model::instance::{Port, Protocol};
 
+use crate::hold::Holder;
 use crate::refusal::Cause;
 
 /// First port that is chosen when none is asked for: of the range that hosts give to clients
@@ -16,15 +18,17 @@ pub const LAST_RANDOM_PORT: u16 = 60999;
 
 /// Who holds which port of a node.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Book {
-    holders: HashMap<(Protocol, u16), Vec<(Port, String)>>,
+pub(crate) struct Book<'a> {
+    holders: HashMap<(Protocol, u16), Vec<Held<'a>>>,
 }
 
-impl Book {
-    pub(crate) fn enter(&mut self, port: &Port, holder: &str) {
+type Held<'a> = (Port, Holder<'a>);
+
+impl<'a> Book<'a> {
+    pub(crate) fn enter(&mut self, port: &Port, holder: &Holder<'a>) {
         let Some(host) = port.host else { return };
         let held = self.holders.entry((port.protocol, host)).or_default();
-        held.push((port.clone(), holder.to_owned()));
+        held.push((port.clone(), holder.clone()));
     }
 
     /// Who holds a port that this one collides with.
@@ -44,22 +48,23 @@ pub(crate) struct Wish<'a> {
 }
 
 /// Gives each single port its port of the host.
-pub(crate) fn assign(wish: &Wish<'_>, book: &Book) -> Result<Vec<Port>, Cause> {
+pub(crate) fn assign(wish: &Wish<'_>, book: &Book<'_>) -> Result<Vec<Port>, Cause> {
     let (mut own, mut given) = (Book::default(), Vec::new());
+    let name = Holder(Cow::Borrowed(wish.name));
     let singles: Vec<_> = wish.ports.iter().flat_map(Port::expand).collect();
     // Ports that were asked for by number first, so that no random one gets in their way.
     for port in singles.iter().filter(|port| port.host.is_some()) {
         if let Some(holder) = book.holder(port).or_else(|| own.holder(port)) {
             return Err(Cause::PortTaken { port: title(port), holder: holder.to_owned() });
         }
-        own.enter(port, wish.name);
+        own.enter(port, &name);
     }
     for (index, port) in singles.into_iter().enumerate() {
         let port = match port.host {
             Some(_) => port,
             None => {
                 let chosen = choose(wish, index, &port, book, &own).ok_or(Cause::NoPort)?;
-                own.enter(&chosen, wish.name);
+                own.enter(&chosen, &name);
                 chosen
             }
         };
@@ -68,7 +73,13 @@ pub(crate) fn assign(wish: &Wish<'_>, book: &Book) -> Result<Vec<Port>, Cause> {
     Ok(given)
 }
 
-fn choose(wish: &Wish<'_>, index: usize, port: &Port, book: &Book, own: &Book) -> Option<Port> {
+fn choose(
+    wish: &Wish<'_>,
+    index: usize,
+    port: &Port,
+    book: &Book<'_>,
+    own: &Book<'_>,
+) -> Option<Port> {
     let free = |port: &Port| book.holder(port).is_none() && own.holder(port).is_none();
     let same = |before: &&Port| {
         (before.target, before.protocol, before.address)

@@ -4,7 +4,7 @@
 use model::instance::{Instance, InstanceNoun, Phase, RestartPolicy, RunState, StopRequest};
 use model::{Error, Kind, Result};
 
-use super::{Instances, StopOptions, Verbed, create, has_ended, is_active};
+use super::{Instances, StopOptions, Verbed, create, has_ended, is_active, is_over};
 use crate::batch::Batch;
 use crate::caller::{Caller, Verb, authorise};
 use crate::core::Mode;
@@ -186,7 +186,7 @@ fn start(
             return Err(Error::conflict(format!("{} is paused", old.title()))
                 .next(format!("`hull unpause {}`", old.meta.name)));
         }
-        RunState::Running if !has_ended(old) => return Ok(()),
+        RunState::Running if !is_over(old) => return Ok(()),
         RunState::Running | RunState::Stopped => {}
     }
     new.spec.run = RunState::Running;

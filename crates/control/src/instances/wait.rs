@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use model::instance::{Health, Instance, InstanceNoun, Phase, Reason, RunState};
 use model::{Error, ErrorKind, Kind, Result, Uid};
 
-use super::{Instances, has_ended, is_active};
+use super::{Instances, has_ended, is_active, is_over};
 use crate::caller::{Caller, Verb, authorise};
 use crate::service::watch::Follow;
 use crate::service::{find, not_found};
@@ -196,7 +196,7 @@ fn condition_met(
 }
 
 fn could_not_start(instance: &Instance) -> bool {
-    instance.status.phase == Phase::Failed && has_ended(instance)
+    instance.status.phase == Phase::Failed && is_over(instance)
 }
 
 fn conclude(condition: Condition, instance: &Instance, gone: bool) -> Result<Exit> {
@@ -254,7 +254,7 @@ fn started(instance: &Instance) -> Option<Result<()>> {
     let status = &instance.status;
     let begun = status.runs >= instance.spec.runs;
     match status.phase {
-        Phase::Failed if has_ended(instance) => Some(Err(failure(instance))),
+        Phase::Failed if is_over(instance) => Some(Err(failure(instance))),
         Phase::Pending if status.reason.is_some() => Some(Err(failure(instance))),
         Phase::Running | Phase::Paused | Phase::Restarting | Phase::Exited if begun => Some(Ok(())),
         _ if instance.spec.run == RunState::Stopped => {

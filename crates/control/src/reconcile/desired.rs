@@ -4,7 +4,7 @@
 //! part of that: an object whose status alone changed is told as it was told before, so the reports
 //! of a node do not come back to it as news. What is told is shared, never copied.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -130,39 +130,53 @@ fn same(one: &Desired, two: &Desired) -> bool {
         && lists(names, &two.names)
 }
 
-/// What a node was told of the objects of a noun: each with the newest version that was the same to
-/// the node as the one it was told.
-struct Told<N: Noun>(HashMap<Uid, SeenAndTold<N>>);
+/// What a node was told of the objects of a noun, in the order of their ids: each with the newest
+/// version that was the same to the node as the one it was told.
+struct Told<N: Noun>(Vec<SeenAndTold<N>>);
 
 type SeenAndTold<N> = (Arc<Object<N>>, Arc<Object<N>>);
 
 impl<N: Noun> Default for Told<N> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self(Vec::new())
     }
 }
 
 impl<N: Noun> Told<N> {
+    /// Takes objects in the order of their ids.
     fn tell<'a>(
         &mut self,
         objects: impl Iterator<Item = &'a Arc<Object<N>>>,
     ) -> Vec<Arc<Object<N>>> {
-        let mut before = std::mem::take(&mut self.0);
+        let before = std::mem::take(&mut self.0);
         self.0.reserve(before.len());
+        let mut before = Before(before.into_iter().peekable());
         let tell = |object: &Arc<Object<N>>| {
-            let (id, known) = before
-                .remove_entry(&object.meta.id)
-                .map_or_else(|| (object.meta.id.clone(), None), |(id, known)| (id, Some(known)));
-            let told = match known {
+            let told = match before.of(object) {
                 Some((seen, told)) if Arc::ptr_eq(&seen, object) || same_to_node(&told, object) => {
                     told
                 }
                 _ => object.clone(),
             };
-            self.0.insert(id, (object.clone(), told.clone()));
+            self.0.push((object.clone(), told.clone()));
             told
         };
         objects.map(tell).collect()
+    }
+}
+
+/// A list in the order of ids that is walked beside another one.
+struct Before<T>(std::iter::Peekable<std::vec::IntoIter<T>>);
+
+impl<N: Noun, T> Before<(Arc<Object<N>>, T)> {
+    /// What is there for an object. Each call has to be for an object behind the one before.
+    fn of(&mut self, object: &Arc<Object<N>>) -> Option<(Arc<Object<N>>, T)> {
+        // Most objects did not change: one look at a pointer.
+        if self.0.peek().is_some_and(|(seen, _)| Arc::ptr_eq(seen, object)) {
+            return self.0.next();
+        }
+        while self.0.next_if(|(seen, _)| seen.meta.id < object.meta.id).is_some() {}
+        self.0.next_if(|(seen, _)| seen.meta.id == object.meta.id)
     }
 }
 
@@ -175,22 +189,24 @@ fn same_to_node<N: Noun>(one: &Object<N>, two: &Object<N>) -> bool {
         && one.spec == two.spec
 }
 
-/// The names of instances, kept with the version of the instance they were made of.
+/// The names of instances in the order of their ids, kept with the version of the instance they
+/// were made of.
 #[derive(Default)]
-struct Names(HashMap<Uid, (Arc<Instance>, Vec<Arc<NameEntry>>)>);
+struct Names(Vec<(Arc<Instance>, Vec<Arc<NameEntry>>)>);
 
 impl Names {
     fn tell(&mut self, state: &State, networks: &[&Uid]) -> Vec<Arc<NameEntry>> {
-        let mut before = std::mem::take(&mut self.0);
-        let mut told = Vec::new();
+        let before = std::mem::take(&mut self.0);
+        self.0.reserve(before.len());
+        let (mut before, mut told) = (Before(before.into_iter().peekable()), Vec::new());
         for instance in state.instances.iter().filter(|it| it.spec.placement.is_some()) {
-            let entries = match before.remove(&instance.meta.id) {
+            let entries = match before.of(instance) {
                 Some((seen, entries)) if Arc::ptr_eq(&seen, instance) => entries,
                 Some((_, entries)) => reuse(entries, names_of(instance)),
                 None => names_of(instance).into_iter().map(Arc::new).collect(),
             };
             told.extend(entries.iter().filter(|it| networks.contains(&&it.network_id)).cloned());
-            self.0.insert(instance.meta.id.clone(), (instance.clone(), entries));
+            self.0.push((instance.clone(), entries));
         }
         told
     }

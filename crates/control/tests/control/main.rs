@@ -1,5 +1,7 @@
 //! The whole of control over a real store, with an agent that plays a node.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
 mod support;
 
 mod change;

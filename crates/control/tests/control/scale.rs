@@ -70,6 +70,9 @@ async fn a_thousand_instances() {
     let (commit, told) = (median(commits), median(told));
     println!("1,000 made by 8 in {made:?}, all running after {running:?}");
     println!("list as JSON: first {first:?}, then {lists:?}");
+    for it in rig.control.loops() {
+        println!("loop {}: {} passes, the last took {:?}", it.name, it.passes, it.took);
+    }
     println!("among 1,000: create {commit:?}, told to the node after {told:?}");
     assert!(lists < Duration::from_millis(50), "{lists:?}");
     assert!(told < Duration::from_millis(500), "{told:?}");
@@ -78,4 +81,22 @@ async fn a_thousand_instances() {
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times[times.len() / 2]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_instances() {
+    let rig = Rig::new().await;
+    let (mut commits, mut told) = (Vec::new(), Vec::new());
+    for i in 0..51 {
+        let mut desired = link::ControlPort::desired(&*rig.control, NODE);
+        let began = Instant::now();
+        let made = rig.create(&format!("one-{i}"), spec("nginx")).await.unwrap();
+        commits.push(began.elapsed());
+        let has =
+            |now: &Arc<link::Desired>| now.instances.iter().any(|it| it.meta.id == made.meta.id);
+        desired.wait_for(has).await.unwrap();
+        told.push(began.elapsed());
+        rig.until_running(&format!("one-{i}")).await;
+    }
+    println!("among few: create {:?}, told to the node after {:?}", median(commits), median(told));
 }
