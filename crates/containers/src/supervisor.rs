@@ -40,11 +40,17 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 /// How long it is given to end by itself.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Waits between tries to start it, doubling from the first to the last.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+/// The first wait before a start; it doubles.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
 
-/// After so long it counts as having worked, and waits begin anew.
-const WORKED: Duration = Duration::from_secs(60);
+/// The longest wait before a start when the last one failed.
+const LONGEST_AFTER_FAILURE: Duration = Duration::from_secs(30);
+
+/// The longest wait when the last one answered, and was lost soon after.
+const LONGEST_AFTER_LOSS: Duration = Duration::from_secs(2);
+
+/// After so long it counts as having worked: when it is lost then, there is no wait.
+const WORKED: Duration = Duration::from_secs(10);
 
 /// How containerd is run.
 #[derive(Debug, Clone)]
@@ -198,29 +204,31 @@ impl Keeper {
 
     /// Restarts it whenever it is gone or silent, for ever.
     async fn guard(self, mut identity: Identity, tell: watch::Sender<Condition>) {
-        let mut wait = BACK_OFF.0;
+        let mut wait = Duration::ZERO;
         loop {
             let since = std::time::Instant::now();
             let why = health::until_lost(&self.places.socket, &identity).await;
             warn!(pid = identity.pid, why, "containerd is lost");
             tell.send_replace(Condition::Down);
             if since.elapsed() > WORKED {
-                wait = BACK_OFF.0;
+                wait = Duration::ZERO;
             }
-            identity = loop {
-                match self.replace(&identity).await {
-                    Ok(identity) => break identity,
-                    Err(error) => warn!(error = error.chain(), "containerd cannot be started"),
-                }
-                tokio::time::sleep(wait).await;
-                wait = BACK_OFF.1.min(wait * 2);
-            };
+            tokio::time::sleep(wait).await;
+            wait = LONGEST_AFTER_LOSS.min(wait * 2).max(FIRST_WAIT);
+            identity = self.replace_until_it_answers(&identity).await;
             tell.send_replace(Condition::Answering { pid: identity.pid });
-            // A program that dies at once must not be started without end.
-            if since.elapsed() < WORKED {
-                tokio::time::sleep(wait).await;
-                wait = BACK_OFF.1.min(wait * 2);
+        }
+    }
+
+    async fn replace_until_it_answers(&self, lost: &Identity) -> Identity {
+        let mut wait = FIRST_WAIT;
+        loop {
+            match self.replace(lost).await {
+                Ok(identity) => return identity,
+                Err(error) => warn!(error = error.chain(), "containerd cannot be started"),
             }
+            tokio::time::sleep(wait).await;
+            wait = LONGEST_AFTER_FAILURE.min(wait * 2);
         }
     }
 
