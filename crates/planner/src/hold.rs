@@ -55,3 +55,40 @@ impl Holder<'_> {
         &self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use model::instance::InstanceSpec;
+    use model::{Meta, Time, Uid};
+
+    use super::*;
+
+    const TRIES: RestartPolicy = RestartPolicy::OnFailure { max: Some(3) };
+
+    #[test]
+    fn what_holds_and_what_has_ended() {
+        use RunState::{Running, Stopped};
+        // Asked to run, policy, phase, runs begun of the one asked for; is over, has ended, holds.
+        for (run, restart, phase, begun, expected) in [
+            (Running, RestartPolicy::No, Phase::Pending, 0, (false, false, true)),
+            (Running, RestartPolicy::No, Phase::Creating, 1, (false, false, true)),
+            (Running, RestartPolicy::No, Phase::Running, 1, (false, false, true)),
+            (Running, RestartPolicy::No, Phase::Exited, 1, (true, true, false)),
+            (Running, RestartPolicy::No, Phase::Exited, 0, (false, false, true)),
+            (Running, RestartPolicy::No, Phase::Failed, 1, (true, true, false)),
+            (Running, TRIES, Phase::Failed, 1, (true, true, false)),
+            (Running, RestartPolicy::Always, Phase::Failed, 1, (true, false, true)),
+            (Running, RestartPolicy::Always, Phase::Restarting, 1, (false, false, true)),
+            (Stopped, RestartPolicy::Always, Phase::Failed, 1, (true, true, false)),
+            (Stopped, RestartPolicy::No, Phase::Running, 1, (false, false, true)),
+            (Stopped, RestartPolicy::No, Phase::Pending, 0, (false, false, false)),
+        ] {
+            let meta = Meta::new("p", "a", Uid::from_bytes([0; 32]), Time::from_unix(0, 0));
+            let spec = InstanceSpec { run, restart, runs: 1, ..InstanceSpec::default() };
+            let mut instance = Instance::new(meta, spec);
+            (instance.status.phase, instance.status.runs) = (phase, begun);
+            let found = (is_over(&instance), has_ended(&instance), holds(&instance));
+            assert_eq!(found, expected, "{run:?} {restart:?} {phase:?} {begun}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::instance::{Instance, InstanceNoun, RunState, StopRequest};
+use model::instance::{Instance, InstanceNoun, Phase, RunState, StopRequest};
 use model::{Error, Kind, Object, Result};
 
 use super::{Instances, is_active};
@@ -63,7 +63,9 @@ pub(super) fn prepare(
     batch: &mut Batch,
 ) -> Result<()> {
     let name = &instance.meta.name;
-    if is_active(instance) && instance.spec.placement.is_some() && !options.force {
+    let failed = instance.status.phase == Phase::Failed;
+    let placed = instance.spec.placement.is_some();
+    if is_active(instance) && placed && !failed && !options.force {
         let state = instance.status.phase.as_str();
         return Err(Error::conflict(format!("{} is {state}", instance.title()))
             .next(format!("`hull stop {name}` first, or `hull rm --force {name}`")));

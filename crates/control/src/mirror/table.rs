@@ -8,7 +8,7 @@ use model::{Error, Meta, Noun, Object, Result, Uid};
 use tokio::sync::watch;
 
 /// Changes kept for watchers; one that is further behind has to list again.
-const KEPT_CHANGES: usize = 4096;
+const KEPT_CHANGES: usize = 2048;
 
 /// An object with the JSON it is shown as, made when it is first asked for.
 #[derive(Debug)]

@@ -415,3 +415,58 @@ async fn streams_are_asked_of_the_node_that_has_it() {
     let error = instances.top(caller(), PROJECT, "web", "", "").await.unwrap_err();
     assert_eq!(error.message(), "node \"n1\" is not connected");
 }
+
+/// Reports that the instance could not be started.
+async fn fail(rig: &Rig, name: &str) {
+    let placed = rig.until(name, |it| it.spec.placement.is_some()).await;
+    let status = model::instance::InstanceStatus {
+        phase: Phase::Failed,
+        runs: placed.spec.runs,
+        observed_generation: placed.meta.generation,
+        reason: Some(model::instance::Reason::new("NotFound", "no such image")),
+        ..Default::default()
+    };
+    rig.report(vec![link::Report::Instance(placed.meta.id.clone(), Box::new(status))]).await;
+}
+
+#[tokio::test]
+async fn a_failed_start_can_be_tried_again_by_hand_and_be_removed() {
+    let rig = Rig::silent().await;
+    for (name, restart) in [("once", RestartPolicy::No), ("always", RestartPolicy::Always)] {
+        let mut wish = with_port(spec("nope"), None, 80);
+        wish.restart = restart;
+        rig.create(name, wish).await.unwrap();
+        fail(&rig, name).await;
+        let instances = rig.control.instances();
+        let again = instances.start(caller(), PROJECT, name, Mode::Apply).await.unwrap();
+        assert_eq!((again.changed, again.instance.spec.runs), (true, 2), "{name}");
+        fail(&rig, name).await;
+        let removed = instances.delete(caller(), PROJECT, name, None, Mode::Apply).await.unwrap();
+        assert!(removed.meta.deleted.is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_failed_start_that_was_to_be_removed_at_its_end_goes() {
+    let rig = Rig::new().await;
+    let mut once = spec("nope");
+    once.auto_remove = true;
+    let silent = rig.create("once", once).await.unwrap();
+    rig.until_running("once").await;
+    let gone = rig.control.instances().wait(caller(), PROJECT, "once", control::Condition::Removed);
+    rig.agent.as_ref().unwrap().exit(&silent.meta.id, 127);
+    assert_eq!(gone.unwrap().await.unwrap().code, 127);
+}
+
+#[tokio::test]
+async fn a_report_that_is_lost_in_a_restart_is_made_again() {
+    let rig = Rig::new().await;
+    rig.create("web", spec("nginx")).await.unwrap();
+    let before = rig.until_running("web").await;
+    let mut rig = rig.reopened().await;
+    let after = rig.get("web").unwrap();
+    assert_eq!(*after, *before, "nothing changes by a restart");
+    assert_eq!(rig.desired().instances.len(), 1, "the set is whole from the first moment");
+    rig.agent = Some(Agent::start(rig.control.clone(), Arc::default()).await);
+    rig.until_running("web").await;
+}
