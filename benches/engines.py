@@ -313,6 +313,14 @@ class Hull(DockerLike):
     def load_image(self):
         call(["hull", "image", "import", str(IMAGE_TAR)])
 
+    def log(self, command):
+        """With room for all of it: by default the oldest lines make way, and the count would not be whole."""
+        name = fresh_name()
+        limit = ["--log-opt", "max-size=64m", "--log-opt", "max-file=5"]
+        call(["hull", "run", "-d", "--name", name, *limit, *self._network("none"), "busybox", *command])
+        call(["hull", "wait", name])
+        return name
+
     def stop(self):
         """Its containerd outlives it by design; here it ends too, for the next start to be a cold one."""
         super().stop()
