@@ -1,5 +1,7 @@
 //! Where an instance goes.
 
+use std::collections::BTreeSet;
+
 use model::Uid;
 use model::instance::{
     Attachment, Instance, Interface, MountKind, NetworkMode, Placement, Port, Sharing,
@@ -150,12 +152,15 @@ impl Ledger<'_> {
         addresses::assign(wish, book, self.cursor(&network.meta.id))
     }
 
+    /// The volumes of an instance, each once, however often it is mounted.
     fn mounted(&self, instance: &Instance) -> Result<Vec<&Volume>, Refusal> {
         let mounts = instance.spec.all_containers().flat_map(|container| &container.mounts);
-        let names = mounts.filter_map(|mount| match &mount.kind {
-            MountKind::Volume { name, .. } => Some(name),
-            MountKind::Bind { .. } | MountKind::Tmpfs { .. } => None,
-        });
+        let names: BTreeSet<_> = mounts
+            .filter_map(|mount| match &mount.kind {
+                MountKind::Volume { name, .. } => Some(name),
+                MountKind::Bind { .. } | MountKind::Tmpfs { .. } => None,
+            })
+            .collect();
         let find = |name: &String| {
             self.volume(&instance.meta.project, name).ok_or_else(|| {
                 let message =
@@ -163,7 +168,7 @@ impl Ledger<'_> {
                 Refusal::anywhere("VolumeNotFound", message, "make the volume again")
             })
         };
-        names.map(find).collect()
+        names.into_iter().map(find).collect()
     }
 
     fn shared<'b>(&'b self, instance: &'b Instance) -> Result<Vec<(&'b str, &'b str)>, Refusal> {

@@ -42,6 +42,18 @@ async fn named_volumes_are_made_with_the_instance_and_protected_while_used() {
 }
 
 #[tokio::test]
+async fn a_volume_mounted_twice_is_one_volume() {
+    let rig = Rig::new().await;
+    let mut twice = with_volume(with_volume(spec("a"), "data", "/one"), "data", "/two");
+    let mut first = twice.containers[0].clone();
+    first.name = "first".into();
+    twice.init = vec![first];
+    rig.create("twice", twice).await.unwrap();
+    rig.until_running("twice").await;
+    ready(&rig, "data").await;
+}
+
+#[tokio::test]
 async fn volumes_grow_and_do_not_shrink() {
     let rig = Rig::new().await;
     let volumes = rig.control.volumes();
