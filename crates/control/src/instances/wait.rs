@@ -256,7 +256,9 @@ fn started(instance: &Instance) -> Option<Result<()>> {
     match status.phase {
         Phase::Failed if is_over(instance) => Some(Err(failure(instance))),
         Phase::Pending if status.reason.is_some() => Some(Err(failure(instance))),
-        Phase::Running | Phase::Paused | Phase::Restarting | Phase::Exited if begun => Some(Ok(())),
+        Phase::Running | Phase::Restarting | Phase::Exited if begun => Some(Ok(())),
+        // One that is to run again is not there until it is thawed.
+        Phase::Paused if begun && instance.spec.run == RunState::Paused => Some(Ok(())),
         _ if instance.spec.run == RunState::Stopped => {
             Some(Err(Error::conflict(format!("{} was stopped before it ran", instance.title()))))
         }
