@@ -32,7 +32,7 @@ HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "monohull"
 IMAGES = CACHE / "images"
 ALL = ["busybox", "debian", "nginx", "redis", "postgres", "tools"]
-TEST = ["busybox", "nginx", "tools"]
+TEST = ["busybox", "nginx", "redis", "tools"]
 VARIANTS = ["zstd", "plain", "docker", "multi", "layers"]
 VARIANTS_OF = "busybox"
 # Debian's names of processors, and the names that images use.
