@@ -19,10 +19,10 @@ fn two_containers_share_localhost() {
 containers:
   - name: server
     image: busybox
-    command: [nc, -lk, -s, 127.0.0.1, -p, '80', -e, echo, hello]
+    command: [nc, -ll, -p, '80', -e, echo, hello]
   - name: client
     image: busybox
-    command: [sh, -c, 'until nc 127.0.0.1 80 </dev/null; do usleep 10000; done 2>/dev/null; exec sleep 600']
+    command: [sh, -c, 'until nc -w 2 127.0.0.1 80 </dev/null; do usleep 10000; done 2>/dev/null; exec sleep 600']
 ";
     let _it = run(node, "pair", spec);
     let heard = testing::node::until("the client hears the server", || {

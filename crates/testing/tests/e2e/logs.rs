@@ -27,7 +27,8 @@ fn lines_since_a_time() {
 #[test]
 fn following_sees_every_line_across_rotation() {
     let Some(node) = node() else { return };
-    let flags = ["--log-opt", "max-size=16k", "--log-opt", "max-file=50"];
+    // Room for all of it, a record's head included: a follower that falls behind loses nothing.
+    let flags = ["--log-opt", "max-size=16k", "--log-opt", "max-file=200"];
     // The first line waits for the follower, which is there before the second.
     let _it = begin(node, "follow", &flags, "until [ -e /go ]; do usleep 10000; done; seq 1 20000");
     let mut follower = node.command(&["logs", "-f", "follow"]);
