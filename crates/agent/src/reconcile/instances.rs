@@ -47,6 +47,8 @@ impl Instances {
         self.context.fabric.ensure(&links).await?;
         if !links.is_empty() {
             self.context.fabric.rewrite().await?;
+            // The pass over names came first and found no network that is present.
+            self.context.names.refresh(&self.context).await?;
         }
         self.adopted = true;
         Ok(())
