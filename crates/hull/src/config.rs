@@ -149,6 +149,12 @@ impl Places {
         self.state.join("state.db")
     }
 
+    /// What names of this node's bridges, links, tables and cgroups carry, for those who clean up
+    /// after a platform that is not there to ask.
+    pub fn tag(&self) -> PathBuf {
+        self.state.join("tag")
+    }
+
     /// The configuration file.
     pub fn config(&self) -> PathBuf {
         self.etc.join("hull.toml")

@@ -164,6 +164,7 @@ async fn start_agent(
         .await
         .context(ErrorKind::Internal, || "opening the volumes failed".into())??;
     let tag = NodeTag::of(&node.meta.id);
+    keep_tag(&tag, places)?;
     let settings = agent::Config {
         node: name.to_owned(),
         node_id: node.meta.id.clone(),
@@ -185,6 +186,13 @@ async fn start_agent(
         dns: dns::Server::start(dns::Config::default()),
     };
     Agent::start(settings, drivers, control.clone()).await
+}
+
+/// Writes the node's tag down before anything carries it.
+fn keep_tag(tag: &NodeTag, places: &Places) -> Result<()> {
+    let path = places.tag();
+    std::fs::write(&path, format!("{tag}\n"))
+        .context(ErrorKind::Unavailable, || format!("cannot write {}", path.display()))
 }
 
 async fn bind_api(
