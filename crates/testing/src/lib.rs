@@ -1,5 +1,6 @@
 //! What tests of the whole house share. The tests themselves are in `tests/`.
 
+pub mod land;
 pub mod node;
 
 use std::path::PathBuf;

@@ -3,6 +3,7 @@
 //! Whatever a node leaves on the machine is swept by `sweep.sh`, a process that waits for the end of
 //! the test's, so that nothing stays behind when a test is killed.
 
+use std::hash::{Hash, Hasher};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -16,6 +17,8 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
+use crate::land::Land;
+
 /// Where the starter images are served.
 pub const REGISTRY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5555);
 
@@ -23,6 +26,9 @@ pub const REGISTRY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 const SWEEP: &str = include_str!("sweep.sh");
+
+/// What takes a node off a machine.
+pub const CLEAN_NODE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/clean-node");
 
 /// What a command did.
 #[derive(Debug, Clone)]
@@ -67,6 +73,23 @@ pub fn missing() -> Option<String> {
         Ok(_) => None,
         Err(error) => Some(format!("{error:#}")),
     }
+}
+
+/// The node's `hull.toml`. Nodes that share a machine have pools of their own, or two could choose the
+/// same subnet at the same moment.
+fn settings(root: &Path) -> String {
+    let name = root.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let name = name.replace(|c: char| !c.is_ascii_alphanumeric(), "");
+    let mut hash = std::hash::DefaultHasher::new();
+    root.hash(&mut hash);
+    let place = hash.finish();
+    let (second, third) = (64 + (place >> 2) % 64, place % 4 * 64);
+    format!(
+        "[node]\nname = \"e2e{}\"\n[api]\nlisten = \"127.0.0.1:0\"\n\
+         [network]\npool = \"10.{second}.{third}.0/18\"\n\
+         [registries.\"docker.io\"]\nmirrors = [\"http://{REGISTRY}\"]\n",
+        name.get(4..12).unwrap_or(&name)
+    )
 }
 
 /// The binary under test: `HULL_BIN`, else the one built beside the test.
@@ -129,36 +152,49 @@ impl Node {
     }
 
     fn start_in(root: PathBuf, runner: Option<i32>) -> Result<Self> {
+        let mut node = Self::prepare(root)?;
+        if let Some(runner) = runner {
+            node.tell_sweeper(&format!("runner {runner}"))?;
+        }
+        let up = node.hull(&["up"]);
+        ensure!(up.code == 0, "hull up: {}\n{}", up.stderr, node.log());
+        Ok(node)
+    }
+
+    /// Starts a node of its own in a land, whose resolvers this resolv.conf(5) names.
+    pub fn start_in_land(land: &Land, resolv_conf: &str) -> Result<Self> {
+        let root = tempfile::Builder::new().prefix("hull-").tempdir()?.keep();
+        let mut node = Self::prepare(root)?;
+        node.tell_sweeper(&format!("land {}", land.name()))?;
+        land.reach_registry()?;
+        let file = node.root.join("resolv.conf");
+        std::fs::write(&file, resolv_conf)?;
+        let script = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
+        let mut up = land.inside(&["unshare", "--mount", "sh", "-c", script]);
+        up.arg(file).arg(&node.hull).arg("--root").arg(&node.root).arg("up");
+        let up = finish(up, None)?;
+        ensure!(up.code == 0, "hull up: {}\n{}", up.stderr, node.log());
+        Ok(node)
+    }
+
+    /// Everything but the start itself.
+    fn prepare(root: PathBuf) -> Result<Self> {
         let hull = binary()?;
         let etc = root.join("etc/hull");
         std::fs::create_dir_all(&etc)?;
-        let name = root.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-        let name = name.replace(|c: char| !c.is_ascii_alphanumeric(), "");
-        let settings = format!(
-            "[node]\nname = \"e2e{}\"\n[api]\nlisten = \"127.0.0.1:0\"\n\
-             [registries.\"docker.io\"]\nmirrors = [\"http://{REGISTRY}\"]\n",
-            name.get(4..12).unwrap_or(&name)
-        );
-        std::fs::write(etc.join("hull.toml"), settings)?;
+        std::fs::write(etc.join("hull.toml"), settings(&root))?;
         let sweeper = Command::new("sh")
             .args(["-c", SWEEP, "sweep"])
             .arg(&hull)
             .arg(&root)
+            .arg(CLEAN_NODE)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
             .context("the sweeper cannot be started")?;
-        let mut node = Self { root, hull, sweeper: Some(sweeper) };
-        if let Some(runner) = runner {
-            node.tell_sweeper(&format!("runner {runner}"))?;
-        }
-        let up = node.hull(&["up"]);
-        ensure!(up.code == 0, "hull up: {}\n{}", up.stderr, node.log());
-        let tag = node.tag()?;
-        node.tell_sweeper(&tag)?;
-        Ok(node)
+        Ok(Self { root, hull, sweeper: Some(sweeper) })
     }
 
     fn tell_sweeper(&mut self, line: &str) -> Result<()> {
@@ -166,11 +202,14 @@ impl Node {
         Ok(writeln!(stdin.context("nobody sweeps")?, "{line}")?)
     }
 
-    /// How the node's links and tables are named: the first digits of its identity.
-    fn tag(&self) -> Result<String> {
-        let nodes = self.get("/v1/nodes")?;
-        let id = nodes.pointer("/items/0/meta/id").and_then(Value::as_str);
-        id.and_then(|id| id.get(..5)).map(str::to_owned).context("the node has no identity")
+    /// What the names of the node's links, tables and cgroups carry.
+    ///
+    /// # Panics
+    /// When the node has not written it down.
+    pub fn tag(&self) -> String {
+        let path = self.root.join("var/lib/hull/tag");
+        let tag = std::fs::read_to_string(&path);
+        tag.unwrap_or_else(|error| panic!("{}: {error}", path.display())).trim().to_owned()
     }
 
     /// What the API's local socket answers.
@@ -182,6 +221,11 @@ impl Node {
         let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
         ensure!(head.contains(" 200 "), "{path}: {head}");
         Ok(serde_json::from_str(body)?)
+    }
+
+    /// The binary under test.
+    pub fn binary(&self) -> &Path {
+        &self.hull
     }
 
     /// Where everything of the node is.
@@ -329,7 +373,7 @@ pub fn kill(pid: i32) -> Result<()> {
 }
 
 /// Runs a command to its end, and kills it when that takes too long.
-fn finish(mut command: Command, input: Option<&[u8]>) -> Result<Outcome> {
+pub fn finish(mut command: Command, input: Option<&[u8]>) -> Result<Outcome> {
     let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
     let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());

@@ -3,9 +3,12 @@
 //! One node serves all tests but those that kill it. Without root, containerd or the starter images'
 //! registry the tests say why they do nothing; with `HULL_E2E` set that is a failure.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot look fails")]
+
 mod e2e {
     pub mod process;
 
+    mod clean_node;
     mod crash;
     mod groups;
     mod life;
