@@ -14,6 +14,7 @@ mod changes;
 pub(crate) mod channel;
 mod commit;
 mod create;
+mod ends;
 mod engine;
 mod events;
 mod exec;

@@ -31,6 +31,7 @@ use crate::containerd::Containerd;
 use crate::spec::Init;
 use identity::Identity;
 pub use places::Places;
+use program::Program;
 pub use program::Version;
 
 /// How long a start may take before it has failed. Usually well under 150 ms; a machine that
@@ -55,7 +56,7 @@ const WORKED: Duration = Duration::from_secs(10);
 /// How containerd is run.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The program; looked for in `PATH` if it has no slash.
+    /// The program; looked for in `PATH` if it has no slash, else taken with the shims beside it.
     pub containerd: PathBuf,
     /// Its lasting state: images, layers, records.
     pub state: PathBuf,
@@ -114,7 +115,7 @@ impl Supervisor {
     pub async fn start(settings: Settings) -> Result<Self> {
         let places = Places::prepare(&settings)?;
         let program = program::find(&settings.containerd)?;
-        let version = program::version(&program, &places).await?;
+        let version = program::version(&program.file, &places).await?;
         let keeper = Keeper { places: places.clone(), program, version };
         let identity = keeper.adopt_or_start().await?;
         let engine = Containerd::connect(&settings, &places)?;
@@ -165,7 +166,7 @@ impl Drop for Supervisor {
 #[derive(Debug, Clone)]
 struct Keeper {
     places: Places,
-    program: PathBuf,
+    program: Program,
     version: Version,
 }
 
@@ -178,7 +179,7 @@ impl Keeper {
             .filter(Identity::is_alive)
             .or_else(|| Identity::by_command_line(&self.places));
         if let Some(identity) = found {
-            let same = unchanged && identity.runs(&self.program);
+            let same = unchanged && identity.runs(&self.program.file);
             if same && health::answers(&self.places.socket).await {
                 identity.record(&self.places)?;
                 info!(pid = identity.pid, "adopted containerd");

@@ -83,7 +83,7 @@ impl Default for Network {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Containerd {
-    /// Its program; looked for in `PATH` when it has no slash.
+    /// Its program; looked for in `PATH` when it has no slash, else taken with the shims beside it.
     pub binary: PathBuf,
 }
 

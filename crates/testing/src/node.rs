@@ -3,6 +3,7 @@
 //! Whatever a node leaves on the machine is swept by `sweep.sh`, a process that waits for the end of
 //! the test's, so that nothing stays behind when a test is killed.
 
+use std::ffi::OsString;
 use std::hash::{Hash, Hasher};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -53,7 +54,18 @@ impl Outcome {
 pub struct Node {
     root: PathBuf,
     hull: PathBuf,
+    environment: Vec<(OsString, OsString)>,
     sweeper: Option<Child>,
+}
+
+/// What a node has that others have not.
+#[derive(Debug)]
+pub struct Setup {
+    /// Everything of the node, and what it stands on, is below here and goes with it.
+    base: PathBuf,
+    root: PathBuf,
+    settings: String,
+    environment: Vec<(OsString, OsString)>,
 }
 
 /// Why no node can run here, if so.
@@ -75,7 +87,7 @@ pub fn missing() -> Option<String> {
     }
 }
 
-/// The node's `hull.toml`. Nodes that share a machine have pools of their own, or two could choose the
+/// The node's `hull.toml`, with the containerd of `HULL_CONTAINERD` if it names one. Nodes that share a machine have pools of their own, or two could choose the
 /// same subnet at the same moment.
 fn settings(root: &Path) -> String {
     let name = root.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
@@ -84,12 +96,17 @@ fn settings(root: &Path) -> String {
     root.hash(&mut hash);
     let place = hash.finish();
     let (second, third) = (64 + (place >> 2) % 64, place % 4 * 64);
-    format!(
+    let mut settings = format!(
         "[node]\nname = \"e2e{}\"\n[api]\nlisten = \"127.0.0.1:0\"\n\
          [network]\npool = \"10.{second}.{third}.0/18\"\n\
          [registries.\"docker.io\"]\nmirrors = [\"http://{REGISTRY}\"]\n",
         name.get(4..12).unwrap_or(&name)
-    )
+    );
+    if let Some(containerd) = std::env::var_os("HULL_CONTAINERD") {
+        let line = format!("[containerd]\nbinary = {:?}\n", containerd.to_string_lossy());
+        settings.push_str(&line);
+    }
+    settings
 }
 
 /// The binary under test: `HULL_BIN`, else the one built beside the test.
@@ -125,11 +142,73 @@ pub fn within<T>(time: Duration, what: &str, mut look: impl FnMut() -> Option<T>
     }
 }
 
+impl Setup {
+    /// The usual node, in a directory of its own.
+    pub fn new() -> Result<Self> {
+        Ok(Self::at(tempfile::Builder::new().prefix("hull-").tempdir()?.keep()))
+    }
+
+    fn at(root: PathBuf) -> Self {
+        let (settings, environment) = (settings(&root), Vec::new());
+        Self { base: root.clone(), root, settings, environment }
+    }
+
+    /// Where everything of the node, and what it stands on, is.
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// Its root is this directory below the base.
+    #[must_use]
+    pub fn root(mut self, below: &str) -> Self {
+        self.root = self.base.join(below);
+        self
+    }
+
+    /// Adds these lines to its configuration file.
+    #[must_use]
+    pub fn settings(mut self, lines: &str) -> Self {
+        self.settings.push_str(lines);
+        self.settings.push('\n');
+        self
+    }
+
+    /// Its daemon has this in its environment.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Starts it.
+    pub fn start(self) -> Result<Node> {
+        self.prepare()?.started()
+    }
+
+    /// Everything but the start itself.
+    pub fn prepare(self) -> Result<Node> {
+        let Self { base, root, settings, environment } = self;
+        let hull = binary()?;
+        let etc = root.join("etc/hull");
+        std::fs::create_dir_all(&etc)?;
+        std::fs::write(etc.join("hull.toml"), settings)?;
+        let sweeper = Command::new("sh")
+            .args(["-c", SWEEP, "sweep"])
+            .args([&hull, &root, Path::new(CLEAN_NODE), &base])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .context("the sweeper cannot be started")?;
+        Ok(Node { root, hull, environment, sweeper: Some(sweeper) })
+    }
+}
+
 impl Node {
     /// Starts a node that nobody else uses.
     pub fn start() -> Result<Self> {
-        let root = tempfile::Builder::new().prefix("hull-").tempdir()?.keep();
-        Self::start_in(root, None)
+        Setup::new()?.start()
     }
 
     /// The node that all tests of this run share. Under nextest, where each test is a process, the
@@ -142,29 +221,21 @@ impl Node {
         let lock = std::fs::File::create(root.with_extension("lock"))?;
         flock(&lock, FlockOperation::LockExclusive)?;
         if root.exists() {
-            return Ok(Self { root, hull: binary()?, sweeper: None });
+            let environment = Vec::new();
+            return Ok(Self { root, hull: binary()?, environment, sweeper: None });
         }
         std::fs::create_dir(&root)?;
-        let mut node = Self::start_in(root, Some(runner))?;
+        let mut node = Setup::at(root).prepare()?;
+        node.tell_sweeper(&format!("runner {runner}"))?;
+        let mut node = node.started()?;
         // It outlives this test.
         node.sweeper = None;
         Ok(node)
     }
 
-    fn start_in(root: PathBuf, runner: Option<i32>) -> Result<Self> {
-        let mut node = Self::prepare(root)?;
-        if let Some(runner) = runner {
-            node.tell_sweeper(&format!("runner {runner}"))?;
-        }
-        let up = node.hull(&["up"]);
-        ensure!(up.code == 0, "hull up: {}\n{}", up.stderr, node.log());
-        Ok(node)
-    }
-
     /// Starts a node of its own in a land, whose resolvers this resolv.conf(5) names.
     pub fn start_in_land(land: &Land, resolv_conf: &str) -> Result<Self> {
-        let root = tempfile::Builder::new().prefix("hull-").tempdir()?.keep();
-        let mut node = Self::prepare(root)?;
+        let mut node = Setup::new()?.prepare()?;
         node.tell_sweeper(&format!("land {}", land.name()))?;
         land.reach_registry()?;
         let file = node.root.join("resolv.conf");
@@ -177,24 +248,10 @@ impl Node {
         Ok(node)
     }
 
-    /// Everything but the start itself.
-    fn prepare(root: PathBuf) -> Result<Self> {
-        let hull = binary()?;
-        let etc = root.join("etc/hull");
-        std::fs::create_dir_all(&etc)?;
-        std::fs::write(etc.join("hull.toml"), settings(&root))?;
-        let sweeper = Command::new("sh")
-            .args(["-c", SWEEP, "sweep"])
-            .arg(&hull)
-            .arg(&root)
-            .arg(CLEAN_NODE)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .context("the sweeper cannot be started")?;
-        Ok(Self { root, hull, sweeper: Some(sweeper) })
+    fn started(self) -> Result<Self> {
+        let up = self.up();
+        ensure!(up.code == 0, "hull up: {}\n{}", up.stderr, self.log());
+        Ok(self)
     }
 
     fn tell_sweeper(&mut self, line: &str) -> Result<()> {
@@ -243,6 +300,19 @@ impl Node {
         let mut command = Command::new(&self.hull);
         command.arg("--root").arg(&self.root).args(arguments).env_remove("HULL_HOST");
         command
+    }
+
+    /// Runs `hull up`, with what the node's daemon is to have in its environment.
+    ///
+    /// # Panics
+    /// As [`Node::hull`].
+    pub fn up(&self) -> Outcome {
+        let mut up = self.command(&["up"]);
+        up.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        match finish(up, None) {
+            Ok(outcome) => outcome,
+            Err(error) => panic!("hull up: {error:#}"),
+        }
     }
 
     /// Runs a command line to its end.

@@ -48,9 +48,12 @@ impl Engine for Containerd {
 
     async fn remove(&self, id: &ContainerId) -> Result<()> {
         self.clear_task(id).await?;
-        let (record, layer) =
-            tokio::join!(self.delete_record(id), self.remove_snapshot(id.as_str()));
-        record.and(layer)
+        let (record, layer, end) = tokio::join!(
+            self.delete_record(id),
+            self.remove_snapshot(id.as_str()),
+            self.forget_end(id.as_str())
+        );
+        record.and(layer).and(end)
     }
 
     async fn list(&self) -> Result<Vec<Observed>> {

@@ -41,7 +41,7 @@ impl Containerd {
         Ok(all)
     }
 
-    async fn all_tasks(&self) -> Result<HashMap<String, Process>> {
+    pub(super) async fn all_tasks(&self) -> Result<HashMap<String, Process>> {
         let request = call(ListTasksRequest { filter: String::new() }, SLOW);
         let answer = self.client().tasks().list(request).await;
         let tasks = answer.explain(|| "the runs cannot be listed".to_owned())?.into_inner().tasks;

@@ -12,7 +12,7 @@ use crate::signal::Signal;
 
 impl Containerd {
     /// Done at each start: layers whose container was never recorded, further processes whose
-    /// output nobody can read any more, run-time files of containers that are gone.
+    /// output nobody can read any more, run-time files and kept ends of containers that are gone.
     pub(crate) async fn sweep(&self) -> Result<()> {
         let containers: HashSet<String> =
             self.all_records(Vec::new()).await?.into_iter().map(|record| record.id).collect();
@@ -26,6 +26,7 @@ impl Containerd {
                 self.remove_snapshot(&snapshot.name).await?;
             }
         }
+        self.settle_ends(&containers).await?;
         self.sweep_files(&containers).await
     }
 

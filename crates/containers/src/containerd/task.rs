@@ -90,6 +90,7 @@ impl Containerd {
         match task.status() {
             TaskStatus::Created => self.begin(record, task.pid).await,
             TaskStatus::Running | TaskStatus::Paused | TaskStatus::Pausing => {
+                self.keep_end(id).await?;
                 let at = self.files(id).begun().unwrap_or_else(Time::now);
                 Ok(Started { pid: task.pid, at })
             }
@@ -106,8 +107,10 @@ impl Containerd {
         // Marked before, so that a run whose end nobody saw is known to have been.
         let at = self.files(id).begin()?;
         let request = StartRequest { container_id: id.to_string(), exec_id: String::new() };
-        match self.client().tasks().start(call(request, SLOW)).await {
-            Ok(_) => Ok(Started { pid, at }),
+        let mut tasks = self.client().tasks();
+        let (kept, begun) = tokio::join!(self.keep_end(id), tasks.start(call(request, SLOW)));
+        match begun {
+            Ok(_) => kept.map(|()| Started { pid, at }),
             Err(status) => {
                 let error = status::not_begun(status, &format!("container {id}"), record.program());
                 if error.kind() != ErrorKind::Unavailable {

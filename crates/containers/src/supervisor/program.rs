@@ -1,5 +1,6 @@
 //! The program containerd: where it is, which version, how it is started.
 
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -34,8 +35,18 @@ impl std::fmt::Display for Version {
     }
 }
 
-/// The program's file.
-pub(super) fn find(name: &Path) -> Result<PathBuf> {
+/// The program as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Program {
+    /// Its file.
+    pub(super) file: PathBuf,
+    /// Where it looks for its shims, and they for `runc`.
+    search: OsString,
+}
+
+/// Finds the program. One that is named by a path is taken with what stands beside it: a containerd
+/// with the shims of another version works until it does not.
+pub(super) fn find(name: &Path) -> Result<Program> {
     let missing = || {
         Error::unsupported(format!("there is no program {}", name.display()))
             .next("install the distribution's package containerd")
@@ -43,11 +54,20 @@ pub(super) fn find(name: &Path) -> Result<PathBuf> {
     let runs = |path: &PathBuf| {
         path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
     };
-    if name.components().count() > 1 {
-        return Some(name.to_owned()).filter(runs).ok_or_else(missing);
+    let search = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+    if name.components().count() == 1 {
+        let mut files = std::env::split_paths(&search).map(|path| path.join(name));
+        let file = files.find(runs).ok_or_else(missing)?;
+        return Ok(Program { file, search });
     }
-    let paths = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
-    std::env::split_paths(&paths).map(|path| path.join(name)).find(runs).ok_or_else(missing)
+    let file = Some(name.to_owned()).filter(runs).ok_or_else(missing)?;
+    let beside = file.parent().map(Path::to_owned);
+    let places = beside.into_iter().chain(std::env::split_paths(&search));
+    let search = std::env::join_paths(places).map_err(|error| {
+        Error::invalid(format!("{} is in a directory with a colon in its name", name.display()))
+            .caused_by(error)
+    })?;
+    Ok(Program { file, search })
 }
 
 /// Where programs are looked for, here and by containerd for its shims and `runc`.
@@ -119,16 +139,16 @@ fn parse(text: &str) -> Option<Version> {
 
 /// Starts it in a session of its own, with nothing of our environment, so that it and its shims
 /// outlive us and carry no secret.
-pub(super) fn spawn(program: &Path, places: &Places) -> Result<Identity> {
+pub(super) fn spawn(program: &Program, places: &Places) -> Result<Identity> {
     let log = open_log(&places.log)?;
-    let failed = || format!("{} cannot be started", program.display());
+    let failed = || format!("{} cannot be started", program.file.display());
     let errors = log.try_clone().context(ErrorKind::Exhausted, failed)?;
-    let mut command = Command::new(program);
+    let mut command = Command::new(&program.file);
     command
         .args(["--config".as_ref(), places.configuration.as_os_str()])
         .current_dir("/")
         .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into()))
+        .env("PATH", &program.search)
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(errors);
@@ -193,5 +213,14 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.next_step().is_some());
         assert!(find(Path::new("sh")).is_ok());
+    }
+
+    #[test]
+    fn what_stands_beside_a_program_is_found_first() {
+        let first = |program: Program| std::env::split_paths(&program.search).next();
+        let beside = find(Path::new("/bin/sh")).unwrap();
+        assert_eq!(first(beside), Some(PathBuf::from("/bin")));
+        let usual = find(Path::new("sh")).unwrap();
+        assert_eq!(Some(usual.search), std::env::var_os("PATH"));
     }
 }
