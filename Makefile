@@ -5,6 +5,8 @@ CARGO := scripts/cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Of which images: empty for all, `test` for the few that the tests need, or names.
 SUBSET ?=
+# Suites of Debian whose containerd is tested; empty for all known.
+SUITES ?=
 # FORCE=1: clean-node does not ask.
 FORCE ?=
 
@@ -54,6 +56,10 @@ unit: ## tests that need no root
 .PHONY: e2e
 e2e: ## tests with real containers; they need root
 	@scripts/test e2e
+
+.PHONY: engines
+engines: ## the tests that concern containerd, on other versions of it (SUITES="trixie sid")
+	@scripts/engines $(SUITES)
 
 .PHONY: bench
 bench: ## measure beside runc, ctr, Docker Engine and Podman on this machine

@@ -3,7 +3,7 @@
 //! Whatever a node leaves on the machine is swept by `sweep.sh`, a process that waits for the end of
 //! the test's, so that nothing stays behind when a test is killed.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::hash::{Hash, Hasher};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -65,6 +65,7 @@ pub struct Setup {
     base: PathBuf,
     root: PathBuf,
     settings: String,
+    containerd: Option<OsString>,
     environment: Vec<(OsString, OsString)>,
 }
 
@@ -87,7 +88,7 @@ pub fn missing() -> Option<String> {
     }
 }
 
-/// The node's `hull.toml`, with the containerd of `HULL_CONTAINERD` if it names one. Nodes that share a machine have pools of their own, or two could choose the
+/// The node's `hull.toml`, but for the container engine. Nodes that share a machine have pools of their own, or two could choose the
 /// same subnet at the same moment.
 fn settings(root: &Path) -> String {
     let name = root.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
@@ -96,17 +97,17 @@ fn settings(root: &Path) -> String {
     root.hash(&mut hash);
     let place = hash.finish();
     let (second, third) = (64 + (place >> 2) % 64, place % 4 * 64);
-    let mut settings = format!(
+    format!(
         "[node]\nname = \"e2e{}\"\n[api]\nlisten = \"127.0.0.1:0\"\n\
          [network]\npool = \"10.{second}.{third}.0/18\"\n\
          [registries.\"docker.io\"]\nmirrors = [\"http://{REGISTRY}\"]\n",
         name.get(4..12).unwrap_or(&name)
-    );
-    if let Some(containerd) = std::env::var_os("HULL_CONTAINERD") {
-        let line = format!("[containerd]\nbinary = {:?}\n", containerd.to_string_lossy());
-        settings.push_str(&line);
-    }
-    settings
+    )
+}
+
+/// The container engine's part of it.
+fn engine_settings(containerd: &OsStr) -> String {
+    format!("[containerd]\nbinary = {:?}\n", containerd.to_string_lossy())
 }
 
 /// The binary under test: `HULL_BIN`, else the one built beside the test.
@@ -149,8 +150,9 @@ impl Setup {
     }
 
     fn at(root: PathBuf) -> Self {
-        let (settings, environment) = (settings(&root), Vec::new());
-        Self { base: root.clone(), root, settings, environment }
+        let settings = settings(&root);
+        let containerd = std::env::var_os("HULL_CONTAINERD");
+        Self { base: root.clone(), root, settings, containerd, environment: Vec::new() }
     }
 
     /// Where everything of the node, and what it stands on, is.
@@ -173,6 +175,13 @@ impl Setup {
         self
     }
 
+    /// It runs this containerd, rather than the one that `HULL_CONTAINERD` names or the usual one.
+    #[must_use]
+    pub fn containerd(mut self, program: OsString) -> Self {
+        self.containerd = Some(program);
+        self
+    }
+
     /// Its daemon has this in its environment.
     #[must_use]
     pub fn environment(mut self, name: &str, value: impl Into<OsString>) -> Self {
@@ -187,7 +196,8 @@ impl Setup {
 
     /// Everything but the start itself.
     pub fn prepare(self) -> Result<Node> {
-        let Self { base, root, settings, environment } = self;
+        let Self { base, root, mut settings, containerd, environment } = self;
+        settings.extend(containerd.as_deref().map(engine_settings));
         let hull = binary()?;
         let etc = root.join("etc/hull");
         std::fs::create_dir_all(&etc)?;
@@ -396,6 +406,14 @@ impl Node {
         let record: Value = serde_json::from_slice(&record)?;
         let pid = record.get("pid").and_then(Value::as_i64).context("no containerd is recorded")?;
         Ok(i32::try_from(pid)?)
+    }
+
+    /// From its next start on, the daemon runs this containerd.
+    pub fn use_containerd(&self, program: &OsStr) -> Result<()> {
+        let path = self.root.join("etc/hull/hull.toml");
+        let old = std::fs::read_to_string(&path)?;
+        let (before, _) = old.split_once("[containerd]\n").context("no containerd is named")?;
+        Ok(std::fs::write(path, before.to_owned() + &engine_settings(program))?)
     }
 
     /// Kills the daemon where it stands. Its supervisor starts it again.

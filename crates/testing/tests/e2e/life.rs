@@ -77,10 +77,14 @@ fn another_name() {
 #[test]
 fn the_end_is_waited_for() {
     let Some(node) = node() else { return };
-    let _it = begin(node, "ends", &[], "until [ -e /go ]; do usleep 10000; done; exit 6");
+    // From outside: a process inside would die with the container, before or after its own end.
+    let dir = tempfile::tempdir().unwrap();
+    let bind = format!("{}:/d", dir.path().display());
+    let script = "until [ -e /d/go ]; do usleep 10000; done; exit 6";
+    let _it = begin(node, "ends", &["-v", &bind], script);
     let mut waiter = node.command(&["wait", "ends"]);
     let waiter = waiter.stdout(std::process::Stdio::piped()).spawn().unwrap();
-    node.ok(&["exec", "ends", "touch", "/go"]);
+    std::fs::write(dir.path().join("go"), "").unwrap();
     let output = waiter.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "6");
 }
