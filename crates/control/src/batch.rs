@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::event::Event;
 use model::{Noun, Object, Time};
-use store::{Commit, Expect, Revision};
+use store::{Commit, Durability, Expect, Revision};
 
 use crate::caller::Caller;
 use crate::keys;
@@ -75,6 +75,12 @@ impl Batch {
             self.replace(old, &new);
         }
         new
+    }
+
+    /// Lets the change be acknowledged before it is on the disk: for what its node says again if it
+    /// is lost.
+    pub(crate) fn defer(&mut self) {
+        self.commit.durability = Durability::Deferred;
     }
 
     /// Makes the change fail, to be worked out again, if somebody else chose from the same set.

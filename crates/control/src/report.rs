@@ -1,4 +1,5 @@
-//! What nodes say: statuses are merged into the records, many in one commit.
+//! What nodes say: statuses are merged into the records, many in one commit. Those commits are not
+//! waited for by the disk: what a power cut takes of them, the node finds out and says again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -92,6 +93,7 @@ async fn merge(core: &Core, node: &str, statuses: Vec<Report>) -> Result<()> {
     let now = core.now();
     for part in statuses.chunks(AT_ONCE) {
         let plan = |state: &State, batch: &mut Batch| {
+            batch.defer();
             let mut booted = false;
             for report in part {
                 booted |= merge_one(state, node, report, now, batch);
@@ -205,6 +207,7 @@ async fn release(core: &Core, node: &str, objects: &[(Kind, Uid)]) -> Result<()>
     let now = core.now();
     for part in objects.chunks(AT_ONCE) {
         let plan = |state: &State, batch: &mut Batch| {
+            batch.defer();
             for (kind, id) in part {
                 release_one(state, node, *kind, id, now, batch);
             }
@@ -251,6 +254,7 @@ async fn conclude(core: &Core, node: &str, ended: &[Uid]) -> Result<()> {
     let now = core.now();
     for part in ended.chunks(AT_ONCE) {
         let plan = |state: &State, batch: &mut Batch| {
+            batch.defer();
             for old in part.iter().filter_map(|id| state.instances.by_id(id)) {
                 let here = old.spec.placement.as_ref().is_some_and(|it| it.node == node);
                 if old.meta.deleted.is_none() || !here {

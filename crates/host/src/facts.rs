@@ -95,7 +95,7 @@ pub fn facts(dir: &Path) -> Result<Facts> {
         architecture: architecture(&machine).to_owned(),
         cgroups: groups.version,
         controllers: groups.controllers(),
-        boot_id: proc::text("/proc/sys/kernel/random/boot_id"),
+        boot_id: boot_id(),
         machine_id: proc::text("/etc/machine-id"),
         hostname: name,
         addresses: addresses::all(),
@@ -104,6 +104,11 @@ pub fn facts(dir: &Path) -> Result<Facts> {
         capabilities: capabilities::effective(),
         disk: Disk::of(dir),
     })
+}
+
+/// What names this boot of the machine (random(4)).
+pub fn boot_id() -> String {
+    proc::text("/proc/sys/kernel/random/boot_id")
 }
 
 /// Name of the machine, release of the kernel, architecture as the kernel writes it; uname(2).

@@ -88,7 +88,11 @@ async fn serve(config: Config, places: Places) -> Result<()> {
     let format = if config.log.json { telemetry::Format::Json } else { telemetry::Format::Text };
     telemetry::init(format, &config.log.filter);
     let name = node_name(&config)?;
-    let store = SqliteStore::open(store::sqlite::Config::new(places.store())).await;
+    let records = store::sqlite::Config {
+        boot: Some(host::facts::boot_id()),
+        ..store::sqlite::Config::new(places.store())
+    };
+    let store = SqliteStore::open(records).await;
     let store = store.context(ErrorKind::Unavailable, || {
         format!("the records in {} cannot be opened", places.store().display())
     })?;

@@ -11,6 +11,20 @@ pub struct Commit {
     pub expect: Vec<Expect>,
     /// What to write, each key at most once; watchers see the events in this order.
     pub writes: Vec<Write>,
+    /// When it is on the disk.
+    pub durability: Durability,
+}
+
+/// When a commit is on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Before it is acknowledged.
+    #[default]
+    Synced,
+    /// Soon after: with the next commit that is synced, at the latest. The death of the process
+    /// loses nothing; the death of the machine may lose it and all deferred commits after it, never
+    /// one in the middle. For what can be found out again. A backend may take it for `Synced`.
+    Deferred,
 }
 
 impl Commit {
@@ -38,6 +52,13 @@ impl Commit {
     #[must_use]
     pub fn delete(mut self, key: impl Into<String>) -> Self {
         self.writes.push(Write::Delete { key: key.into() });
+        self
+    }
+
+    /// Makes it one that need not be on the disk when it is acknowledged.
+    #[must_use]
+    pub fn deferred(mut self) -> Self {
+        self.durability = Durability::Deferred;
         self
     }
 

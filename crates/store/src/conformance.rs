@@ -82,6 +82,7 @@ pub const SCENARIOS: &[Scenario] = scenarios! {
         a_deleted_key_is_absent_to_expectations,
         keys_are_written_once_in_a_commit,
         what_is_too_big_is_refused,
+        deferred_commits_are_as_others,
     }
     ranges {
         an_empty_store_has_no_records,

@@ -23,7 +23,7 @@ mod stats;
 mod store;
 mod watch;
 
-pub use commit::{Commit, Expect, Expected, Write};
+pub use commit::{Commit, Durability, Expect, Expected, Write};
 pub use error::{Cause, Error, Result};
 pub use range::{RangeReply, RangeRequest};
 pub use record::Record;

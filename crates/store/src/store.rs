@@ -21,7 +21,8 @@ pub trait Store: Send + Sync {
     /// [`Error::FutureRevision`](crate::Error::FutureRevision) when `at` cannot be read at.
     async fn range(&self, request: RangeRequest) -> Result<RangeReply>;
 
-    /// Checks the expectations, makes the writes, and returns their revision once they are durable.
+    /// Checks the expectations, makes the writes, and returns their revision once they are durable,
+    /// or, when the commit says so, a little before ([`Durability`](crate::Durability)).
     ///
     /// A commit that changes nothing (no writes, or deletions of keys that are not there) checks its
     /// expectations and returns the current revision without making a new one. A caller that gives

@@ -204,7 +204,7 @@ async fn newer_and_foreign_files_are_left_alone() {
     db.pragma_update(None, "user_version", 99).unwrap();
     drop(db);
     let error = place.open().await.unwrap_err();
-    assert!(matches!(error, FileError::Newer { found: 99, known: 1, .. }), "{error:?}");
+    assert!(matches!(error, FileError::Newer { found: 99, known: 2, .. }), "{error:?}");
     assert!(error.to_string().contains("upgrade hull"));
 
     let place = Place::new();
@@ -351,4 +351,26 @@ async fn a_full_store_refuses_commits_and_recovers() {
     assert_eq!(count(&store).await, written - 1);
     drop(store);
     assert_eq!(count(&place.open().await.unwrap()).await, written - 1);
+}
+
+#[tokio::test]
+async fn another_boot_leaves_out_revisions_that_may_be_lost() {
+    let place = Place::new();
+    let open = async |boot: &str| {
+        let config = Config { boot: Some(boot.to_owned()), ..Config::new(place.db()) };
+        SqliteStore::open(config).await.unwrap()
+    };
+    let store = open("one").await;
+    put(&store, "k", "v").await;
+    let given = store.commit(Commit::new().put("k", "w").deferred()).await.unwrap();
+    store.close().await;
+    let same = open("one").await;
+    assert_eq!(same.current().await.unwrap(), given);
+    same.close().await;
+    let other = open("two").await;
+    let current = other.current().await.unwrap();
+    assert!(current.0 > given.0 + 1_000_000, "{current:?} after {given:?}");
+    assert_eq!(other.get("k").await.unwrap().unwrap().value, "w");
+    let stale = WatchRequest { prefix: String::new(), after: given };
+    assert!(matches!(other.watch(stale).await, Err(Error::Compacted { .. })));
 }

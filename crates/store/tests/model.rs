@@ -273,7 +273,7 @@ impl Pair {
             Some(size) => Write::Put { key, value: vec![(number % 251) as u8; size].into() },
             None => Write::Delete { key },
         });
-        Commit { expect: expect.collect(), writes: writes.collect() }
+        Commit { expect: expect.collect(), writes: writes.collect(), ..Commit::new() }
     }
 
     async fn watch(&mut self, request: WatchRequest) {

@@ -188,3 +188,17 @@ pub(super) async fn what_is_too_big_is_refused(store: Subject) -> Result<()> {
     assert_eq!(store.range(RangeRequest::all()).await?.records.len(), limits::COMMIT_WRITES);
     Ok(())
 }
+
+pub(super) async fn deferred_commits_are_as_others(store: Subject) -> Result<()> {
+    let first = put(&*store, "k", "one").await?;
+    let deferred = || Commit::new().expect(Expect::modified_at("k", first)).deferred();
+    let second = store.commit(deferred().put("k", "two")).await?;
+    assert!(second > first);
+    assert_eq!(present(&*store, "k").await?.value, "two");
+    assert_eq!(conflict(store.commit(deferred().delete("k")).await), ("k".into(), Some(second)));
+    let third = store.commit(Commit::new().delete("k").deferred()).await?;
+    let mut changes = watch(&*store, "", first).await?;
+    assert_eq!(next(&mut changes).await?.revision, second);
+    assert_eq!(next(&mut changes).await?.revision, third);
+    Ok(())
+}

@@ -22,6 +22,10 @@ pub struct Config {
     pub checkpoint_pages: u32,
     /// What tells the time, for the age of history.
     pub clock: Clock,
+    /// The machine's present boot (`/proc/sys/kernel/random/boot_id`). When the store was last open
+    /// in another one, deferred commits may be lost, and their revisions must not come again with
+    /// another content: many are left out. `None`: there are no deferred commits to lose.
+    pub boot: Option<String>,
 }
 
 impl Config {
@@ -36,6 +40,7 @@ impl Config {
             max_bytes: None,
             checkpoint_pages: 1000,
             clock: Clock::default(),
+            boot: None,
         }
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn writer(config: &Config) -> rusqlite::Result<Connection> {
     let db = plain(&config.path)?;
     let mode: String = db.pragma_update_and_check(None, "journal_mode", "WAL", |r| r.get(0))?;
     debug_assert_eq!(mode, "wal");
-    db.pragma_update(None, "synchronous", "FULL")?;
+    sync_commits(&db, true)?;
     db.pragma_update(None, "cache_size", -4096)?; // KiB
     db.pragma_update(None, "temp_store", "MEMORY")?;
     set(&db, "wal_autocheckpoint", config.checkpoint_pages)?;
@@ -38,6 +38,12 @@ pub(super) fn writer(config: &Config) -> rusqlite::Result<Connection> {
         set(&db, "max_page_count", u32::try_from(bytes / PAGE_BYTES).unwrap_or(u32::MAX - 1))?;
     }
     Ok(db)
+}
+
+/// Whether transactions from now on are on the disk when they are committed. Those that are not are
+/// with the next one that is, or when the log is merged (SQLite's `synchronous`, FULL and NORMAL).
+pub(super) fn sync_commits(db: &Connection, on: bool) -> rusqlite::Result<()> {
+    db.pragma_update(None, "synchronous", if on { "FULL" } else { "NORMAL" })
 }
 
 /// A connection that only reads.

@@ -44,8 +44,26 @@ pub(super) fn open(config: &Config) -> Result<Opened, FileError> {
     drop(reader);
     migrate(&db, &paths.db)?;
     check_pages(&db, &paths.db, "quick_check")?;
-    let meta = check_meta(&db, &paths.db)?;
+    let mut meta = check_meta(&db, &paths.db)?;
+    if let Some(boot) = &config.boot {
+        enter_boot(&db, &mut meta, boot).map_err(FileError::engine("renumber", &paths.db))?;
+    }
     Ok(Opened { db, meta, paths, lock })
+}
+
+/// Writes down in which boot of the machine the store is open. The end of the last one may have
+/// taken deferred commits along.
+fn enter_boot(db: &Connection, meta: &mut Meta, boot: &str) -> rusqlite::Result<()> {
+    let last: Option<String> = db.query_one("SELECT boot FROM meta", [], |row| row.get(0))?;
+    if last.as_deref() == Some(boot) {
+        return Ok(());
+    }
+    let tx = db.unchecked_transaction()?;
+    if last.is_some() {
+        meta.leave_revisions_out(&tx)?;
+    }
+    tx.execute("UPDATE meta SET boot = ?1", [boot])?;
+    tx.commit()
 }
 
 /// Makes an empty store. It takes its name when it is complete.

@@ -17,11 +17,6 @@ use super::{
 };
 use crate::Revision;
 
-/// Revisions left out by a restore. The lost store may have handed out that many after the backup
-/// was made; none of them may come again with another content. (`etcdutl snapshot restore
-/// --bump-revision` and its documentation advise the same number.)
-const LEFT_OUT: u64 = 1_000_000_000;
-
 /// What a restore did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
@@ -83,10 +78,7 @@ fn open_backup(path: &Path) -> Result<Connection, FileError> {
 fn leave_revisions_out(db: &Connection) -> rusqlite::Result<(Revision, u64)> {
     let tx = db.unchecked_transaction()?;
     let mut meta = Meta::load(&tx)?;
-    meta.revision = Revision(meta.revision.0 + LEFT_OUT);
-    meta.compacted = meta.revision;
-    meta.save(&tx)?;
-    tx.execute("DELETE FROM mark", [])?;
+    meta.leave_revisions_out(&tx)?;
     let records = tx.query_one("SELECT count(*) FROM live", [], |row| row.get::<_, i64>(0))?;
     tx.commit()?;
     Ok((meta.revision, records.cast_unsigned()))

@@ -12,7 +12,9 @@ use crate::{Error, Result, Revision, limits};
 pub(super) const APPLICATION_ID: u32 = 0x4855_4C4C;
 
 /// What makes each format of the file from the one before; the first makes it from nothing.
-pub(super) const MIGRATIONS: &[&str] = &["
+pub(super) const MIGRATIONS: &[&str] = &[FIRST, "ALTER TABLE meta ADD COLUMN boot TEXT"];
+
+const FIRST: &str = "
     CREATE TABLE meta (
         one       INTEGER PRIMARY KEY CHECK (one = 1),
         revision  INTEGER NOT NULL, -- the current one
@@ -45,12 +47,15 @@ pub(super) const MIGRATIONS: &[&str] = &["
         seconds  INTEGER NOT NULL, -- since 1970
         written  INTEGER NOT NULL  -- meta.written then
     ) STRICT;
-"];
+";
 
 /// The newest format of the file.
 pub(super) fn newest() -> u32 {
     u32::try_from(MIGRATIONS.len()).expect("there are few formats")
 }
+
+/// Revisions left out when some that were given out may be lost.
+const LEFT_OUT: u64 = 1_000_000_000;
 
 /// Bits of a row's id that are the position in the commit.
 const POSITION_BITS: u32 = 10;
@@ -111,6 +116,16 @@ impl Meta {
             ":written": written.cast_signed(),
         })?;
         Ok(())
+    }
+
+    /// Goes on with a revision that no lost commit can have had, and compacts everything before it, so
+    /// that whoever still holds a lost one starts anew. (`etcdutl snapshot restore --bump-revision`
+    /// does the same, and its documentation advises the same number.)
+    pub(super) fn leave_revisions_out(&mut self, db: &Connection) -> rusqlite::Result<()> {
+        self.revision = Revision(self.revision.0 + LEFT_OUT);
+        self.compacted = self.revision;
+        self.save(db)?;
+        db.execute("DELETE FROM mark", []).map(drop)
     }
 
     /// Whether the state at `revision` can be read, and everything after it.

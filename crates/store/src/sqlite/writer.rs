@@ -10,7 +10,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, mpsc::error::TryRecvError, oneshot};
 
 use super::{
-    Config, apply,
+    Config, apply, connect,
     error::{Fault, of_store},
     feed::Feed,
     lock::Lock,
@@ -20,7 +20,7 @@ use super::{
     schema::Meta,
     sweep::sweep,
 };
-use crate::{Commit, Error, Result, Revision, WatchBatch};
+use crate::{Commit, Durability, Error, Result, Revision, WatchBatch};
 
 /// Most jobs, and most bytes of them, in one transaction.
 const GROUP_JOBS: usize = 512;
@@ -71,6 +71,8 @@ pub(super) struct Writer {
     /// Set when the disk failed. The kernel may have dropped what it could not sync, so a later
     /// sync that succeeds would prove nothing: no more is written until the store is opened anew.
     failed: bool,
+    /// Whether transactions are synced; see [`connect::sync_commits`].
+    synced: bool,
     _lock: Arc<Lock>,
 }
 
@@ -93,6 +95,7 @@ impl Writer {
             chores: true,
             long_log: LONG_LOG_BYTES,
             failed: false,
+            synced: true,
             _lock: lock,
         })
     }
@@ -157,8 +160,9 @@ impl Writer {
         }
     }
 
-    /// Runs the jobs in one transaction, and syncs it.
+    /// Runs the jobs in one transaction, and syncs it if one of them has to be on the disk.
     fn write(&mut self, jobs: &[Job]) -> Result<Group, Failure> {
+        self.sync_from_now_on(jobs.iter().any(Job::is_synced)).map_err(Failure::before)?;
         let mut tx = self
             .db
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -169,6 +173,14 @@ impl Writer {
             tx.commit().map_err(Failure::at_commit)?;
         }
         Ok(group)
+    }
+
+    fn sync_from_now_on(&mut self, on: bool) -> rusqlite::Result<()> {
+        if self.synced != on {
+            connect::sync_commits(&self.db, on)?;
+            self.synced = on;
+        }
+        Ok(())
     }
 
     fn note(&mut self, failure: &Failure) {
@@ -232,6 +244,14 @@ impl Writer {
 }
 
 impl Job {
+    /// It has to be on the disk when it is answered.
+    fn is_synced(&self) -> bool {
+        match &self.task {
+            Task::Commit(commit) => commit.durability == Durability::Synced,
+            Task::Compact(_) => true,
+        }
+    }
+
     fn answer(self, answer: Result<Revision>) {
         // Who asked may have stopped waiting.
         let _ = self.reply.send(answer);
