@@ -14,6 +14,7 @@ use crate::limits::Limits;
 use crate::platform::Platform;
 
 mod find;
+mod kept;
 mod opened;
 mod remove;
 mod stored;
@@ -93,12 +94,13 @@ pub struct UsageRow {
 pub struct Images {
     pub(crate) store: Arc<dyn ContentStore>,
     pub(crate) limits: Limits,
+    kept: kept::Kept,
 }
 
 impl Images {
     /// The images of `store`.
     pub fn new(store: Arc<dyn ContentStore>, limits: Limits) -> Self {
-        Self { store, limits }
+        Self { store, limits, kept: kept::Kept::default() }
     }
 
     /// All images, newest first.

@@ -61,7 +61,7 @@ impl Images {
         for record in self.store.images().await? {
             let target = &record.target.digest;
             if !opened.contains_key(target) {
-                let read = self.open(&record.target, platform).await.unwrap_or_else(|error| {
+                let read = self.open_kept(&record.target, platform).await.unwrap_or_else(|error| {
                     let cause = error.chain();
                     tracing::warn!(name = record.name, cause, "image cannot be read");
                     None

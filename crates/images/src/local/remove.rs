@@ -61,6 +61,7 @@ async fn delete(images: &Images, groups: Vec<Group>) -> Result<Removed> {
         removed.untagged.extend(group.names);
         removed.untagged.extend(group.digests);
     }
+    images.kept.forget();
     images.store.collect().await?;
     removed.reclaimed = Bytes(before.saturating_sub(total(images).await?));
     Ok(removed)
