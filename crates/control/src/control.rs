@@ -81,6 +81,7 @@ impl Control {
             random: config.random,
             node: config.node,
             pool: config.pool,
+            cursors: Mutex::default(),
             nodes: std::sync::RwLock::default(),
             desired: reconcile::desired::Board::default(),
             wakes: reconcile::Wakes::default(),

@@ -1,7 +1,7 @@
 //! What all parts of control share: the store, the mirror, the clock, the nodes that are connected.
 
 use std::collections::HashMap;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use link::NodePort;
 use model::{Error, Result, Time, Uid};
@@ -62,6 +62,8 @@ pub(crate) struct Core {
     /// This node's name.
     pub(crate) node: String,
     pub(crate) pool: ipnet::Ipv4Net,
+    /// Behind which addresses the next ones are looked for.
+    pub(crate) cursors: Mutex<planner::Cursors>,
     pub(crate) nodes: RwLock<HashMap<String, Arc<dyn NodePort>>>,
     pub(crate) desired: crate::reconcile::desired::Board,
     pub(crate) wakes: crate::reconcile::Wakes,

@@ -17,6 +17,7 @@ use model::instance::{Instance, InstanceNoun, Phase};
 use model::{Result, Span};
 
 use crate::batch::Batch;
+use crate::reconcile::placement;
 use crate::service::{Context, Rules, Service};
 
 pub(crate) use planner::{has_ended, is_over};
@@ -48,6 +49,10 @@ pub struct StopOptions {
 impl Rules for InstanceNoun {
     fn admit(context: &Context<'_>, instance: &mut Instance, batch: &mut Batch) -> Result<()> {
         create::admit(context, instance, batch)
+    }
+
+    fn place(context: &Context<'_>, instance: &mut Instance, batch: &mut Batch) {
+        placement::place_new(context.core, context.state, instance, batch);
     }
 
     fn change(

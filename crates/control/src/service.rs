@@ -66,6 +66,12 @@ pub trait Rules: Mirrored {
         object.clone()
     }
 
+    /// Gives an admitted object its place in the same change, where that is plain; what is not done
+    /// here is left to the loops. Called only while nobody else changes the same things.
+    fn place(context: &Context<'_>, object: &mut Object<Self>, batch: &mut Batch) {
+        let _ = (context, object, batch);
+    }
+
     /// Whether `shown` leaves objects as they are.
     const SHOWN_WHOLE: bool = true;
 

@@ -1,6 +1,6 @@
 //! Gives instances and volumes their nodes, addresses and ports, or writes down why they have none.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use model::instance::{Instance, InstanceSpec, Placement as Placed, Reason, RunState};
 use model::network::Network;
@@ -21,7 +21,6 @@ const AT_ONCE: usize = 512;
 /// The loop.
 pub(crate) struct Placement {
     core: Arc<Core>,
-    cursors: Cursors,
 }
 
 /// What a round did.
@@ -37,7 +36,7 @@ struct Round {
 
 impl Placement {
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core, cursors: Cursors::new() }
+        Self { core }
     }
 }
 
@@ -47,10 +46,10 @@ impl Pass for Placement {
     async fn pass(&mut self) -> Result<String> {
         let mut total = Round::default();
         loop {
-            let cursors = &self.cursors;
-            let plan = |state: &State, batch: &mut Batch| Ok(round(state, batch, cursors));
+            let cursors = cursors_of(&self.core).clone();
+            let plan = |state: &State, batch: &mut Batch| Ok(round(state, batch, &cursors));
             let (_, round) = self.core.transact(Mode::Apply, plan).await?;
-            self.cursors = round.cursors.clone();
+            cursors_of(&self.core).clone_from(&round.cursors);
             total.placed += round.placed;
             total.refused = round.refused;
             total.volumes += round.volumes;
@@ -149,6 +148,33 @@ fn place(ledger: &Ledger<'_>, instance: &Instance) -> Result<Decision, Refusal> 
     let mut quiet = instance.clone();
     quiet.spec.ports.clear();
     ledger.place(&quiet)
+}
+
+/// Places a new instance in the change that makes it, which spares it a second wait for the disk.
+/// Only when it is plain: nobody waits before it, and nothing else has to be written with it.
+pub(crate) fn place_new(core: &Core, state: &State, instance: &mut Instance, batch: &mut Batch) {
+    if !unplaced(state).is_empty() {
+        return;
+    }
+    let ledger = make_ledger(state, |_| true, cursors_of(core).clone());
+    let Ok(decision) = place(&ledger, instance) else { return };
+    let has_network = |interface: &model::instance::Interface| {
+        let finalizer = network_finalizer(&decision.placement.node);
+        let network = state.networks.by_id(&interface.network_id);
+        network.is_some_and(|network| network.meta.finalizers.contains(&finalizer))
+    };
+    if !decision.volumes.is_empty() || !decision.placement.interfaces.iter().all(has_network) {
+        return;
+    }
+    let mut ledger = ledger;
+    ledger.take(instance, &decision);
+    *cursors_of(core) = ledger.into_cursors();
+    batch.guard(state, keys::PLACEMENT);
+    *instance = placed(instance, decision.placement);
+}
+
+fn cursors_of(core: &Core) -> MutexGuard<'_, Cursors> {
+    core.cursors.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a round has decided so far.

@@ -64,6 +64,7 @@ impl<N: Rules> Service<N> {
     ) -> Result<Arc<Object<N>>> {
         let (project, now) = (Self::scope(project), self.core.now());
         let seed = u64::from_le_bytes(self.core.random.bytes()[..8].try_into().unwrap_or_default());
+        let mut contended = false;
         let plan = |state: &State, batch: &mut Batch| {
             let name = new.name.clone();
             let name = name.unwrap_or_else(|| free_name::<N>(state, project, seed));
@@ -78,6 +79,10 @@ impl<N: Rules> Service<N> {
             name_free::<N>(state, project, &name)?;
             let context = Context { state, caller, core: &self.core, now };
             N::admit(&context, &mut object, batch)?;
+            // Worked out again: others are at it too, and a loop places many in one change.
+            if !std::mem::replace(&mut contended, true) {
+                N::place(&context, &mut object, batch);
+            }
             batch.create(&object);
             batch.event(caller, Event::new(now, N::KIND, "create", &object.meta));
             Ok(object)
