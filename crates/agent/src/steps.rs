@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | image | images pulled and unpacked | (kept) |
 //! | volume | volumes created, mounted, given to the instance | [`release`] |
-//! | network | namespace, interfaces, published ports | [`release`] |
+//! | network | namespace, interfaces, published ports; beside the first container's next two | [`release`] |
 //! | files | `/etc/hosts`, `hostname`, `resolv.conf` | [`forget`] |
 //! | container | writable layer and record, volumes filled from the image | [`remove`] |
 //! | run | processes | [`stop`], [`end_all`] |
@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use containers::Signal;
 use model::error::Context as _;
-use model::instance::{ContainerState, Instance};
+use model::instance::{ContainerSpec, ContainerState, Instance};
 use model::{ErrorKind, Result};
 
 use crate::observe::engine_id;
@@ -37,20 +37,57 @@ use crate::worker::Worker;
 pub async fn start(worker: &mut Worker, wanted: &Arc<Instance>) -> Result<()> {
     let images = image::ensure(worker, wanted).await?;
     let volumes = volume::attach(worker, wanted, &images).await?;
-    network::attach(&worker.context, wanted).await?;
-    files::write(worker, wanted)?;
-    run::clear_ended(worker, wanted).await?;
+    // The kernel makes the one while the engine makes the other; neither needs the other to be there.
+    let context = worker.context.clone();
+    tokio::try_join!(
+        network::attach(&context, wanted),
+        prepare_first(worker, wanted, &images, &volumes),
+    )?;
+    let first = first_of(wanted);
     for container in &wanted.spec.init {
-        let ready = container::Ready { image: images.of(container)?, volumes: &volumes };
-        container::create(worker, wanted, container, &ready).await?;
+        if !first.is_some_and(|first| std::ptr::eq(first, container)) {
+            create(worker, wanted, container, &images, &volumes).await?;
+        }
         run::to_the_end(worker, wanted, container).await?;
     }
     for container in &wanted.spec.containers {
-        let ready = container::Ready { image: images.of(container)?, volumes: &volumes };
-        container::create(worker, wanted, container, &ready).await?;
+        if !first.is_some_and(|first| std::ptr::eq(first, container)) {
+            create(worker, wanted, container, &images, &volumes).await?;
+        }
         run::begin(worker, wanted, container).await?;
     }
     Ok(())
+}
+
+/// The container that runs first.
+fn first_of(wanted: &Instance) -> Option<&ContainerSpec> {
+    wanted.spec.init.iter().chain(&wanted.spec.containers).next()
+}
+
+/// What the first container needs, itself included, but no network.
+async fn prepare_first(
+    worker: &mut Worker,
+    wanted: &Instance,
+    images: &image::ImagesOf,
+    volumes: &volume::VolumesOf,
+) -> Result<()> {
+    files::write(worker, wanted)?;
+    run::clear_ended(worker, wanted).await?;
+    match first_of(wanted) {
+        Some(first) => create(worker, wanted, first, images, volumes).await,
+        None => Ok(()),
+    }
+}
+
+async fn create(
+    worker: &mut Worker,
+    wanted: &Instance,
+    container: &ContainerSpec,
+    images: &image::ImagesOf,
+    volumes: &volume::VolumesOf,
+) -> Result<()> {
+    let ready = container::Ready { image: images.of(container)?, volumes };
+    container::create(worker, wanted, container, &ready).await
 }
 
 /// Starts one container again, after making sure of all it stands on.
