@@ -1,6 +1,6 @@
 //! Network: what instances are joined to.
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -71,6 +71,7 @@ impl Noun for NetworkNoun {
             if !(8..=29).contains(&subnet.prefix_len()) {
                 return Err(Error::invalid(format!("{subnet} is not a /8 to /29")).at("ipv4"));
             }
+            check_kind(subnet.into()).map_err(|error| error.at("ipv4"))?;
             if spec.range4.is_some_and(|range| !subnet.contains(&range)) {
                 return Err(Error::invalid("not inside the subnet").at("range4"));
             }
@@ -80,10 +81,17 @@ impl Noun for NetworkNoun {
         if spec.gateway4.is_some_and(|gw| spec.ipv4.is_some_and(|net| !net.contains(&gw))) {
             return Err(Error::invalid("not inside the subnet").at("gateway4"));
         }
-        if let Some(subnet) = spec.ipv6
-            && !(16..=120).contains(&subnet.prefix_len())
-        {
-            return Err(Error::invalid(format!("{subnet} is not a /16 to /120")).at("ipv6"));
+        let edge = |net: Ipv4Net| [net.network(), net.broadcast()];
+        if spec.gateway4.is_some_and(|gw| spec.ipv4.is_some_and(|net| edge(net).contains(&gw))) {
+            return Err(
+                Error::invalid("the first and the last address are nobody's").at("gateway4")
+            );
+        }
+        if let Some(subnet) = spec.ipv6 {
+            if !(16..=120).contains(&subnet.prefix_len()) {
+                return Err(Error::invalid(format!("{subnet} is not a /16 to /120")).at("ipv6"));
+            }
+            check_kind(subnet.into()).map_err(|error| error.at("ipv6"))?;
         }
         if spec.gateway6.is_some_and(|gw| spec.ipv6.is_none_or(|net| !net.contains(&gw))) {
             return Err(Error::invalid("not inside the subnet").at("gateway6"));
@@ -95,6 +103,33 @@ impl Noun for NetworkNoun {
             return Err(Error::invalid("IPv6 needs 1280 at least (RFC 8200, section 5)").at("mtu"));
         }
         Ok(())
+    }
+}
+
+/// Addresses that no machine can have, or that mean something else to each (RFC 6890).
+const SPECIAL: [(&str, &str); 9] = [
+    ("0.0.0.0/8", "\"this network\""),
+    ("127.0.0.0/8", "loopback"),
+    ("169.254.0.0/16", "link-local"),
+    ("224.0.0.0/4", "multicast"),
+    ("240.0.0.0/4", "reserved"),
+    ("::/8", "loopback and mapped IPv4"),
+    ("64:ff9b::/96", "translated IPv4"),
+    ("fe80::/10", "link-local"),
+    ("ff00::/8", "multicast"),
+];
+
+fn check_kind(subnet: IpNet) -> Result<()> {
+    let overlaps = |(range, _): &&(&str, &str)| {
+        let range: IpNet = range.parse().expect("the table holds subnets");
+        range.contains(&subnet) || subnet.contains(&range)
+    };
+    match SPECIAL.iter().find(overlaps) {
+        None => Ok(()),
+        Some((range, what)) => {
+            Err(Error::invalid(format!("{subnet} is not for instances: {range} is {what}"))
+                .next("take a private one, like 10.9.0.0/24 or fd00:9::/64"))
+        }
     }
 }
 
@@ -111,5 +146,44 @@ impl NetworkSpec {
         let subnet = self.ipv6?;
         let first = u128::from(subnet.network()) + 1;
         Ipv6Net::new(self.gateway6.unwrap_or_else(|| first.into()), subnet.prefix_len()).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(ipv4: Option<&str>, ipv6: Option<&str>, gateway4: Option<&str>) -> Option<String> {
+        let spec = NetworkSpec {
+            ipv4: ipv4.map(|text| text.parse().unwrap()),
+            ipv6: ipv6.map(|text| text.parse().unwrap()),
+            gateway4: gateway4.map(|text| text.parse().unwrap()),
+            ..NetworkSpec::default()
+        };
+        NetworkNoun::validate(&spec).err().map(|error| error.message().to_owned())
+    }
+
+    #[test]
+    fn subnets_that_no_machine_can_have() {
+        for good in ["10.9.0.0/24", "192.168.0.0/16", "172.16.0.0/12", "203.0.113.0/29"] {
+            assert_eq!(refusal(Some(good), None, None), None);
+        }
+        for bad in ["127.0.0.0/24", "224.1.0.0/16", "169.254.9.0/24", "255.0.0.0/8", "0.0.0.0/8"] {
+            let said = refusal(Some(bad), None, None).unwrap_or_default();
+            assert!(said.contains("is not for instances"), "{bad}: {said}");
+        }
+        assert_eq!(refusal(None, Some("fd00:9::/64"), None), None);
+        for bad in ["fe80::/64", "ff02::/64", "::/64", "::ffff:0:0/96"] {
+            let said = refusal(None, Some(bad), None).unwrap_or_default();
+            assert!(said.contains("is not for instances"), "{bad}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_gateway_is_an_address_of_a_machine() {
+        assert_eq!(refusal(Some("10.9.0.0/24"), None, Some("10.9.0.254")), None);
+        for bad in ["10.9.0.0", "10.9.0.255", "10.8.0.1"] {
+            assert!(refusal(Some("10.9.0.0/24"), None, Some(bad)).is_some(), "{bad}");
+        }
     }
 }

@@ -115,7 +115,7 @@ fn fixed4(
     book: &Book<'_>,
 ) -> Result<Ipv4Addr, Refusal> {
     if !usable4(wish, subnet, fixed) {
-        let what = format!("cannot give {fixed}: it is not one of an instance in {subnet}");
+        let what = format!("cannot give {fixed}: it is not an address for instances in {subnet}");
         return Err(refuse(wish, "AddressInvalid", &what, "ask for another address, or none"));
     }
     if book.is_free(fixed) { Ok(fixed) } else { Err(taken(wish, fixed.into(), book)) }
@@ -161,7 +161,7 @@ fn fixed6(
     book: &Book<'_>,
 ) -> Result<Ipv6Addr, Refusal> {
     if !usable6(wish, subnet, fixed) {
-        let what = format!("cannot give {fixed}: it is not one of an instance in {subnet}");
+        let what = format!("cannot give {fixed}: it is not an address for instances in {subnet}");
         return Err(refuse(wish, "AddressInvalid", &what, "ask for another address, or none"));
     }
     if book.is_free(fixed) { Ok(fixed) } else { Err(taken(wish, fixed.into(), book)) }

@@ -139,11 +139,11 @@ fn what_exists_nowhere_or_is_held_is_named() {
     next: ask for another address, or `hull rm first`
     "##);
     assert_snapshot!(second("default", Some("10.128.0.1")), @r##"
-    AddressInvalid: network "default" cannot give 10.128.0.1: it is not one of an instance in 10.128.0.0/29
+    AddressInvalid: network "default" cannot give 10.128.0.1: it is not an address for instances in 10.128.0.0/29
     next: ask for another address, or none
     "##);
     assert_snapshot!(second("default", Some("10.9.9.9")), @r##"
-    AddressInvalid: network "default" cannot give 10.9.9.9: it is not one of an instance in 10.128.0.0/29
+    AddressInvalid: network "default" cannot give 10.9.9.9: it is not an address for instances in 10.128.0.0/29
     next: ask for another address, or none
     "##);
     for i in 0..4 {
