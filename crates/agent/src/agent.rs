@@ -19,10 +19,16 @@ use crate::image_store::ImageStore;
 use crate::memory::Memory;
 use crate::outbox::Outbox;
 use crate::places::Places;
-use crate::reconcile::{Instances, Leftovers, NameServer, Names, NodeFacts, Storage};
+use crate::reconcile::{
+    HostFirewall, Instances, Leftovers, NameServer, Names, Networks, NodeFacts, Storage,
+    keep_firewall,
+};
 
 /// Slow timers of the passes: what is missed by events is seen by these.
 const SLOW: Duration = Duration::from_secs(60);
+
+/// The host's own rules are listed seldom, as some hosts have tens of thousands and change them often.
+const RULES: Timing = Timing::every(Duration::from_secs(300)).linger(Duration::from_secs(5));
 
 /// Who the agent is.
 #[derive(Debug, Clone)]
@@ -87,6 +93,7 @@ impl Agent {
             names: Names::new(drivers.dns),
             outbox,
             desired,
+            obstacles: Default::default(),
             roster: Roster::default(),
         });
         let tasks = Arc::new(Tasks::new(Clock::default()));
@@ -97,10 +104,14 @@ impl Agent {
             .spawn_plain(crate::reconcile::follow_engine(context.clone(), wakes.leftovers.clone()));
         let slow = Timing::every(SLOW);
         let node = NodeFacts::new(context.clone(), config.version, drivers.engine_title);
-        tasks.spawn(node, Timing::every(Duration::from_secs(30)), Wake::default());
+        tasks.spawn(node, Timing::every(Duration::from_secs(30)), wakes.node.clone());
+        tasks.spawn_plain(keep_firewall(context.clone(), wakes.firewall.clone()));
+        let firewall = HostFirewall::new(context.clone(), wakes.node);
+        tasks.spawn(firewall, RULES, wakes.firewall);
         tasks.spawn(Instances::new(context.clone()), slow, wakes.instances);
         tasks.spawn(Storage::new(context.clone()), slow, wakes.storage);
         tasks.spawn(NameServer::new(context.clone()), slow, wakes.names);
+        tasks.spawn(Networks::new(context.clone()), slow, wakes.networks);
         tasks.spawn(Leftovers::new(context.clone()), slow, wakes.leftovers);
         Ok(Self { context, tasks })
     }
@@ -127,9 +138,12 @@ impl Agent {
 /// What is woken when the desired set changes.
 #[derive(Clone, Default)]
 struct Wakes {
+    node: Wake,
     instances: Wake,
     storage: Wake,
     names: Wake,
+    networks: Wake,
+    firewall: Wake,
     leftovers: Wake,
 }
 
@@ -144,7 +158,7 @@ async fn follow(
         let newer = source.borrow_and_update().clone();
         if newer.generation > 0 && newer.generation >= wanted.borrow().generation {
             wanted.send_replace(newer.clone());
-            for wake in [&wakes.instances, &wakes.storage, &wakes.names] {
+            for wake in [&wakes.instances, &wakes.storage, &wakes.names, &wakes.networks] {
                 wake.wake();
             }
             if let Err(error) = memory.keep(&newer) {

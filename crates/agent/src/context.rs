@@ -6,6 +6,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use containers::Engine;
+use host::firewall::Obstacle;
 use link::Desired;
 use model::instance::Instance;
 use model::network::Network;
@@ -44,6 +45,8 @@ pub struct Context {
     pub outbox: Outbox,
     /// What the node should have.
     pub desired: watch::Receiver<Arc<Desired>>,
+    /// Rules of the host's own that stop instances' packets, as seen last.
+    pub obstacles: RwLock<Vec<Obstacle>>,
     /// The instances' tasks.
     pub roster: Roster,
 }
@@ -113,6 +116,11 @@ impl Roster {
 }
 
 impl Context {
+    /// Rules of the host's own that stop instances' packets.
+    pub fn obstacles(&self) -> Vec<Obstacle> {
+        self.obstacles.read().expect("nobody panics with it").clone()
+    }
+
     /// Whether the engine does not answer now.
     pub async fn engine_away(&self) -> bool {
         self.engine.list().await.is_err()

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use ipnet::IpNet;
 use model::network::Network;
 use model::{Error, Result, Uid};
-use network::{Applied, Apply, Driver, HostNetwork, NetworkLinks, PublishedPort};
+use network::{Applied, Apply, Driver, HostNetwork, NetworkLinks, PublishedPort, Uplink};
 use tokio::sync::Mutex;
 
 /// What of the network is present on the node.
@@ -88,6 +89,26 @@ impl Fabric {
         self.driver.remove_network(network).await
     }
 
+    /// Networks whose subnets the host reaches by other ways too, each in a sentence.
+    pub async fn overlaps(&self, uplink: &Uplink) -> Vec<String> {
+        let host = self.host.lock().await;
+        let mut said = Vec::new();
+        for links in host.networks.values() {
+            let own = [links.ipv4.map(IpNet::from), links.ipv6.map(IpNet::from)];
+            for net in own.into_iter().flatten().map(|net| net.trunc()) {
+                let other = uplink.subnets.iter().find(|it| it.contains(&net) || net.contains(*it));
+                said.extend(other.map(|other| {
+                    format!(
+                        "network {} has the subnet {net}, and the host a route to {other}: what lies in \
+                         both is out of reach for one of them",
+                        links.id.short()
+                    )
+                }));
+            }
+        }
+        said
+    }
+
     /// Remembers that these ports lead to an instance, without touching the host: for instances that
     /// run already when the platform starts.
     pub async fn adopt(&self, instance: &Uid, ports: Vec<PublishedPort>) {
@@ -132,9 +153,16 @@ impl Fabric {
     }
 
     /// Writes the whole firewall anew: at the start, and now and then in case somebody flushed it.
-    pub async fn rewrite(&self) -> Result<Applied> {
-        let value = self.host.lock().await.value();
-        self.driver.apply(&value, Apply::Everything).await
+    /// Before anything was applied there is nothing to write.
+    pub async fn rewrite(&self) -> Result<()> {
+        let value = {
+            let mut host = self.host.lock().await;
+            (host.generation > 0).then(|| host.value())
+        };
+        match value {
+            Some(value) => self.driver.apply(&value, Apply::Everything).await.map(drop),
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,15 +1,19 @@
 //! Passes: what is true of the whole node rather than of one instance.
 
 mod engine;
+mod firewall;
 mod instances;
 mod leftovers;
 mod names;
+mod networks;
 mod node;
 mod storage;
 
 pub use engine::follow_engine;
+pub use firewall::{HostFirewall, keep_firewall};
 pub use instances::Instances;
 pub use leftovers::Leftovers;
 pub use names::{NameServer, Names};
+pub use networks::Networks;
 pub use node::NodeFacts;
 pub use storage::Storage;

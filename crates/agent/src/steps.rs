@@ -37,6 +37,7 @@ use crate::worker::Worker;
 pub async fn start(worker: &mut Worker, wanted: &Arc<Instance>) -> Result<()> {
     let images = image::ensure(worker, wanted).await?;
     let volumes = volume::attach(worker, wanted, &images).await?;
+    network::tell_obstacles(worker, wanted);
     // The kernel makes the one while the engine makes the other; neither needs the other to be there.
     let context = worker.context.clone();
     tokio::try_join!(
@@ -95,6 +96,7 @@ pub async fn start_again(worker: &mut Worker, wanted: &Arc<Instance>, name: &str
     let container = wanted.spec.container(name)?;
     let images = image::ensure(worker, wanted).await?;
     let volumes = volume::attach(worker, wanted, &images).await?;
+    network::tell_obstacles(worker, wanted);
     network::attach(&worker.context, wanted).await?;
     files::write(worker, wanted)?;
     if let Some(id) = engine_id(&worker.uid, &wanted.spec, name) {

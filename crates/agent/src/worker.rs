@@ -205,10 +205,20 @@ impl Worker {
         status.runs = run;
         status.restarts = 0;
         status.reason = None;
+        status.warnings.clear();
         status.boot_id.clone_from(&self.context.boot_id);
         self.local.begun = Some(Time::now());
         self.local.short_runs.clear();
         self.checkers.clear();
+    }
+
+    /// Tells the user of something that is not as asked, once.
+    pub(crate) fn warn(&mut self, warning: String) {
+        let warnings = &mut self.local.status.warnings;
+        if !warnings.contains(&warning) {
+            tracing::warn!(instance = %self.wanted.borrow().meta.name, warning, "not all as asked");
+            warnings.push(warning);
+        }
     }
 
     fn started(&mut self, wanted: &Instance) {

@@ -40,6 +40,11 @@ pub fn remark(text: impl AsRef<str>) {
     let _ = writeln!(std::io::stderr().lock(), "{}", text.as_ref());
 }
 
+/// Says what of an instance that runs is not as it was asked.
+pub fn warnings(warnings: &[String]) {
+    warnings.iter().for_each(|warning| remark(format!("warning: {warning}")));
+}
+
 /// Says what went wrong, why, and what to do about it.
 pub fn failure(error: &Error) {
     let mut text = format!("hull: {}", error.chain());

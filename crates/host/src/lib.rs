@@ -9,6 +9,7 @@
 
 pub mod checks;
 pub mod facts;
+pub mod firewall;
 pub mod kvm;
 mod netlink;
 mod proc;

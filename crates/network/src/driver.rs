@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use model::instance::Protocol;
 use model::{Error, Result, Uid};
 
-use crate::facts::{FirewallWarning, Observed, Uplink};
+use crate::facts::{Observed, Uplink};
 use crate::firewall::{HostNetwork, PublishedPort};
 use crate::links::{InstanceLinks, InterfaceLink, NetworkLinks};
 use crate::names::Names;
@@ -29,6 +29,15 @@ pub struct Applied {
     pub changed: bool,
     /// Ports that are not published, and why. All others are.
     pub conflicts: Vec<PortConflict>,
+}
+
+/// Whose rules somebody else has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Disturbance {
+    /// Others'.
+    Others,
+    /// Ours, or perhaps ours: they have to be applied again, [`Apply::Everything`].
+    Ours,
 }
 
 /// A port that could not be published.
@@ -101,8 +110,10 @@ pub trait Driver: Send + Sync + 'static {
         port: u16,
     ) -> Result<bool>;
 
-    /// Rules outside our table that will stop instances' traffic, each with a remedy.
-    async fn host_firewall(&self) -> Result<Vec<FirewallWarning>>;
+    /// Ends when somebody else has changed the host's rules, ours or their own; entries that come and go
+    /// in sets don't count. What happens between two calls is not missed, from the first call on. One
+    /// caller at a time.
+    async fn disturbed(&self) -> Result<Disturbance>;
 
     /// Counters of an instance's interfaces, in the order of their names; none when it has none.
     async fn statistics(&self, instance: &Uid) -> Result<Vec<InterfaceStatistics>>;

@@ -1,11 +1,21 @@
 //! Errors of this room.
 
+use ipnet::IpNet;
 use model::Error;
 
 /// The instance has no namespace to change.
 pub(crate) fn no_namespace(instance: &model::Uid) -> Error {
     Error::not_found(format!("instance {} has no network namespace", instance.short()))
         .next("start the instance")
+}
+
+/// The host has got a route into a network's subnet.
+pub(crate) fn subnet_taken(subnet: &IpNet, other: &IpNet, network: &model::Uid) -> Error {
+    Error::conflict(format!(
+        "subnet {subnet} of network {} cannot be used: the host has a route to {other}",
+        network.short()
+    ))
+    .next("make the network anew with another subnet, or take the route away (`ip route`)")
 }
 
 /// The bridge an interface is to be joined to is missing.
@@ -39,5 +49,8 @@ pub(crate) fn unreachable(port: &crate::PublishedPort) -> Error {
          that family",
         port.describe()
     ))
-    .next("join the instance to a network that isn't internal")
+    .next(
+        "join the instance first to a network that isn't internal; one with IPv6 is made by `hull \
+         network create --ipv6`",
+    )
 }

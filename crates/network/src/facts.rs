@@ -60,17 +60,6 @@ pub struct ObservedInterface {
     pub up: bool,
 }
 
-/// A rule of the host's own, outside our table, that will stop instances' traffic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FirewallWarning {
-    /// What was found, e.g. "chain FORWARD of table ip filter drops what it doesn't know".
-    pub finding: String,
-    /// What it means for instances.
-    pub effect: String,
-    /// What to do about it.
-    pub remedy: String,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

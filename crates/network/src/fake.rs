@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use model::instance::Protocol;
 use model::{Error, Result, Uid};
 
-use crate::driver::{Applied, Apply, Driver, PortConflict};
+use crate::driver::{Applied, Apply, Disturbance, Driver, PortConflict};
 use crate::error;
-use crate::facts::{FirewallWarning, Observed, ObservedInterface, Uplink};
+use crate::facts::{Observed, ObservedInterface, Uplink};
 use crate::firewall::{HostNetwork, PublishedPort};
 use crate::links::{InstanceLinks, InterfaceLink, NetworkLinks};
 use crate::names::Names;
@@ -23,6 +23,7 @@ pub struct FakeDriver {
     names: Names,
     directory: PathBuf,
     state: Mutex<State>,
+    disturbance: tokio::sync::Notify,
 }
 
 #[derive(Debug, Default)]
@@ -32,7 +33,6 @@ struct State {
     applied: Option<HostNetwork>,
     taken: BTreeSet<(Protocol, u16)>,
     uplink: Uplink,
-    warnings: Vec<FirewallWarning>,
     fault: Option<Error>,
 }
 
@@ -47,7 +47,8 @@ impl FakeDriver {
             ipv6: true,
         };
         let directory = PathBuf::from(format!("/run/fake-{}/netns", names.tag()));
-        Self { names, directory, state: Mutex::new(State { uplink, ..State::default() }) }
+        let state = Mutex::new(State { uplink, ..State::default() });
+        Self { names, directory, state, disturbance: tokio::sync::Notify::new() }
     }
 
     /// Another process of the host listens on the port from now on.
@@ -65,9 +66,10 @@ impl FakeDriver {
         self.state().uplink = uplink;
     }
 
-    /// What [`Driver::host_firewall`] answers from now on.
-    pub fn set_warnings(&self, warnings: Vec<FirewallWarning>) {
-        self.state().warnings = warnings;
+    /// Somebody flushes all rules of the host, the platform's among them.
+    pub fn flush(&self) {
+        self.state().applied = None;
+        self.disturbance.notify_one();
     }
 
     /// The next verb that changes something fails with this error and changes nothing.
@@ -263,8 +265,9 @@ impl Driver for FakeDriver {
         Ok(!ours && !state.taken.contains(&(protocol, port)))
     }
 
-    async fn host_firewall(&self) -> Result<Vec<FirewallWarning>> {
-        Ok(self.state().warnings.clone())
+    async fn disturbed(&self) -> Result<Disturbance> {
+        self.disturbance.notified().await;
+        Ok(Disturbance::Ours)
     }
 
     async fn statistics(&self, instance: &Uid) -> Result<Vec<InterfaceStatistics>> {

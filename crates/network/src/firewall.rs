@@ -1,11 +1,11 @@
 //! What is wanted of the firewall: networks kept apart, and ports that lead to instances.
 
 pub(crate) mod apply;
-pub(crate) mod detect;
 mod forwarding;
 pub(crate) mod hold;
 mod nft;
 mod render;
+pub(crate) mod watch;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -26,8 +26,8 @@ mod names;
 mod real;
 mod statistics;
 
-pub use driver::{Applied, Apply, Driver, PortConflict};
-pub use facts::{FirewallWarning, Observed, ObservedInterface, Uplink};
+pub use driver::{Applied, Apply, Disturbance, Driver, PortConflict};
+pub use facts::{Observed, ObservedInterface, Uplink};
 pub use firewall::{HostNetwork, PublishedPort};
 pub use kernel::namespace::{HostNamespace, new_namespace};
 pub use links::{InstanceLinks, InterfaceLink, NetworkLinks};

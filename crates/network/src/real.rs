@@ -14,10 +14,11 @@ use async_trait::async_trait;
 use model::instance::Protocol;
 use model::{Result, Uid};
 
-use crate::driver::{Applied, Apply, Driver};
-use crate::facts::{FirewallWarning, Observed, Uplink};
+use crate::driver::{Applied, Apply, Disturbance, Driver};
+use crate::facts::{Observed, Uplink};
 use crate::firewall::apply::Firewall;
-use crate::firewall::{HostNetwork, detect, hold};
+use crate::firewall::watch::Watch;
+use crate::firewall::{HostNetwork, hold};
 use crate::kernel::namespace::{HostNamespace, NamespaceStore};
 use crate::kernel::route::Rtnl;
 use crate::links::{InstanceLinks, InterfaceLink, NetworkLinks};
@@ -30,6 +31,7 @@ pub struct NetDriver {
     host: HostNamespace,
     parts: Parts,
     firewall: Arc<Firewall>,
+    watch: tokio::sync::Mutex<Option<Watch>>,
 }
 
 /// What the verbs work with.
@@ -49,7 +51,7 @@ impl NetDriver {
     pub fn in_namespace(names: Names, run_directory: &Path, host: HostNamespace) -> Self {
         let namespaces = NamespaceStore::new(run_directory.join("netns"));
         let firewall = Arc::new(Firewall::new(names.clone()));
-        Self { host, parts: Parts { names, namespaces }, firewall }
+        Self { host, parts: Parts { names, namespaces }, firewall, watch: Default::default() }
     }
 
     async fn run<T, F>(&self, work: F) -> Result<T>
@@ -74,7 +76,7 @@ impl Driver for NetDriver {
 
     async fn ensure_network(&self, network: &NetworkLinks) -> Result<()> {
         let network = network.clone();
-        self.run(move |_| bridge::ensure(&mut Rtnl::open()?, &network)).await
+        self.run(move |parts| bridge::ensure(&mut Rtnl::open()?, &parts.names, &network)).await
     }
 
     async fn remove_network(&self, network: &Uid) -> Result<()> {
@@ -132,8 +134,17 @@ impl Driver for NetDriver {
         self.run(move |_| hold::is_free(protocol, address, port)).await
     }
 
-    async fn host_firewall(&self) -> Result<Vec<FirewallWarning>> {
-        self.run(|parts| detect::warnings(&parts.names)).await
+    async fn disturbed(&self) -> Result<Disturbance> {
+        let mut watch = self.watch.lock().await;
+        let watch = match &mut *watch {
+            Some(watch) => watch,
+            none => {
+                // A socket stays with the namespace it was opened in.
+                let socket = self.run(|_| Watch::socket()).await?;
+                none.insert(Watch::new(socket, self.parts.names.table())?)
+            }
+        };
+        Ok(watch.disturbed().await)
     }
 
     async fn statistics(&self, instance: &Uid) -> Result<Vec<InterfaceStatistics>> {

@@ -36,7 +36,7 @@ impl Instances {
         for instance in &desired.instances {
             let known = Local::load(&self.context.places.instance(&instance.meta.id));
             if known.is_some_and(|known| known.status.phase.is_live()) {
-                self.context.fabric.adopt(&instance.meta.id, ports(instance)).await;
+                self.context.fabric.adopt(&instance.meta.id, ports(desired, instance)).await;
                 let placement = instance.spec.placement.iter();
                 let interfaces = placement.flat_map(|placement| &placement.interfaces);
                 used.extend(interfaces.map(|interface| interface.network_id.clone()));

@@ -1,12 +1,10 @@
 //! Takes away what is ours on the host and nobody wants: leftovers of removals that were cut short.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use link::Desired;
-use link::Report;
 use model::error::Context as _;
-use model::{ErrorKind, Kind, Result, Uid};
+use model::{ErrorKind, Result, Uid};
 use tasks::Pass;
 
 use crate::context::Context;
@@ -54,30 +52,6 @@ impl Leftovers {
         Ok(removed)
     }
 
-    async fn networks(&self, desired: &Desired) -> Result<usize> {
-        let driver = self.context.fabric.driver();
-        let mut removed = 0;
-        let deleted = desired.networks.iter().filter(|network| network.meta.deleted.is_some());
-        for network in deleted {
-            self.context.fabric.remove(&network.meta.id).await?;
-            let removal = Report::Removed(Kind::Network, network.meta.id.clone());
-            self.context.outbox.put(removal);
-            removed += 1;
-        }
-        let wanted: HashSet<String> = desired
-            .networks
-            .iter()
-            .map(|network| driver.names().bridge(&network.meta.id))
-            .collect();
-        for id in self.context.fabric.known().await {
-            if !wanted.contains(&driver.names().bridge(&id)) {
-                self.context.fabric.remove(&id).await?;
-                removed += 1;
-            }
-        }
-        Ok(removed)
-    }
-
     fn directories(&self, desired: &Desired) -> Result<usize> {
         let mut removed = 0;
         let places = &self.context.places;
@@ -109,11 +83,9 @@ impl Pass for Leftovers {
         }
         let containers = self.containers(&desired).await?;
         let namespaces = self.namespaces(&desired).await?;
-        let networks = self.networks(&desired).await?;
         let directories = self.directories(&desired)?;
         Ok(format!(
-            "removed {containers} containers, {namespaces} namespaces, {networks} networks, \
-             {directories} directories"
+            "removed {containers} containers, {namespaces} namespaces, {directories} directories"
         ))
     }
 }

@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use link::Report;
 use model::node::NodeStatus;
 use model::{Result, Time};
+use network::Uplink;
 use tasks::Pass;
 
 use crate::context::Context;
@@ -32,11 +34,9 @@ impl Pass for NodeFacts {
         let facts = host::facts::facts(state)?;
         let uplink = self.context.fabric.driver().uplink().await?;
         self.context.fabric.set_mtu(uplink.mtu);
-        let firewall = self.context.fabric.driver().host_firewall().await?;
-        let mut warnings: Vec<String> = firewall
-            .into_iter()
-            .map(|warning| format!("{}; {}: {}", warning.finding, warning.effect, warning.remedy))
-            .collect();
+        let obstacles = self.context.obstacles();
+        let mut warnings: Vec<String> = obstacles.iter().map(ToString::to_string).collect();
+        warnings.extend(self.context.fabric.overlaps(&uplink).await);
         if !facts.has_capability("CAP_SYS_RESOURCE") {
             warnings.push(
                 "the platform lacks CAP_SYS_RESOURCE: limits above its own cannot be given".into(),
@@ -55,10 +55,18 @@ impl Pass for NodeFacts {
             engine: self.engine.clone(),
             boot_id: facts.boot_id,
             addresses: uplink.addresses.iter().map(ToString::to_string).collect(),
-            host_subnets: uplink.subnets.iter().map(ToString::to_string).collect(),
+            host_subnets: taken(&uplink).iter().map(ToString::to_string).collect(),
             warnings,
         };
         self.context.outbox.put(Report::Node(Box::new(status)));
         Ok(String::new())
     }
+}
+
+/// What networks must not be given: subnets that the host reaches, and the name servers it asks, which
+/// may be reached by the default route alone.
+fn taken(uplink: &Uplink) -> Vec<IpNet> {
+    let conf = dns::read_resolv_conf(Path::new("/etc/resolv.conf")).unwrap_or_default();
+    let servers = conf.servers.iter().map(|server| server.ip()).filter(|ip| !ip.is_loopback());
+    uplink.subnets.iter().copied().chain(servers.map(IpNet::from)).collect()
 }

@@ -37,7 +37,7 @@ pub async fn create(
     let config = config(worker, wanted, container, ready, id.clone())?;
     let created = worker.context.engine.create(&config).await?;
     for warning in created.warnings {
-        tracing::warn!(instance = %wanted.meta.name, container = %container.name, warning, "left out");
+        worker.warn(format!("container {}: {warning}", container.name));
     }
     let engine = worker.context.engine.clone();
     let root = async move || engine.rootfs(&id).await;

@@ -1,11 +1,13 @@
 //! Step: the instance's network namespace, its interfaces, and the ports that lead to it.
 
 use containers::Namespace;
-use model::instance::{Instance, NetworkMode};
+use link::Desired;
+use model::instance::{Instance, Interface, NetworkMode};
 use model::{Error, Result};
 use network::{InstanceLinks, PublishedPort};
 
 use crate::context::Context;
+use crate::worker::Worker;
 
 /// Makes the namespace and everything in it, and publishes the ports.
 pub async fn attach(context: &Context, wanted: &Instance) -> Result<()> {
@@ -25,13 +27,32 @@ pub async fn attach(context: &Context, wanted: &Instance) -> Result<()> {
     }
     let links = InstanceLinks::of(&wanted.meta.id, &placement.interfaces, &networks)?;
     context.fabric.driver().attach(&links).await?;
-    context.fabric.publish(&wanted.meta.id, ports(wanted)).await
+    let ports = ports(&context.desired.borrow(), wanted);
+    context.fabric.publish(&wanted.meta.id, ports).await
 }
 
-/// The ports that lead to an instance. They go through the first network that has a way in.
-pub fn ports(wanted: &Instance) -> Vec<PublishedPort> {
+/// Tells whoever publishes ports what of the host's own rules stands in their way.
+pub fn tell_obstacles(worker: &mut Worker, wanted: &Instance) {
+    if wanted.spec.ports.is_empty() {
+        return;
+    }
+    let obstacles = worker.context.obstacles();
+    let closed = obstacles.iter().filter(|obstacle| obstacle.forwards);
+    closed.for_each(|obstacle| worker.warn(obstacle.to_string()));
+}
+
+/// The ports that lead to an instance. They go through the first network that has a way in; through
+/// the first one, which then says why not, when none has.
+pub fn ports(desired: &Desired, wanted: &Instance) -> Vec<PublishedPort> {
     let Some(placement) = &wanted.spec.placement else { return Vec::new() };
-    let Some(interface) = placement.interfaces.first() else { return Vec::new() };
+    let open = |interface: &&Interface| {
+        let mut networks = desired.networks.iter();
+        networks.any(|it| it.meta.id == interface.network_id && !it.spec.internal)
+    };
+    let interfaces = &placement.interfaces;
+    let Some(interface) = interfaces.iter().find(open).or(interfaces.first()) else {
+        return Vec::new();
+    };
     placement.ports.iter().filter_map(|port| PublishedPort::of(port, interface)).collect()
 }
 

@@ -204,7 +204,7 @@ impl Run {
         let id = instance.meta.id.as_str();
         let waited = context.instances().settle(id, &query).await;
         match waited {
-            Ok(_) => {}
+            Ok(started) => out::warnings(&started.status.warnings),
             // It ran and is gone already.
             Err(error) if error.kind() == ErrorKind::NotFound && self.what.flags.rm => {}
             Err(error) => return Err(error),

@@ -47,7 +47,8 @@ impl Start {
                 return out::structured(out::Format::Yaml, &instance).map(drop);
             }
             let query = SettleQuery { goal: Goal::Started, timeout: None };
-            context.instances().settle(instance.meta.id.as_str(), &query).await?;
+            let started = context.instances().settle(instance.meta.id.as_str(), &query).await?;
+            out::warnings(&started.status.warnings);
             out::line(name);
             Ok(())
         })

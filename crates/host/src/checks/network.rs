@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use super::{Finding, Port, Protocol, Settings};
+use crate::firewall::nft;
 use crate::{netlink, proc, sandbox};
 
 /// Everything the platform's own table uses: both families, NAT, maps, connection states.
@@ -105,44 +106,29 @@ fn load() -> io::Result<()> {
     Err(io::Error::other(words.lines().next().unwrap_or("nft failed").to_owned()))
 }
 
-fn nft() -> Command {
-    let program = crate::programs::PROGRAMS.iter().find(|program| program.name == "nft");
-    let path = program.and_then(|program| program.path()).unwrap_or_else(|| "nft".into());
-    let mut command = Command::new(path);
-    command.env("LC_ALL", "C").stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-/// A firewall of the host's that drops what containers send.
+/// A firewall of the host's that drops what instances send.
 pub fn firewall(_: &Settings) -> Finding {
-    let Ok(output) = nft().args(["--json", "list", "chains"]).stdin(Stdio::null()).output() else {
-        return Finding::pass("nft is not installed, so no rules were looked at");
+    let looked = match crate::firewall::look() {
+        Ok(looked) => looked,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Finding::pass("nft is not installed, so no rules were looked at");
+        }
+        Err(error) => {
+            return Finding::warn(format!("the rules cannot be listed: {error}"), "run it as root");
+        }
     };
-    let dropping = dropping_chains(&output.stdout);
-    if dropping.is_empty() {
-        return Finding::pass("no chain of the host's drops by default");
-    }
-    Finding::warn(
-        format!("these chains drop by default: {}", dropping.join(", ")),
-        "let traffic of the platform's bridges pass there (forward), and port 7443 (input)",
-    )
-}
-
-/// Base chains on the ways in and through that drop by default, in tables not ours.
-fn dropping_chains(json: &[u8]) -> Vec<String> {
-    let parsed: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
-    let entries = parsed["nftables"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let chains = entries.iter().map(|entry| &entry["chain"]);
-    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    chains
-        .filter(|chain| chain["policy"] == "drop")
-        .filter(|chain| chain["hook"] == "forward" || chain["hook"] == "input")
-        .filter(|chain| !text(&chain["table"]).starts_with("hull"))
-        .map(|chain| {
-            let [family, table, name] = ["family", "table", "name"].map(|key| text(&chain[key]));
-            format!("{family} {table} {name}")
-        })
-        .collect()
+    let Some(first) = looked.obstacles.first() else {
+        return Finding::pass("no chain of the host's stops instances");
+    };
+    let findings: Vec<_> = looked
+        .obstacles
+        .iter()
+        .map(|obstacle| format!("{}: {}", obstacle.finding, obstacle.effect))
+        .collect();
+    let remedies: Vec<_> =
+        looked.obstacles.iter().map(|obstacle| obstacle.remedy.as_str()).collect();
+    let remedy = if remedies.len() == 1 { first.remedy.clone() } else { remedies.join("; ") };
+    Finding::warn(findings.join("; "), remedy)
 }
 
 /// Packets from one interface to another.
@@ -204,14 +190,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chains_that_drop() {
-        let json = br#"{"nftables":[{"metainfo":{"version":"1.0.6"}},
-            {"chain":{"family":"inet","table":"filter","name":"FWD","hook":"forward","policy":"drop"}},
-            {"chain":{"family":"ip","table":"nat","name":"out","hook":"output","policy":"drop"}},
-            {"chain":{"family":"inet","table":"hull_ab","name":"fwd","hook":"forward","policy":"drop"}},
-            {"chain":{"family":"ip","table":"filter","name":"INPUT","hook":"input","policy":"accept"}}]}"#;
-        assert_eq!(dropping_chains(json), ["inet filter FWD"]);
-        assert!(dropping_chains(b"not json").is_empty());
+    fn a_firewall_that_drops_is_told_with_its_remedy() {
+        if rustix::process::geteuid().is_root() {
+            let rules = "table ip filter { chain FORWARD { type filter hook forward priority 0; \
+                         policy drop; } }";
+            let told = sandbox::within(libc::CLONE_NEWNET, || {
+                let loaded = nft().arg(rules).status().is_ok_and(|status| status.success());
+                loaded.then(|| firewall(&Settings::default()))
+            });
+            let Ok(Some(told)) = told else { return };
+            assert_eq!(told.outcome, Outcome::Warn);
+            assert!(told.text.contains("chain FORWARD"), "{told:?}");
+            assert!(told.remedy.unwrap_or_default().contains("iptables -I FORWARD"));
+        }
     }
 
     #[test]

@@ -67,6 +67,9 @@ pub struct InstanceStatus {
     /// Why it is there, when that is not plain: what it waits for, what went wrong, what would help.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
+    /// What was left out of what was asked, and what of the host stands in its way, though it runs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// The generation of the spec that the node has acted on.
     pub observed_generation: u64,
     /// The last of `spec.runs` that was begun.

@@ -18,6 +18,7 @@ use crate::error;
 use crate::kernel::conntrack;
 use crate::kernel::namespace::HostNamespace;
 use crate::kernel::route::Rtnl;
+use crate::kernel::sysctl;
 use crate::names::Names;
 
 /// The firewall of one node.
@@ -132,7 +133,8 @@ impl State {
     fn bring_to(&mut self, names: &Names, desired: HostNetwork, how: Apply) -> Result<bool> {
         let mut host = Rtnl::open()?;
         let addresses = host_addresses(&mut host, names, &desired)?;
-        let (reached, refused) = self.choose(desired, &addresses)?;
+        let loopback6 = !sysctl::filters_bridges6();
+        let (reached, refused) = self.choose(desired, &addresses, loopback6)?;
         let before = self.applied.as_ref().filter(|_| how == Apply::Changes);
         let changed = match before {
             Some(before) if before.same_but_ports(&reached) => {
@@ -158,6 +160,7 @@ impl State {
         &mut self,
         mut desired: HostNetwork,
         addresses: &[IpAddr],
+        loopback6: bool,
     ) -> Result<(HostNetwork, Vec<(PublishedPort, Refusal)>)> {
         let mut places = BTreeSet::new();
         let (mut good, mut refused) = (Vec::new(), Vec::new());
@@ -165,6 +168,10 @@ impl State {
         let (known, new): (Vec<_>, Vec<_>) =
             std::mem::take(&mut desired.ports).into_iter().partition(|port| self.publishes(port));
         for port in known.into_iter().chain(new) {
+            if port.address == Some(IpAddr::V6(Ipv6Addr::LOCALHOST)) && !loopback6 {
+                refused.push((port, Refusal::Loopback6));
+                continue;
+            }
             match self.consider(&desired, &port, addresses, &mut places)? {
                 None => good.push(port),
                 Some(refusal) => refused.push((port, refusal)),
@@ -196,9 +203,6 @@ impl State {
         let place = |element: &Element| (element.place().0, element.place().1.to_owned());
         if elements.iter().any(|element| places.contains(&place(element))) {
             return Ok(Some(Refusal::Twice));
-        }
-        if port.address == Some(IpAddr::V6(Ipv6Addr::LOCALHOST)) {
-            return Ok(Some(Refusal::Loopback6));
         }
         let outcome = self.holds.hold(port, addresses)?;
         if outcome == Outcome::Ours {
@@ -258,9 +262,13 @@ impl Refusal {
             ))
             .next("publish it at an address that `ip address` shows, or at all"),
             Refusal::Loopback6 => Error::unsupported(format!(
-                "port {name} cannot be published: the kernel leads nothing away from ::1"
+                "port {name} cannot be published: bridges of this host pass the IPv6 firewall \
+                 (br_netfilter), and then nothing is led away from ::1"
             ))
-            .next("publish it at 127.0.0.1, which `localhost` means as well"),
+            .next(
+                "publish it at 127.0.0.1, which `localhost` means as well, or, if nobody needs \
+                 that, sysctl net.bridge.bridge-nf-call-ip6tables=0",
+            ),
             Refusal::Unreachable => error::unreachable(port),
         }
     }

@@ -39,6 +39,7 @@ impl Forwarding {
         let guards = Guards {
             ipv4: if needs4 && !router4 { others.clone() } else { Vec::new() },
             ipv6: others.into_iter().filter(|name| needs6 && !router6(name)).collect(),
+            loopback6: sysctl::filters_bridges6(),
         };
         let with4 = outgoing().filter(|network| network.ipv4.is_some());
         let localnet = with4.map(|network| network.bridge.clone()).collect();

@@ -22,17 +22,6 @@ pub(super) fn load(script: &str) -> Result<()> {
     Err(error.caused_by(io::Error::other(said)))
 }
 
-/// What all tables hold, as JSON (libnftables-json(5)).
-pub(super) fn list() -> Result<serde_json::Value> {
-    let output = run(&["-j", "list", "ruleset"], "")?;
-    let failed = || Error::internal("the firewall's rules cannot be listed");
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(failed().caused_by(io::Error::other(said)));
-    }
-    serde_json::from_slice(&output.stdout).map_err(|error| failed().caused_by(error))
-}
-
 fn run(arguments: &[&str], input: &str) -> Result<Output> {
     run_program("nft", arguments, input)
 }

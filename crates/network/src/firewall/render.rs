@@ -8,13 +8,16 @@ use super::{HostNetwork, PublishedPort};
 use crate::links::NetworkLinks;
 use crate::names::Names;
 
-/// Interfaces of the host between which nothing is forwarded, because it was no router before us.
+/// What is kept as it was: interfaces of the host between which nothing is forwarded, because it was no
+/// router before us, and addresses that ports don't lead away from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Guards {
     /// For IPv4.
     pub(super) ipv4: Vec<String>,
     /// For IPv6.
     pub(super) ipv6: Vec<String>,
+    /// Whether ::1 is not led away from.
+    pub(super) loopback6: bool,
 }
 
 /// One entry of one of the port maps.
@@ -109,6 +112,8 @@ fn sets(text: &mut String, value: &HostNetwork, guards: &Guards) {
     set(text, "routers", "ether_addr", false, &each(&|n| Some(mac(n))));
     set(text, "guarded4", "ifname", false, &guards4);
     set(text, "guarded6", "ifname", false, &guards6);
+    let kept6: &[String] = if guards.loopback6 { &["::1".to_owned()] } else { &[] };
+    set(text, "kept6", "ipv6_addr", false, kept6);
     let own4 = each(&|n| Some(bridge(n, &n.ipv4?.trunc())));
     let own6 = each(&|n| Some(bridge(n, &n.ipv6?.trunc())));
     set(text, "members4", "ifname . ipv4_addr", true, &own4);

@@ -1,6 +1,6 @@
 //! The rtnetlink messages this room sends, as plain functions from what is meant to what is sent.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::RawFd;
 
 use ipnet::IpNet;
@@ -218,6 +218,30 @@ pub fn remove_default_route(index: u32, gateway: IpAddr) -> Request {
     Request::new(RouteNetlinkMessage::DelRoute(default_route(index, gateway)), 0)
         .fine_if(Errno::ESRCH)
 }
+
+/// Has the host take packets for ::1 that come in by this link: answers that the firewall leads back
+/// to a client of `[::1]:port`. It is what `route_localnet` is for 127.0.0.0/8, for which IPv6 has no
+/// switch: the kernel looks for the loopback address among the routes of the link that a packet came by
+/// (`rt6_need_strict`). What comes in for ::1 without being led back is dropped before.
+pub fn add_loopback_route(index: u32) -> Request {
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::Inet6;
+    message.header.destination_prefix_length = 128;
+    message.header.table = super::route::LOCAL_TABLE;
+    message.header.protocol = RouteProtocol::Static;
+    message.header.scope = RouteScope::Universe;
+    message.header.kind = RouteType::Local;
+    message.attributes = vec![
+        RouteAttribute::Destination(RouteAddress::Inet6(Ipv6Addr::LOCALHOST)),
+        RouteAttribute::Oif(index),
+        RouteAttribute::Priority(LAST),
+    ];
+    // Not replacing: other links have the same route, and each needs its own.
+    Request::new(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE).fine_if(Errno::EEXIST)
+}
+
+/// A metric behind that of loopback's own route, which the host's own packets take.
+const LAST: u32 = 4096;
 
 /// Asks for all routes of both families.
 pub fn get_routes() -> Request {

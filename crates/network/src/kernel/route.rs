@@ -274,7 +274,7 @@ impl Route {
 }
 
 /// `RT_TABLE_LOCAL` (linux/rtnetlink.h): addresses of the host itself.
-const LOCAL_TABLE: u8 = 255;
+pub const LOCAL_TABLE: u8 = 255;
 
 fn plain(address: &RouteAddress) -> Option<IpAddr> {
     match address {

@@ -1,7 +1,7 @@
 //! A netlink socket (RFC 3549): requests go out in one packet, each is answered on its own.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
@@ -17,6 +17,9 @@ const BUFFER: usize = 64 * 1024;
 
 /// Length of `struct nlmsghdr`.
 const HEADER: usize = 16;
+
+/// The group of nftables (linux/netfilter/nfnetlink.h).
+const NFNLGRP_NFTABLES: u32 = 7;
 
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -55,22 +58,29 @@ impl Socket {
     /// Opens a socket for rtnetlink(7).
     pub fn route() -> io::Result<Self> {
         // NETLINK_ROUTE is 0, which is also what no protocol means.
-        Self::open(None)
+        Self::open(None, 0)
     }
 
     /// Opens a socket for the subsystems of netfilter.
     pub fn netfilter() -> io::Result<Self> {
-        Self::open(Some(netlink::NETFILTER))
+        Self::open(Some(netlink::NETFILTER), 0)
     }
 
-    fn open(protocol: Option<net::Protocol>) -> io::Result<Self> {
+    /// Opens a socket that hears of all changes of nftables, and never waits.
+    pub fn nftables_events() -> io::Result<Self> {
+        let socket = Self::open(Some(netlink::NETFILTER), 1 << (NFNLGRP_NFTABLES - 1))?;
+        rustix::io::ioctl_fionbio(&socket.fd, true)?;
+        Ok(socket)
+    }
+
+    fn open(protocol: Option<net::Protocol>, groups: u32) -> io::Result<Self> {
         let fd = net::socket_with(
             AddressFamily::NETLINK,
             SocketType::RAW,
             SocketFlags::CLOEXEC,
             protocol,
         )?;
-        net::bind(&fd, &netlink::SocketAddrNetlink::new(0, 0))?;
+        net::bind(&fd, &netlink::SocketAddrNetlink::new(0, groups))?;
         let seconds = i64::try_from(PATIENCE.as_secs()).expect("a small number");
         setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::new(seconds, 0))?;
         Ok(Self { fd, buffer: vec![0; BUFFER] })
@@ -128,6 +138,18 @@ impl Socket {
                 }
             }
         }
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

@@ -47,7 +47,11 @@ pub fn has_ipv6() -> bool {
 /// host's that others may rely on). Then a packet led back to its sender by the firewall is sent back
 /// by the bridge instead of the router, which a port allows only in hairpin mode.
 pub fn filters_bridges() -> bool {
-    ["bridge/bridge-nf-call-iptables", "bridge/bridge-nf-call-ip6tables"]
-        .iter()
-        .any(|key| read(key).as_deref() == Some("1"))
+    filters_bridges6() || read("bridge/bridge-nf-call-iptables").as_deref() == Some("1")
+}
+
+/// The same for IPv6 alone. Then answers to the host's ::1 are led back to it while the frame is still
+/// the bridge's, and the kernel drops what comes to ::1 by any link but loopback (`ip6_rcv_core`).
+pub fn filters_bridges6() -> bool {
+    read("bridge/bridge-nf-call-ip6tables").as_deref() == Some("1")
 }

@@ -4,13 +4,14 @@ use ipnet::IpNet;
 use model::{Error, Result, Uid};
 use netlink_packet_route::link::LinkAttribute;
 
+use crate::error;
 use crate::kernel::route::{Link, Rtnl};
 use crate::kernel::{message, sysctl};
 use crate::links::NetworkLinks;
 use crate::names::Names;
 
 /// Makes the bridge, or brings it to what is wanted.
-pub(super) fn ensure(host: &mut Rtnl, network: &NetworkLinks) -> Result<()> {
+pub(super) fn ensure(host: &mut Rtnl, names: &Names, network: &NetworkLinks) -> Result<()> {
     let name = &network.bridge;
     let mac = Names::bridge_mac(name);
     let what = || format!("making bridge {name} of network {}", network.id.short());
@@ -19,12 +20,31 @@ pub(super) fn ensure(host: &mut Rtnl, network: &NetworkLinks) -> Result<()> {
             .next("switch net.ipv6.conf.all.disable_ipv6 off, or IPv6 of the network"));
     }
     if host.link(name)?.is_none() {
+        refuse_taken(host, names, network)?;
         host.all(vec![message::new_bridge(name, mac)], what)?;
     }
     let link = host.link(name)?.ok_or_else(|| Error::internal(format!("{name} is gone again")))?;
     set_parameters(network)?;
     bring_up(host, &link, network.mtu, mac, what)?;
-    settle_addresses(host, &link, network, what)
+    settle_addresses(host, &link, network, what)?;
+    if network.ipv6.is_some() && !network.internal {
+        host.all(vec![message::add_loopback_route(link.index)], what)?;
+    }
+    Ok(())
+}
+
+/// A subnet was free when it was chosen; since then the host may have got a route into it. Both would
+/// be out of reach by turns.
+fn refuse_taken(host: &mut Rtnl, names: &Names, network: &NetworkLinks) -> Result<()> {
+    let taken = super::uplink(host, names)?.subnets;
+    let own = [network.ipv4.map(IpNet::from), network.ipv6.map(IpNet::from)];
+    for net in own.into_iter().flatten().map(|net| net.trunc()) {
+        let other = taken.iter().find(|other| other.contains(&net) || net.contains(*other));
+        if let Some(other) = other {
+            return Err(error::subnet_taken(&net, other, &network.id));
+        }
+    }
+    Ok(())
 }
 
 /// Removes the bridge.
