@@ -9,6 +9,7 @@
 use std::fs::File;
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -81,15 +82,24 @@ impl Land {
         run(&mut self.inside(command))
     }
 
+    /// Works on the node's host: sockets opened there belong there.
+    pub fn at_host<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        self.at('n', work)
+    }
+
+    /// Works outside.
+    pub fn at_outside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        self.at('o', work)
+    }
+
+    fn at<T: Send>(&self, side: char, work: impl FnOnce() -> T + Send) -> Result<T> {
+        within(Path::new(&format!("/run/netns/{}", self.namespace(side))), work)
+    }
+
     /// Lets the node find the starter images where a node of the machine finds them. Ends with the
     /// test.
     pub fn reach_registry(&self) -> Result<()> {
-        let namespace = File::open(format!("/run/netns/{}", self.namespace('n')))?;
-        let bound = std::thread::spawn(move || -> Result<TcpListener> {
-            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-            Ok(TcpListener::bind(REGISTRY)?)
-        });
-        let listener = bound.join().map_err(|_| anyhow!("the thread panicked"))??;
+        let listener = self.at_host(|| TcpListener::bind(REGISTRY))??;
         std::thread::spawn(move || {
             for caller in listener.incoming().flatten() {
                 std::thread::spawn(move || pass_on(&caller));
@@ -125,6 +135,18 @@ impl Drop for Land {
                 .status();
         }
     }
+}
+
+/// Works in the network namespace that a file is mounted on.
+pub fn within<T: Send>(namespace: &Path, work: impl FnOnce() -> T + Send) -> Result<T> {
+    let namespace = File::open(namespace)?;
+    std::thread::scope(|scope| {
+        let there = scope.spawn(|| {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+            Ok(work())
+        });
+        there.join().map_err(|_| anyhow!("the thread panicked"))?
+    })
 }
 
 /// Both directions, until both have ended.

@@ -429,6 +429,19 @@ impl Node {
         until("the daemon is back", || (self.hull(&["status"]).code == 0).then_some(()));
     }
 
+    /// Works in the network namespace of an instance: what listens there is reached as the
+    /// instance's own.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn inside<T: Send>(&self, name: &str, work: impl FnOnce() -> T + Send) -> T {
+        let pid = self.field(name, "/status/containers/0/pid");
+        match crate::land::within(Path::new(&format!("/proc/{pid}/ns/net")), work) {
+            Ok(done) => done,
+            Err(error) => panic!("the namespace of {name}, process {pid}: {error:#}"),
+        }
+    }
+
     /// Network namespaces of instances.
     pub fn namespaces(&self) -> usize {
         std::fs::read_dir(self.root.join("run/hull/netns")).map_or(0, Iterator::count)

@@ -15,6 +15,7 @@ mod e2e {
     mod life;
     mod logs;
     mod network;
+    mod outside;
     mod refusals;
     mod sandbox;
     mod storage;
