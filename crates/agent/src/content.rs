@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,10 +22,17 @@ const BRIEFLY: Duration = Duration::from_secs(600);
 #[derive(Clone)]
 pub struct ContainerdContent {
     engine: Containerd,
-    /// Leases that are held, by the names the callers gave them. One that a killed process held
-    /// ends by itself.
-    leases: Arc<Mutex<HashMap<String, Lease>>>,
+    /// Leases that are held, by the names the callers gave them, the newest last. One that a killed
+    /// process held ends by itself.
+    leases: Arc<Mutex<HashMap<String, Vec<Held>>>>,
     lease: Option<Lease>,
+}
+
+/// A lease under a caller's name.
+struct Held {
+    lease: Lease,
+    /// Before this time it lasts long enough for another piece of work.
+    fresh: Instant,
 }
 
 impl ContainerdContent {
@@ -34,7 +41,7 @@ impl ContainerdContent {
         Self { engine, leases: Arc::default(), lease: None }
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<String, Lease>> {
+    fn held(&self) -> MutexGuard<'_, HashMap<String, Vec<Held>>> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -51,7 +58,10 @@ impl ContentStore for ContainerdContent {
         let opened =
             self.engine.write_blob(&request.reference, total, &digest, self.lease.as_ref());
         match opened.await {
-            Ok(writer) => Ok(Ingest::Open(Box::new(Writer { writer }))),
+            Ok(writer) => {
+                let (engine, reference) = (self.engine.clone(), request.reference.clone());
+                Ok(Ingest::Open(Box::new(Writer { engine, reference, writer })))
+            }
             Err(error) if error.kind() == ErrorKind::Exists => Ok(Ingest::Present),
             Err(error) if error.kind() == ErrorKind::Unavailable => {
                 Err(model::Error::conflict(format!("{} is being written", request.reference))
@@ -121,23 +131,30 @@ impl ContentStore for ContainerdContent {
     }
 
     async fn lease(&self, id: &str, expires: Duration) -> Result<Arc<dyn ContentStore>> {
-        let held = self.held().get(id).cloned();
-        let lease = match held {
-            // Its end is far off: every caller asks for hours, and works for minutes.
+        let now = Instant::now();
+        let fresh = self.held().get(id).and_then(|held| {
+            held.last().filter(|held| now < held.fresh).map(|held| held.lease.clone())
+        });
+        let lease = match fresh {
             Some(lease) => lease,
-            None => self.engine.lease(expires).await?,
+            None => {
+                // containerd's leases cannot be made longer: a further one holds what is found.
+                let lease = self.engine.lease(expires).await?;
+                let held = Held { lease: lease.clone(), fresh: now + expires / 2 };
+                self.held().entry(id.to_owned()).or_default().push(held);
+                lease
+            }
         };
-        self.held().insert(id.to_owned(), lease.clone());
         let (engine, leases) = (self.engine.clone(), self.leases.clone());
         Ok(Arc::new(Self { engine, leases, lease: Some(lease) }))
     }
 
     async fn release(&self, id: &str) -> Result<()> {
-        let lease = self.held().remove(id);
-        match lease {
-            Some(lease) => self.engine.release(&lease).await,
-            None => Ok(()),
+        let held = self.held().remove(id).unwrap_or_default();
+        for held in held {
+            self.engine.release(&held.lease).await?;
         }
+        Ok(())
     }
 
     async fn collect(&self) -> Result<()> {
@@ -192,6 +209,8 @@ fn record(record: containerd::ImageRecord) -> Result<ImageRecord> {
 }
 
 struct Writer {
+    engine: Containerd,
+    reference: String,
     writer: containerd::BlobWriter,
 }
 
@@ -210,9 +229,15 @@ impl BlobWriter for Writer {
     }
 
     async fn commit(self: Box<Self>, size: u64, digest: &Digest, labels: Labels) -> Result<()> {
-        match self.writer.commit(size, &digest.to_string(), labels).await {
+        let Self { engine, reference, writer } = *self;
+        match writer.commit(size, &digest.to_string(), labels).await {
             // Somebody else was faster with the same bytes.
             Err(error) if error.kind() == ErrorKind::Exists => Ok(()),
+            Err(error) if error.kind() == ErrorKind::Invalid => {
+                // containerd keeps wrong bytes, and the next writer would go on behind them.
+                engine.abort_ingest(&reference).await?;
+                Err(error)
+            }
             other => other,
         }
     }

@@ -12,7 +12,7 @@ use model::ErrorKind;
 
 use crate::content::{
     BlobWriter, ContentStore, Ingest, LABEL_REFERENCE, LABEL_UNCOMPRESSED, Labels, Layer,
-    WriteRequest, chain_id, reference_labels,
+    WRITER_KEEPS, WriteRequest, chain_id, reference_labels,
 };
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
@@ -117,20 +117,23 @@ async fn blobs_come_back_as_they_went(store: &dyn ContentStore) {
 
 async fn what_was_appended_is_continued(store: &dyn ContentStore) {
     let lease = store.lease("conformance-resume", HOUR).await.expect("lease");
-    let data = Bytes::from(unique("resumed, ").repeat(1000));
+    let data = Bytes::from(unique("resumed, ").repeat(150_000));
     let (digest, size) = (Digest::of(&data), data.len() as u64);
+    let most = 3 * WRITER_KEEPS as usize + 5000;
     let mut writer = open(&*lease, &digest, size).await;
     writer.append(data.slice(..4000)).await.expect("append");
-    writer.append(data.slice(4000..5000)).await.expect("append");
-    assert_eq!(writer.offset(), 5000);
+    writer.append(data.slice(4000..most)).await.expect("append");
+    assert_eq!(writer.offset(), most as u64);
     drop(writer);
     assert!(!exists(store, &digest).await, "half a blob is visible");
+    let mut writer = open(&*lease, &digest, size).await;
+    let kept = writer.offset();
+    let least = most as u64 - WRITER_KEEPS;
+    assert!((least..=most as u64).contains(&kept), "of {most} bytes {kept} were kept");
     let ingests = store.ingests().await.expect("ingests");
     let ingest = ingests.iter().find(|ingest| ingest.reference.ends_with(&name_of(&digest)));
-    assert_eq!(ingest.expect("the ingest").offset, 5000);
-    let mut writer = open(&*lease, &digest, size).await;
-    assert_eq!(writer.offset(), 5000, "an ingest lost its bytes");
-    writer.append(data.slice(5000..)).await.expect("append");
+    assert_eq!(ingest.expect("the ingest").offset, kept);
+    writer.append(data.slice(kept as usize..)).await.expect("append");
     writer.commit(size, &digest, Labels::new()).await.expect("commit");
     assert_eq!(get(store, &digest).await, data);
     let ingests = store.ingests().await.expect("ingests");

@@ -79,8 +79,12 @@ pub enum Ingest {
     Open(Box<dyn BlobWriter>),
 }
 
+/// Most bytes that a writer may gather before they reach its store.
+pub const WRITER_KEEPS: u64 = 1 << 20;
+
 /// Writes one blob. Nothing is visible before [`BlobWriter::commit`]. Dropped without commit, what
-/// was appended stays under its name for a later writer to continue.
+/// was appended stays under its name for a later writer to continue, but for the last
+/// [`WRITER_KEEPS`] bytes, which may be lost.
 #[async_trait]
 pub trait BlobWriter: Send {
     /// Bytes already written, by this writer or an earlier one.

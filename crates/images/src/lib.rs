@@ -35,7 +35,8 @@ mod settings;
 pub use archive::{ImportKind, ImportOptions};
 pub use content::{
     BlobInfo, BlobWriter, ByteStream, ContentStore, ImageRecord, Ingest, IngestInfo,
-    LABEL_REFERENCE, LABEL_UNCOMPRESSED, Labels, Layer, WriteRequest, chain_id, reference_labels,
+    LABEL_REFERENCE, LABEL_UNCOMPRESSED, Labels, Layer, WRITER_KEEPS, WriteRequest, chain_id,
+    reference_labels,
 };
 pub use credentials::{CredentialFile, Credentials};
 pub use descriptor::Descriptor;

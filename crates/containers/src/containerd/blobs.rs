@@ -2,6 +2,7 @@
 //! can be gone on with.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use bytes::Bytes;
 use containerd_client::services::v1::{
@@ -14,7 +15,7 @@ use model::{Error, ErrorKind, Result, Time};
 use prost_types::FieldMask;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
+use tonic::{Code, Streaming};
 
 use super::leases::Lease;
 use super::status::{self, Explain, gone};
@@ -22,6 +23,9 @@ use super::{Containerd, QUICK, SLOW, call, unbounded, wire};
 
 /// Bytes sent in one message; containerd takes up to 16 MiB.
 const PIECE: usize = 1 << 20;
+
+/// Longest pause in waiting for containerd to close an ingest; twice that in all.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// A blob that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -223,12 +227,24 @@ impl Containerd {
             .collect())
     }
 
-    /// Throws away what was written under a name.
+    /// Throws away what was written under a name. A writer of that name must be dropped before.
     pub async fn abort_ingest(&self, name: &str) -> Result<()> {
-        let request = call(AbortRequest { r#ref: name.to_owned() }, QUICK);
-        gone(self.client().content().abort(request).await)
-            .explain(|| format!("half-written blob {name} cannot be thrown away"))
-            .map(drop)
+        let mut wait = Duration::from_millis(5);
+        loop {
+            let request = call(AbortRequest { r#ref: name.to_owned() }, QUICK);
+            match gone(self.client().content().abort(request).await) {
+                // containerd learns late that a writer is gone, and notes the time of its end
+                // beside what is being removed.
+                Err(status) if status.code() == Code::Unknown && wait < CLOSING => {
+                    tokio::time::sleep(wait).await;
+                    wait *= 2;
+                }
+                outcome => {
+                    let failed = || format!("half-written blob {name} cannot be thrown away");
+                    return outcome.explain(failed).map(drop);
+                }
+            }
+        }
     }
 }
 

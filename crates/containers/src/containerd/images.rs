@@ -59,8 +59,7 @@ impl Containerd {
         images.images.into_iter().map(record).collect()
     }
 
-    /// Gives a name to an image, taking it from another that has it. Labels are put over those it
-    /// has.
+    /// Gives a name to an image, taking it and its labels from another that has it.
     pub async fn put_image(
         &self,
         name: &str,
@@ -87,9 +86,7 @@ impl Containerd {
             Err(status) if status.code() == Code::AlreadyExists => {}
             Err(status) => return Err(status::error(status, failed())),
         }
-        let mut paths: Vec<String> =
-            image.labels.keys().map(|label| format!("labels.{label}")).collect();
-        paths.push("target".to_owned());
+        let paths = ["target", "labels"].map(str::to_owned).to_vec();
         let request = UpdateImageRequest {
             image: Some(image),
             update_mask: Some(FieldMask { paths }),
