@@ -64,7 +64,10 @@ struct Shared {
     images: Images,
     registries: Arc<Registries>,
     permits: Semaphore,
+    /// By layer.
     layers: Locks,
+    /// By name and platform.
+    leases: Locks,
     flights: Flights,
 }
 
@@ -75,8 +78,8 @@ impl Puller {
         let images = Images::new(store.clone(), settings.limits.clone());
         let permits = Semaphore::new(settings.transfer.parallel.max(1));
         let registries = Registries::new(settings);
-        let (layers, flights) = (Locks::default(), Flights::default());
-        let shared = Shared { store, images, registries, permits, layers, flights };
+        let (layers, leases, flights) = (Locks::default(), Locks::default(), Flights::default());
+        let shared = Shared { store, images, registries, permits, layers, leases, flights };
         Ok(Self { shared: Arc::new(shared) })
     }
 

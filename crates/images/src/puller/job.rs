@@ -82,7 +82,10 @@ impl Job {
     /// broken connection left is kept under it for the next try.
     async fn fetch(&self, sources: &Sources, top: Found) -> Result<Image> {
         let store = &self.shared.store;
-        let id = self.lease_id();
+        let name = self.lease_name();
+        // Those who show other credentials make a pull of their own, under the same lease.
+        let _mine = self.shared.leases.lock(&name).await;
+        let id = format!("hull-pull-{}", name.short());
         let leased = store.lease(&id, KEEP).await?;
         let outcome = self.fetch_into(&*leased, sources, top).await;
         match &outcome {
@@ -96,9 +99,9 @@ impl Job {
         outcome
     }
 
-    fn lease_id(&self) -> String {
-        let name = format!("{} {}", self.key.reference, self.key.platform);
-        format!("hull-pull-{}", Digest::of(name.as_bytes()).short())
+    /// The same for each try to pull this, so that one goes on where another broke off.
+    fn lease_name(&self) -> Digest {
+        Digest::of(format!("{} {}", self.key.reference, self.key.platform).as_bytes())
     }
 
     async fn fetch_into(

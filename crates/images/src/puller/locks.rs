@@ -1,4 +1,5 @@
-//! One at a time for each blob: two images with a common layer fetch it once.
+//! One at a time for each thing named by a digest. For a blob: two images with a common layer fetch
+//! it once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
