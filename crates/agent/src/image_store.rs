@@ -44,18 +44,18 @@ impl ImageStore {
         pinned: Option<&str>,
     ) -> Result<Arc<Image>> {
         if let Some(digest) = pinned
-            && let Some(image) = self.by_digest(digest).await?
+            && let Some(image) = self.here(digest).await?
         {
             return Ok(image);
         }
         let id_like = Reference::parse(name).is_err() || is_hex(name);
-        if id_like && let Some(image) = self.local.find(name).await? {
-            return Ok(self.remember(image));
+        if id_like && let Some(image) = self.here(name).await? {
+            return Ok(image);
         }
         let reference = Reference::parse(name)?;
         if policy != PullPolicy::Always
             && let Some(record) = self.content.image(&reference.to_string()).await?
-            && let Some(image) = self.by_digest(&record.target.digest.to_string()).await?
+            && let Some(image) = self.here(record.target.digest.as_str()).await?
         {
             return Ok(image);
         }
@@ -84,12 +84,20 @@ impl ImageStore {
         self.lock().clear();
     }
 
-    async fn by_digest(&self, digest: &str) -> Result<Option<Arc<Image>>> {
-        if let Some(image) = self.lock().get(digest).cloned() {
+    /// The image that is here under a digest or an id, unpacked. One that cannot be unpacked counts
+    /// as not here: a pull makes it good, or says better why not.
+    async fn here(&self, name: &str) -> Result<Option<Arc<Image>>> {
+        if let Some(image) = self.lock().get(name).cloned() {
             return Ok(Some(image));
         }
-        let found = self.local.find(digest).await?;
-        Ok(found.map(|image| self.remember(image)))
+        let Some(image) = self.local.find(name).await? else { return Ok(None) };
+        match self.local.unpack(name).await {
+            Ok(()) => Ok(Some(self.remember(image))),
+            Err(error) => {
+                tracing::warn!(image = name, cause = error.chain(), "image cannot be unpacked");
+                Ok(None)
+            }
+        }
     }
 
     fn remember(&self, image: Image) -> Arc<Image> {

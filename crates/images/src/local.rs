@@ -10,6 +10,7 @@ use tokio::io::AsyncRead;
 
 use crate::archive::ImportOptions;
 use crate::content::{ByteStream, ContentStore, Labels, Layer};
+use crate::digest::Digest;
 use crate::limits::Limits;
 use crate::platform::Platform;
 
@@ -127,6 +128,11 @@ impl Images {
         group.opened.raw_config()
     }
 
+    /// Digest of the manifest it is made by: where its name points at an index, the one chosen there.
+    pub async fn manifest_digest(&self, name: &str) -> Result<Digest> {
+        Ok(self.group(name).await?.opened.manifest_at.digest)
+    }
+
     /// Its layers, lowest first. [`crate::chain_id`] of their diff ids names what is unpacked.
     pub async fn layers(&self, name: &str) -> Result<Vec<Layer>> {
         self.group(name).await?.opened.layers()
@@ -172,7 +178,7 @@ impl Images {
     }
 
     /// Takes in an archive or a root file system, compressed (gzip, zstd) or not. All of it, or
-    /// nothing is left behind.
+    /// nothing is left behind. Of each image's names, those are returned that it was given now.
     pub async fn import(
         &self,
         source: impl AsyncRead + Send + Unpin,

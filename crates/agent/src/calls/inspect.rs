@@ -164,16 +164,18 @@ pub async fn commit(calls: &Calls, target: &Target, request: CommitRequest) -> R
         "" => String::new(),
         name => Reference::parse(name).map_err(|error| error.at("name"))?.to_string(),
     };
-    let base = {
+    let pinned = {
         let known = found.handle.known.borrow();
         let seen = known.status.container(&found.container.name);
         seen.map(|seen| seen.image_digest.clone()).unwrap_or_default()
     };
     let policy = model::instance::PullPolicy::Never;
-    let image = calls.context.images.ensure(&found.container.image, policy, Some(&base)).await?;
+    let images = &calls.context.images;
+    let image = images.ensure(&found.container.image, policy, Some(&pinned)).await?;
     let config = containers::CommitConfig {
         name,
-        base,
+        // Where the image's name points at an index, the layers are those of the manifest chosen.
+        base: images.local.manifest_digest(&image.digest).await?.to_string(),
         config: overlay(image.config.clone(), request.config),
         author: request.author,
         message: request.message,

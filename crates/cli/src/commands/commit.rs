@@ -72,7 +72,10 @@ impl Commit {
             return Ok(None);
         }
         let instance = context.instances().get(&self.name).await?;
-        let image = &instance.spec.container(&self.container)?.image;
+        let container = instance.spec.container(&self.container)?;
+        // What it was made from, wherever its image's name points now.
+        let seen = instance.status.container(&container.name).map(|seen| &seen.image_digest);
+        let image = seen.filter(|digest| !digest.is_empty()).unwrap_or(&container.image);
         let old = context.client.images().show(image).await?.config;
         let mut config = ImageConfig {
             env: old.env,

@@ -68,13 +68,11 @@ impl Containerd {
         });
         let (digest, size) =
             self.put_json(&manifest, references(&config_digest.0, &layers), lease).await?;
-        if !commit.name.is_empty() {
-            let target = Target {
-                media_type: MANIFEST.to_owned(),
-                digest: digest.clone(),
-                size: size as u64,
-            };
-            self.put_image(&commit.name, &target, BTreeMap::new(), Some(lease)).await?;
+        let target =
+            Target { media_type: MANIFEST.to_owned(), digest: digest.clone(), size: size as u64 };
+        // The bare digest keeps the image if it has no name, or when its name moves on.
+        for name in [&digest, &commit.name].into_iter().filter(|name| !name.is_empty()) {
+            self.put_image(name, &target, BTreeMap::new(), Some(lease)).await?;
         }
         Ok(Committed { digest, id: config_digest.0 })
     }

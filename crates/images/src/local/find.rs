@@ -39,14 +39,10 @@ impl Images {
     pub(crate) async fn show_opened(&self, opened: &Opened) -> Result<Image> {
         let id = opened.manifest.config.digest.as_str();
         let groups = self.all_for(&platform_of(opened)).await?;
-        let group = groups.into_iter().find(|group| group.id() == id);
-        let alone = || Group {
-            opened: opened.clone(),
-            names: Vec::new(),
-            digests: Vec::new(),
-            records: Vec::new(),
-        };
-        Ok(group.unwrap_or_else(alone).summary())
+        let known = groups.into_iter().find(|group| group.id() == id);
+        let mut group = known.unwrap_or_else(|| empty(opened));
+        group.opened.clone_from(opened);
+        Ok(group.summary())
     }
 
     /// All images with their names. A record whose documents are damaged or not here is left out: it is
@@ -70,7 +66,7 @@ impl Images {
             }
             if let Some(Some(opened)) = opened.get(target) {
                 let id = opened.manifest.config.digest.clone();
-                groups.entry(id).or_insert_with(|| empty(opened)).add(record);
+                groups.entry(id).or_insert_with(|| empty(opened)).add(record, opened);
             }
         }
         Ok(groups.into_values().collect())
@@ -84,7 +80,7 @@ impl Images {
         })
     }
 
-    /// As Docker looks it up: a full id, a name, the beginning of an id.
+    /// As Docker looks it up: a full id, a name, the digest of a manifest, the beginning of an id.
     pub(crate) async fn try_group(&self, name: &str) -> Result<Option<Group>> {
         let groups = self.all().await?;
         let text = name.strip_prefix("sha256:").unwrap_or(name);
@@ -92,16 +88,35 @@ impl Images {
         if let Some(group) = groups.iter().find(|group| id(group) == text) {
             return Ok(Some(group.clone()));
         }
-        let record = Reference::parse(name).map(|reference| record_name(&reference)).ok();
-        let named = |group: &&Group| {
-            record.as_ref().is_some_and(|record| group.records.contains(record))
-                || group.records.iter().any(|known| known == name)
-        };
-        if let Some(group) = groups.iter().find(named) {
-            return Ok(Some(group.clone()));
+        match by_name(name, &groups) {
+            Some((group, target)) => self.shown_as(group, &target).await.map(Some),
+            None => by_prefix(name, text, groups),
         }
-        by_prefix(name, text, groups)
     }
+
+    /// The group as a name that points at `target` shows it.
+    async fn shown_as(&self, mut group: Group, target: &Descriptor) -> Result<Group> {
+        if group.opened.target != *target
+            && let Some(opened) = self.open(target, &Platform::host()).await?
+        {
+            group.opened = opened;
+        }
+        Ok(group)
+    }
+}
+
+/// The group with that name or manifest, and what that points at.
+fn by_name(name: &str, groups: &[Group]) -> Option<(Group, Descriptor)> {
+    let wanted = Reference::parse(name).map(|reference| record_name(&reference)).ok();
+    let named = |record: &&ImageRecord| {
+        wanted.as_ref() == Some(&record.name)
+            || record.name == name
+            || record.target.digest.as_str() == name
+    };
+    groups.iter().find_map(|group| {
+        let record = group.records.iter().find(named)?;
+        Some((group.clone(), record.target.clone()))
+    })
 }
 
 fn by_prefix(name: &str, text: &str, groups: Vec<Group>) -> Result<Option<Group>> {
@@ -136,17 +151,17 @@ fn empty(opened: &Opened) -> Group {
 }
 
 impl Group {
-    fn add(&mut self, record: ImageRecord) {
+    fn add(&mut self, record: ImageRecord, opened: &Opened) {
         let name = &record.name;
         if name.contains('@') {
             self.digests.push(name.clone());
         } else if Digest::parse(name).is_err() {
-            // What a tag points at is what counts as the image's digest.
+            // What a tag points at is what counts.
             if self.names.is_empty() {
-                self.opened.target = record.target.clone();
+                self.opened.clone_from(opened);
             }
             self.names.push(name.clone());
         }
-        self.records.push(record.name);
+        self.records.push(record);
     }
 }

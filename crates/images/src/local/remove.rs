@@ -23,7 +23,7 @@ pub(super) async fn remove(
         return Err(Error::conflict(format!("image {name} has several names: {names}"))
             .next("remove it by each name, or by force"));
     }
-    if let Some(user) = (options.in_use)(&group.summary()) {
+    if let Some(user) = group.user(options.in_use) {
         return Err(Error::conflict(format!("image {name} is in use by {user}"))
             .next("remove what uses it first"));
     }
@@ -37,7 +37,7 @@ pub(super) async fn prune(images: &Images, options: PruneOptions<'_>) -> Result<
         let labelled = options.labels.iter().all(|(key, value)| {
             image.config.labels.get(key).is_some_and(|own| value.is_empty() || own == value)
         });
-        (options.all || group.dangling()) && old && labelled && (options.in_use)(&image).is_none()
+        (options.all || group.dangling()) && old && labelled && group.user(options.in_use).is_none()
     };
     let groups = images.all().await?.into_iter().filter(doomed).collect();
     delete(images, groups).await
@@ -55,7 +55,7 @@ async fn delete(images: &Images, groups: Vec<Group>) -> Result<Removed> {
     let mut removed = Removed::default();
     for group in groups {
         for record in &group.records {
-            images.store.remove_image(record).await?;
+            images.store.remove_image(&record.name).await?;
         }
         removed.deleted.push(group.id().to_owned());
         removed.untagged.extend(group.names);

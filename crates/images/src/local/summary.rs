@@ -1,20 +1,25 @@
 //! An image as the model knows it.
 
+use std::collections::BTreeSet;
+
 use model::Bytes;
 use model::image::{Image, ImageHistory};
 
-use super::Opened;
+use super::{InUse, Opened};
+use crate::content::ImageRecord;
 
-/// All names of one image.
+/// All names of one image. They may point at different manifests of it: the same layers packed
+/// otherwise, or an index that leads to it.
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
+    /// What the name asked for points at; without one, what the first tag does.
     pub opened: Opened,
     /// Names with tags, in full.
     pub names: Vec<String>,
     /// Names with digests, in full.
     pub digests: Vec<String>,
     /// All records, those without a name too.
-    pub records: Vec<String>,
+    pub records: Vec<ImageRecord>,
 }
 
 impl Group {
@@ -45,6 +50,15 @@ impl Group {
             layers: config.rootfs.diff_ids.iter().map(ToString::to_string).collect(),
             history: self.history(),
         }
+    }
+
+    /// Who uses it by any of the digests it is known under.
+    pub fn user(&self, in_use: InUse<'_>) -> Option<String> {
+        let targets = self.records.iter().map(|record| record.target.digest.to_string());
+        let digests: BTreeSet<String> =
+            targets.chain([self.opened.target.digest.to_string()]).collect();
+        let image = self.summary();
+        digests.into_iter().find_map(|digest| in_use(&Image { digest, ..image.clone() }))
     }
 
     /// The history with the size of each layer at the entry that made it.

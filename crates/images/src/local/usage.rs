@@ -23,7 +23,7 @@ pub(super) async fn usage(images: &Images, in_use: InUse<'_>) -> Result<Usage> {
     let mut needed = BTreeSet::new();
     let mut rows = Vec::with_capacity(groups.len());
     for (group, own) in groups.iter().zip(&blobs) {
-        let in_use = in_use(&group.summary()).is_some();
+        let in_use = group.user(in_use).is_some();
         if in_use {
             needed.extend(own.iter().copied());
         }
@@ -43,7 +43,8 @@ pub(super) async fn usage(images: &Images, in_use: InUse<'_>) -> Result<Usage> {
 
 fn blobs_of(group: &Group) -> BTreeSet<&Digest> {
     let opened = &group.opened;
-    let documents =
-        [&opened.target.digest, &opened.manifest_at.digest, &opened.manifest.config.digest];
-    documents.into_iter().chain(opened.manifest.layers.iter().map(|layer| &layer.digest)).collect()
+    let documents = [&opened.manifest_at.digest, &opened.manifest.config.digest];
+    let targets = group.records.iter().map(|record| &record.target.digest);
+    let layers = opened.manifest.layers.iter().map(|layer| &layer.digest);
+    documents.into_iter().chain(targets).chain(layers).collect()
 }

@@ -5,7 +5,7 @@ use model::image::{Image, Reference};
 use model::{Error, ErrorKind};
 
 use crate::mock::Mock;
-use crate::sample::{Sample, SampleLayer};
+use crate::sample::{Packing, Sample, SampleLayer, tar_of};
 use crate::store::Fixture;
 
 fn nobody(_: &Image) -> Option<String> {
@@ -144,6 +144,49 @@ async fn what_images_take() {
         assert_eq!(row.in_use, row.id == one.id().as_str());
     }
     assert!(usage.images.iter().any(|row| row.names == [mock.name("app:1")]));
+}
+
+/// The same layers in two packings: one image, for it has one configuration, of two manifests.
+#[tokio::test]
+async fn a_name_means_the_manifest_it_points_at() {
+    let tar = tar_of(&[("f", b"x")]);
+    let [gzip, zstd] = [Packing::Gzip, Packing::Zstd]
+        .map(|packing| Sample::new(vec![SampleLayer::of_tar(tar.clone(), packing)]));
+    assert_eq!(gzip.id(), zstd.id());
+    let mock = Mock::good().await;
+    mock.put("gzip", &gzip);
+    mock.put("zstd", &zstd);
+    let fixture = Fixture::new();
+    let images = &fixture.images;
+    for (tag, sample) in [("app:gzip", &gzip), ("app:zstd", &zstd), ("app:gzip", &gzip)] {
+        let image = fixture.pull(&mock.name(tag)).await.unwrap();
+        assert_eq!(image.digest, sample.digest().as_str(), "{tag}");
+    }
+    tag(images, &mock.name("app:zstd"), "other:1").await.unwrap();
+    for (name, sample) in [
+        (mock.name("app:gzip"), &gzip),
+        (mock.name("app:zstd"), &zstd),
+        ("other:1".to_owned(), &zstd),
+        (zstd.digest().to_string(), &zstd),
+        (gzip.digest().to_string(), &gzip),
+    ] {
+        let image = images.show(&name).await.unwrap();
+        assert_eq!(image.digest, sample.digest().as_str(), "{name}");
+        assert_eq!(images.manifest_digest(&name).await.unwrap(), sample.digest(), "{name}");
+        assert_eq!(image.size.0, sample.layers[0].blob.len() as u64, "{name}");
+    }
+    // Who runs it by one of its manifests holds the image.
+    for sample in [&gzip, &zstd] {
+        let digest = sample.digest().to_string();
+        let user = |image: &Image| (image.digest == digest).then(|| "instance web-1".to_owned());
+        let force = RemoveOptions { force: true, in_use: &user };
+        let error = images.remove(gzip.id().as_str(), force).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+        let used = PruneOptions { in_use: &user, ..prune(true) };
+        assert_eq!(images.prune(used).await.unwrap().deleted.len(), 0);
+    }
+    images.prune(prune(true)).await.unwrap();
+    fixture.assert_empty("all pruned").await;
 }
 
 #[tokio::test]
