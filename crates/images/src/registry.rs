@@ -153,9 +153,13 @@ impl Remote {
     }
 
     fn ask(&self, method: Method, path: String) -> Ask {
-        let scopes = vec![Scope { repository: self.repository.clone(), access: self.access }];
         let path = format!("{}/{path}", self.repository);
-        Ask { method, path, headers: HeaderMap::new(), scopes, answer: true }
+        Ask { method, path, headers: HeaderMap::new(), scopes: self.scopes(), answer: true }
+    }
+
+    /// What is asked for in its repository.
+    fn scopes(&self) -> Vec<Scope> {
+        vec![Scope { repository: self.repository.clone(), access: self.access }]
     }
 
     /// Sends a request without a body; follows redirects and answers one challenge.
@@ -249,7 +253,7 @@ impl Remote {
         next.filter(allowed).map(Some).ok_or_else(refuse)
     }
 
-    /// Sends a body to `url`, which the registry gave. It cannot be sent twice: no redirects, no
+    /// Sends a body to `url`, which the registry gave. It may not be sent twice: no redirects, no
     /// challenge; what authorises is taken from what is known, and shown to the registry only.
     async fn send_body(
         &self,
@@ -258,10 +262,9 @@ impl Remote {
         headers: HeaderMap,
         body: Body,
     ) -> Result<Response, Failure> {
-        let scopes = [Scope { repository: self.repository.clone(), access: self.access }];
         let mut request = self.client().await?.request(method, url.clone()).headers(headers);
         let home = parse_url(&self.shared.base(&self.endpoint))?;
-        let known = self.shared.tokens.known(&self.endpoint, &scopes, &self.credentials);
+        let known = self.shared.tokens.known(&self.endpoint, &self.scopes(), &self.credentials);
         if let Some(value) = known.filter(|_| url.origin() == home.origin()) {
             request = request.header(header::AUTHORIZATION, value);
         }

@@ -25,7 +25,7 @@ impl Remote {
         match response.status() {
             StatusCode::NOT_FOUND => Ok(false),
             status if status.is_success() => Ok(true),
-            _ => Err(self.refused("to say which blobs it has", response).await),
+            _ => Err(self.refused("a blob", response).await),
         }
     }
 
@@ -81,7 +81,14 @@ impl Remote {
             headers.insert(header::CONTENT_TYPE, value);
         }
         let url = super::parse_url(&url)?;
-        let response = self.send_body(Method::PUT, url, headers, data.into()).await?;
+        let put = || self.send_body(Method::PUT, url.clone(), headers.clone(), data.clone().into());
+        let mut response = put().await?;
+        // What was shown before the blobs were sent may have expired meanwhile.
+        if response.status() == StatusCode::UNAUTHORIZED
+            && self.authorize(&response, &self.scopes()).await?.is_some()
+        {
+            response = put().await?;
+        }
         match response.status().is_success() {
             true => Ok(()),
             false => Err(self.refused("the manifest", response).await),
@@ -91,12 +98,12 @@ impl Remote {
     async fn refused(&self, what: &str, response: Response) -> Failure {
         let denied = matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         let name = self.name();
-        let asked = format!("{what} for {}", self.repository);
+        let asked = format!("{what} of {}", self.repository);
         let failure = Failure::of_answer(&name, &asked, response).await;
         if !denied {
             return failure;
         }
-        let message = format!("{name} does not take {what} for {}", self.repository);
+        let message = format!("{name} does not let this caller push to {}", self.repository);
         let step = format!("log in as someone who may push there: hull image login {name}");
         Failure::lasting(Error::forbidden(message).next(step).caused_by(failure.error))
     }

@@ -1,9 +1,11 @@
 //! Who is shown what.
 
-use images::{CredentialFile, Credentials, PullOptions, Settings};
+use axum::http::{HeaderMap, Method};
+use images::{CredentialFile, Credentials, PullOptions, PushOptions, Pusher, Settings};
 use model::ErrorKind;
 use model::image::Reference;
 
+use crate::archives::oci_archive;
 use crate::mock::{Answer, Mock, Seen};
 use crate::sample::Sample;
 use crate::store::{Fixture, always, settings};
@@ -141,6 +143,44 @@ async fn credentials_go_to_nobody_else() {
         let shown = other.seen().into_iter().any(|seen| seen.header("authorization").is_some());
         assert!(!shown, "credentials were shown to another host");
     }
+}
+
+#[tokio::test]
+async fn a_token_that_expires_in_a_push_is_got_again() {
+    let sample = Sample::of_size(240, 1000);
+    let mock = Mock::start(|seen| match (&seen.method, seen.nth) {
+        // The registry has the blobs; sending them took so long that the token is too old.
+        (&Method::PUT, 0) => guarded(&Seen { headers: host_only(seen), ..seen.clone() }),
+        (&Method::PUT, _) => match guarded(seen) {
+            Answer::Serve => Answer::Say(201, Vec::new(), String::new()),
+            refusal => refusal,
+        },
+        _ => guarded(seen),
+    })
+    .await;
+    mock.put("other", &sample);
+    let fixture = Fixture::new();
+    let name = mock.name("app:1");
+    fixture
+        .images
+        .import(&oci_archive(&sample, Some(&name))[..], Default::default())
+        .await
+        .unwrap();
+    let pusher = Pusher::new(fixture.store.clone(), settings()).unwrap();
+    let reference = Reference::parse(&name).unwrap();
+    let credentials = Some(basic("ann", PASSWORD));
+    let options = PushOptions { credentials, ..PushOptions::default() };
+    pusher.push(&name, &reference, options).await.unwrap();
+    let puts = mock.seen().into_iter().filter(|seen| seen.method == Method::PUT);
+    assert_eq!(puts.count(), 2);
+}
+
+fn host_only(seen: &Seen) -> HeaderMap {
+    seen.headers
+        .iter()
+        .filter(|(name, _)| *name == "host")
+        .map(|(n, v)| (n.clone(), v.clone()))
+        .collect()
 }
 
 #[tokio::test]
