@@ -141,10 +141,8 @@ pub fn import(
     let (sender, receiver) = mpsc::channel(WAITING);
     tokio::spawn(async move {
         let reader = StreamReader::new(archive.map_err(std::io::Error::other));
-        let imported = tokio::select! {
-            imported = context.images.local.import(Box::pin(reader), options) => imported,
-            () = sender.closed() => return,
-        };
+        // When the caller leaves, the archive breaks off, and what was taken in of it is cleared away.
+        let imported = context.images.local.import(Box::pin(reader), options).await;
         context.images.forget();
         let done = imported.map(|images| {
             for image in &images {
@@ -246,8 +244,10 @@ fn finish(context: &Context, removed: images::Removed, action: &str) -> Removed 
 
 fn users(context: &Context, image: &Image) -> Option<String> {
     context.users_of(|_, name, digest| match digest {
-        "" => Reference::parse(name)
-            .is_ok_and(|reference| image.names.contains(&reference.to_string())),
+        "" => Reference::parse(name).is_ok_and(|reference| {
+            let name = reference.to_string();
+            image.names.contains(&name) || image.digests.contains(&name)
+        }),
         digest => digest == image.digest || digest == image.id,
     })
 }

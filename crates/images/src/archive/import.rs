@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
 use bytes::Bytes;
-use model::image::Image;
+use model::image::{Image, Reference};
 use model::{Error, ErrorKind, Result, Time};
 use tokio::io::{AsyncRead, AsyncReadExt, BufReader, ReadBuf};
 
@@ -146,26 +146,28 @@ impl<'a> Import<'a> {
                 store.bind_unpacked(&image.config, &top).await?;
             }
         }
-        for image in all {
-            self.put_names(image).await?;
-        }
         let mut shown = Vec::with_capacity(all.len());
         for image in all {
-            shown.push(self.images.show(image.config.as_str()).await?);
+            let names = self.put_names(image).await?;
+            let known = self.images.show(image.target.digest.as_str()).await?;
+            shown.push(Image { names, ..known });
         }
         Ok(shown)
     }
 
-    /// The bare digest is a name too: it keeps the image when a tag moves on.
-    async fn put_names(&self, image: &Assembled) -> Result<()> {
+    /// The bare digest is a name too: it keeps the image when a tag moves on. Returns the names that
+    /// people use.
+    async fn put_names(&self, image: &Assembled) -> Result<Vec<String>> {
         let store = &self.images.store;
         store.put_image(image.target.digest.as_str(), &image.target, Labels::new()).await?;
-        for name in &image.names {
-            let tag = name.tag.as_deref().unwrap_or("latest");
-            let full = format!("{}:{tag}", name.name());
-            store.put_image(&full, &image.target, Labels::new()).await?;
+        let full = |name: &Reference| {
+            format!("{}:{}", name.name(), name.tag.as_deref().unwrap_or("latest"))
+        };
+        let names: Vec<String> = image.names.iter().map(full).collect();
+        for name in &names {
+            store.put_image(name, &image.target, Labels::new()).await?;
         }
-        Ok(())
+        Ok(names)
     }
 }
 

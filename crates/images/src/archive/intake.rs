@@ -130,10 +130,8 @@ impl<'a> Intake<'a> {
     /// The import failed: what is half written goes.
     pub async fn abort(mut self) {
         self.current = None;
-        let Some(reference) = self.ingest else { return };
-        if let Err(error) = self.store.abort(&reference).await {
-            let cause = error.chain();
-            tracing::warn!(reference, cause, "an ingest could not be aborted");
+        if let Some(reference) = &self.ingest {
+            forget(self.store, reference).await;
         }
     }
 
@@ -177,6 +175,15 @@ impl Member {
             None => {}
         }
         Ok(())
+    }
+}
+
+/// Throws away what is half written. Why the import failed counts for more than why this does: then
+/// it goes with the lease.
+pub(super) async fn forget(store: &dyn ContentStore, reference: &str) {
+    if let Err(error) = store.abort(reference).await {
+        let cause = error.chain();
+        tracing::warn!(reference, cause, "an ingest could not be aborted");
     }
 }
 

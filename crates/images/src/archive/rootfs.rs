@@ -6,6 +6,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::assemble::{Assembled, manifest_of};
 use super::import::{Import, unreadable};
+use super::intake::forget;
 use super::layer::{Checked, LayerCheck};
 use crate::content::{BlobWriter, Ingest, LABEL_UNCOMPRESSED, Layer, WriteRequest};
 use crate::descriptor::Descriptor;
@@ -29,7 +30,7 @@ pub(super) async fn take_in(
     match write(import, source, writer).await {
         Ok((layer, checked)) => assemble(import, layer, &checked).map(|image| vec![image]),
         Err(error) => {
-            import.leased.abort(&reference).await?;
+            forget(&*import.leased, &reference).await;
             Err(error)
         }
     }
