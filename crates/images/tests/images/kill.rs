@@ -55,8 +55,9 @@ async fn a_killed_pull_leaves_nothing_visible_and_is_continued() {
         .spawn()
         .unwrap();
     let ingest = root.join("ingest").join(format!("hull-{}", big.hex()));
-    eventually("the child has written a part", async || {
-        std::fs::metadata(&ingest).is_ok_and(|file| file.len() >= 200_000)
+    let small = root.join("blobs/sha256").join(sample.layers[0].digest().hex());
+    eventually("the child has written one layer and a part of the other", async || {
+        small.exists() && std::fs::metadata(&ingest).is_ok_and(|file| file.len() >= 200_000)
     })
     .await;
     child.kill().unwrap();

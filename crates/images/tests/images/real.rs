@@ -1,5 +1,6 @@
 //! The reference registry, as Debian ships it (package `docker-registry`).
 
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use images::{Credentials, PushOptions, Pusher, Settings};
@@ -13,7 +14,7 @@ use crate::archives::oci_archive;
 use crate::sample::{Packing, Sample, SampleLayer, noise, tar_of};
 use crate::store::{Fixture, always, settings};
 
-const PROGRAM: &str = "/usr/bin/docker-registry";
+const PROGRAM: &str = "docker-registry";
 /// bcrypt of `s3cret-word` for user `ann`.
 const HTPASSWD: &str = "ann:$2y$04$abcdefghijklmnopqrstuuzQDw2v3CQSMowG.sq3X.nH1lfmlmQMW\n";
 
@@ -26,10 +27,10 @@ pub struct Registry {
 impl Registry {
     /// `None` where the program is not installed.
     pub async fn start(guarded: bool) -> Option<Self> {
-        if !std::path::Path::new(PROGRAM).exists() {
-            eprintln!("skipped: {PROGRAM} is not installed");
+        let Some(program) = program() else {
+            eprintln!("skipped: {PROGRAM} is neither installed nor unpacked by `make images`");
             return None;
-        }
+        };
         let storage = tempfile::tempdir().unwrap();
         let config = storage.path().join("config.yml");
         let htpasswd = storage.path().join("htpasswd");
@@ -42,7 +43,7 @@ impl Registry {
             if guarded { &*auth } else { "" }
         );
         std::fs::write(&config, text).unwrap();
-        let mut child = Command::new(PROGRAM)
+        let mut child = Command::new(program)
             .arg("serve")
             .arg(&config)
             .stderr(Stdio::piped())
@@ -60,6 +61,16 @@ impl Registry {
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Some(Self { address, _child: child, _storage: storage })
     }
+}
+
+/// The installed program, else the one that `make images` unpacked.
+fn program() -> Option<PathBuf> {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    let unpacked = cache.map(|cache| cache.join("monohull/registry/package/usr/bin"));
+    let mut places = std::env::split_paths(&paths).chain(unpacked);
+    places.find_map(|place| Some(place.join(PROGRAM)).filter(|program| program.is_file()))
 }
 
 /// A store with `sample` in it under `name`.
