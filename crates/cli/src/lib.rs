@@ -16,6 +16,7 @@ mod objects;
 mod out;
 mod parse;
 mod screen;
+mod stream;
 mod terminal;
 
 use std::process::ExitCode;

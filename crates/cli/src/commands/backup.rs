@@ -5,15 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::{Args, Subcommand};
-use futures::StreamExt;
 use model::error::Context as _;
 use model::{Error, ErrorKind, Result};
-use tokio::io::AsyncWriteExt;
 
 use crate::commands::daemon;
-use crate::commands::image::to_stdout;
 use crate::context::Context;
 use crate::out;
+use crate::stream::{PRIVATE, to_file, to_stdout};
 
 /// Backups of the platform's records; not of images, volumes or logs.
 #[derive(Debug, Subcommand)]
@@ -72,35 +70,12 @@ impl Create {
             return Err(Error::exists(format!("{} is there already", self.file))
                 .next("name another file, or put this one in its place with --force"));
         }
-        write(context.client.system().backup().await?, path).await?;
+        to_file(context.client.system().backup().await?, path, PRIVATE).await?;
         if out::watched() {
             out::remark(format!("The records are in {}.", self.file));
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// Writes beside the file first: a backup is there whole, or not at all.
-async fn write(mut copy: link::ByteStream, path: &Path) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    let part = path.with_file_name(name);
-    let failed = || format!("cannot write {}", path.display());
-    let written = async {
-        let mut options = tokio::fs::OpenOptions::new();
-        let file = options.write(true).create_new(true).mode(0o600).open(&part).await;
-        let mut file = file.context(ErrorKind::Unavailable, failed)?;
-        while let Some(bytes) = copy.next().await {
-            file.write_all(&bytes?).await.context(ErrorKind::Unavailable, failed)?;
-        }
-        file.sync_all().await.context(ErrorKind::Unavailable, failed)?;
-        tokio::fs::rename(&part, path).await.context(ErrorKind::Unavailable, failed)
-    };
-    let written = written.await;
-    if written.is_err() {
-        let _ = tokio::fs::remove_file(&part).await;
-    }
-    written
 }
 
 impl Restore {

@@ -12,8 +12,8 @@ use model::error::Context as _;
 use model::{Bytes, Error, ErrorKind, Result};
 
 use crate::archive::{self, Place, Source};
-use crate::commands::image::to_stdout;
 use crate::context::Context;
+use crate::stream::to_stdout;
 use crate::{complete, out};
 
 const EXAMPLES: &str = "Examples:

@@ -1,13 +1,14 @@
 //! `hull export`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 use model::Result;
 
-use crate::commands::image::{to_file, to_stdout};
 use crate::context::Context;
+use crate::stream::{PUBLIC, to_file, to_stdout};
 use crate::{complete, out};
 
 /// Writes the whole file system of an instance as a tar archive. What is mounted in it is left out.
@@ -35,7 +36,7 @@ impl Export {
         }
         let archive = context.instances().export(&self.name, &self.container).await?;
         match &self.file {
-            Some(file) => to_file(archive, file).await?,
+            Some(file) => to_file(archive, Path::new(file), PUBLIC).await?,
             None => to_stdout(archive).await?,
         }
         Ok(ExitCode::SUCCESS)

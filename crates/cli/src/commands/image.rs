@@ -1,6 +1,7 @@
 //! `hull image`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,18 +9,24 @@ use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
 use futures::{StreamExt, TryStreamExt};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use link::ResultStream;
 use link::image::{ImportRequest, LayerPhase, Login, Progress, PullRequest, Removed};
+use link::{ByteStream, ResultStream};
 use model::error::Context as _;
 use model::image::{Image as Known, Reference};
 use model::instance::PullPolicy;
 use model::{Error, ErrorKind, Result};
-use tokio::io::AsyncWriteExt;
 
+use tokio_util::io::ReaderStream;
+
+use crate::archive::{Source, pack};
 use crate::commands::each;
 use crate::complete;
 use crate::context::{Context, Output};
 use crate::out::{self, Format};
+use crate::stream::{PUBLIC, to_file, to_stdout};
+
+/// Bytes read of an archive at a time.
+const PIECE: usize = 256 * 1024;
 
 /// Images.
 #[derive(Debug, Subcommand)]
@@ -80,7 +87,7 @@ pub struct Push {
 /// Takes images in.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  hull image import app.tar\n  hull image import --name base rootfs.tar.gz\n  docker save app | hull image import -"
+    after_help = "Examples:\n  hull image import app.tar\n  hull image import oci-layout/\n  hull image import --name base rootfs.tar.gz\n  docker save app | hull image import -"
 )]
 pub struct Import {
     /// Name for an image that brings none
@@ -89,7 +96,7 @@ pub struct Import {
     /// Change the configuration: CMD, ENV, EXPOSE … lines
     #[arg(short, long, value_name = "LINE")]
     change: Vec<String>,
-    /// The archive; - for standard input
+    /// The archive, or the directory of an OCI layout or of a root file system; - for standard input
     file: String,
 }
 
@@ -98,7 +105,7 @@ pub struct Import {
 #[command(after_help = "Examples:\n  hull image save nginx -f nginx.tar")]
 pub struct Save {
     /// The archive; standard output when not given
-    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    #[arg(short, long, visible_short_alias = 'o', visible_alias = "output", value_name = "FILE")]
     file: Option<String>,
     /// The images
     #[arg(required = true, add = ArgValueCompleter::new(complete::images))]
@@ -284,11 +291,29 @@ fn cut_short() -> Error {
     Error::unavailable("the connection ended before the work did").next("run it again")
 }
 
-/// Shows a bar for each layer where a person watches, and nothing else where nobody does.
-async fn show_progress(mut progress: ResultStream<Progress>) -> Result<(Vec<Known>, bool)> {
-    if !out::watched() {
-        return finish(progress).await;
+/// Shows a bar for each layer where a person watches, and a line for each where nobody does.
+async fn show_progress(progress: ResultStream<Progress>) -> Result<(Vec<Known>, bool)> {
+    if out::watched() { draw(progress).await } else { tell(progress).await }
+}
+
+async fn tell(mut progress: ResultStream<Progress>) -> Result<(Vec<Known>, bool)> {
+    let (mut done, mut told) = (None, HashSet::new());
+    while let Some(step) = progress.next().await {
+        match step? {
+            Progress::Layer { digest, phase, done: _, total } => {
+                if is_last(phase) && told.insert(digest.clone()) {
+                    let (digest, size) = (short_digest(&digest), model::Bytes(total));
+                    out::remark(format!("{digest} {:11} {size}", word(phase)));
+                }
+            }
+            Progress::Message { text } => out::remark(text),
+            Progress::Done { images, unchanged } => done = Some((images, unchanged)),
+        }
     }
+    done.ok_or_else(cut_short)
+}
+
+async fn draw(mut progress: ResultStream<Progress>) -> Result<(Vec<Known>, bool)> {
     let bars = MultiProgress::new();
     let mut layers: HashMap<String, ProgressBar> = HashMap::new();
     let mut done = None;
@@ -299,7 +324,7 @@ async fn show_progress(mut progress: ResultStream<Progress>) -> Result<(Vec<Know
                 bar.set_length(total);
                 bar.set_position(done);
                 bar.set_message(word(phase));
-                if matches!(phase, LayerPhase::Done | LayerPhase::Exists) {
+                if is_last(phase) {
                     bar.finish();
                 }
             }
@@ -311,14 +336,17 @@ async fn show_progress(mut progress: ResultStream<Progress>) -> Result<(Vec<Know
     done.ok_or_else(cut_short)
 }
 
+fn is_last(phase: LayerPhase) -> bool {
+    matches!(phase, LayerPhase::Done | LayerPhase::Exists)
+}
+
 fn bar(bars: &MultiProgress, digest: &str) -> ProgressBar {
     let style = ProgressStyle::with_template(
         "{prefix} {msg:11} {bar:24} {bytes:>10} of {total_bytes:10} {bytes_per_sec}",
     );
     let bar = bars.add(ProgressBar::new(0));
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let digits = digest.trim_start_matches("sha256:");
-    bar.set_prefix(digits.chars().take(12).collect::<String>());
+    bar.set_prefix(short_digest(digest));
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }
@@ -338,61 +366,48 @@ fn word(phase: LayerPhase) -> &'static str {
 impl Import {
     async fn run(self, context: &Context) -> Result<()> {
         let request = ImportRequest { name: self.name, changes: self.change };
-        let reader: Box<dyn tokio::io::AsyncRead + Send + Unpin> = match self.file.as_str() {
-            "-" => Box::new(tokio::io::stdin()),
-            path => Box::new(
-                tokio::fs::File::open(path)
-                    .await
-                    .context(ErrorKind::NotFound, || format!("cannot read {path}"))?,
-            ),
-        };
-        let archive = tokio_util::io::ReaderStream::with_capacity(reader, 256 * 1024)
-            .map_err(|error| Error::unavailable("the archive cannot be read").caused_by(error));
-        let progress = context.client.images().import(&request, Box::pin(archive)).await?;
+        let progress = context.client.images().import(&request, archive(&self.file).await?).await?;
         let (images, _) = show_progress(progress).await?;
         for image in images {
-            out::line(image.names.first().unwrap_or(&image.id));
+            match image.names.as_slice() {
+                [] => out::line(&image.id),
+                names => names.iter().for_each(|name| out::line(familiar(name))),
+            }
         }
         Ok(())
     }
+}
+
+/// The bytes of an archive: of a file, of standard input, or of a directory that is packed as it is
+/// read.
+async fn archive(path: &str) -> Result<ByteStream> {
+    let reader: Box<dyn tokio::io::AsyncRead + Send + Unpin> = match path {
+        "-" => Box::new(tokio::io::stdin()),
+        path if Path::new(path).is_dir() => {
+            let (path, name) = (path.into(), Default::default());
+            return Ok(pack(Source { path, name, follow: true, owners: true }));
+        }
+        path => {
+            let file = tokio::fs::File::open(path).await;
+            Box::new(file.context(ErrorKind::NotFound, || format!("cannot read {path}"))?)
+        }
+    };
+    let pieces = ReaderStream::with_capacity(reader, PIECE);
+    let failed = |error| Error::unavailable("the archive cannot be read").caused_by(error);
+    Ok(Box::pin(pieces.map_err(failed)))
 }
 
 impl Save {
     async fn run(self, context: &Context) -> Result<()> {
         let stream = context.client.images().save(&self.names).await?;
         match &self.file {
-            Some(file) => to_file(stream, file).await,
+            Some(file) => to_file(stream, Path::new(file), PUBLIC).await,
             None => {
                 out::not_for_a_terminal()?;
                 to_stdout(stream).await
             }
         }
     }
-}
-
-/// Writes a stream to a new file; what is there of a file that could not be finished is removed.
-pub async fn to_file(mut stream: link::ByteStream, path: &str) -> Result<()> {
-    let failed = || format!("cannot write {path}");
-    let mut file = tokio::fs::File::create(path).await.context(ErrorKind::Unavailable, failed)?;
-    let copied = async {
-        while let Some(bytes) = stream.next().await {
-            file.write_all(&bytes?).await.context(ErrorKind::Unavailable, failed)?;
-        }
-        file.sync_all().await.context(ErrorKind::Unavailable, failed)
-    };
-    let copied = copied.await;
-    if copied.is_err() {
-        let _ = tokio::fs::remove_file(path).await;
-    }
-    copied
-}
-
-/// Writes a stream to standard output.
-pub async fn to_stdout(mut stream: link::ByteStream) -> Result<()> {
-    while let Some(bytes) = stream.next().await {
-        out::bytes(&bytes?);
-    }
-    Ok(())
 }
 
 impl Ls {
@@ -428,7 +443,11 @@ impl Ls {
 }
 
 fn short_id(image: &Known) -> String {
-    image.id.trim_start_matches("sha256:").chars().take(12).collect()
+    short_digest(&image.id)
+}
+
+fn short_digest(digest: &str) -> String {
+    digest.trim_start_matches("sha256:").chars().take(12).collect()
 }
 
 fn history(image: &Known, format: Format) -> Result<()> {
