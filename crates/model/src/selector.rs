@@ -39,6 +39,14 @@ impl Selector {
         })
     }
 
+    /// The labels or fields it asks for.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.terms.iter().map(|term| match term {
+            Term::Equals(key, _) | Term::Differs(key, _) => key.as_str(),
+            Term::Present(key) | Term::Absent(key) => key.as_str(),
+        })
+    }
+
     /// Whether it selects everything.
     pub fn is_empty(&self) -> bool {
         self.terms.is_empty()
@@ -46,9 +54,13 @@ impl Selector {
 }
 
 fn parse_term(term: &str) -> Result<Term> {
+    // No key has these; `tier in (a,b)` is meant otherwise, and must not select nothing in silence.
+    let odd = |c: char| c.is_whitespace() || "()<>=!".contains(c);
     let key = |text: &str| match text.trim() {
-        "" => Err(Error::invalid(format!("{term:?} is not a selector term"))
-            .next("write key=value, key!=value, key or !key")),
+        key if key.is_empty() || key.contains(odd) => {
+            Err(Error::invalid(format!("{term:?} is not a selector term"))
+                .next("write key=value, key!=value, key or !key, joined by commas"))
+        }
         key => Ok(key.to_owned()),
     };
     if let Some((left, right)) = term.split_once("!=") {
@@ -83,6 +95,8 @@ mod tests {
         ] {
             assert_eq!(Selector::parse(text).unwrap().matches(&labels), expected, "{text}");
         }
-        assert!(Selector::parse("=x").is_err());
+        for text in ["=x", "tier in (a,b)", "a>1", "!!a", "a b"] {
+            assert!(Selector::parse(text).is_err(), "{text}");
+        }
     }
 }

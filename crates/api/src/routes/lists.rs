@@ -62,8 +62,17 @@ fn options(query: &ListQuery) -> Result<ListOptions> {
 fn selectors(query: &ListQuery) -> Result<(Selector, Selector)> {
     let labels = Selector::parse(&query.labels).map_err(|error| error.at("labels"))?;
     let fields = Selector::parse(&query.fields).map_err(|error| error.at("fields"))?;
+    let part_of = |key: &str| PARTS.contains(&key.split('.').next().unwrap_or(key));
+    if let Some(key) = fields.keys().find(|key| !part_of(key)) {
+        return Err(Error::invalid(format!("no object has a field {key:?}"))
+            .at("fields")
+            .next("write a path such as meta.name, spec.node or status.phase"));
+    }
     Ok((labels, fields))
 }
+
+/// What every object consists of: where the paths of fields begin.
+const PARTS: [&str; 4] = ["kind", "meta", "spec", "status"];
 
 /// Writes a [`wire::List`] out of objects that are JSON already.
 fn list_response(list: control::ListJson) -> Response {
