@@ -96,8 +96,10 @@ pub enum Command {
     /// Write the whole file system of an instance as an archive
     Export(export::Export),
     /// Show what happened
-    #[command(visible_alias = "event")]
     Events(events::Events),
+    /// What happened
+    #[command(subcommand)]
+    Event(events::Event),
     /// Images
     #[command(subcommand)]
     Image(image::Image),
@@ -171,7 +173,9 @@ pub async fn run(command: Command, global: &Global) -> Result<ExitCode> {
         Command::Diff(args) => args.run(&context()?).await,
         Command::Commit(args) => args.run(&context()?).await,
         Command::Export(args) => args.run(&context()?).await,
-        Command::Events(args) => args.run(&context()?).await,
+        Command::Events(args) | Command::Event(events::Event::Ls(args)) => {
+            args.run(&context()?).await
+        }
         Command::Image(args) => args.run(&context()?).await,
         Command::Network(args) => args.run(&context()?).await,
         Command::Volume(args) => args.run(&context()?).await,

@@ -1,11 +1,11 @@
-//! `hull events`.
+//! `hull events`, and `hull event`.
 
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use client::wire::EventsQuery;
 use futures::StreamExt;
-use model::event::Event;
+use model::event::Event as Known;
 use model::{Error, Result, Time};
 
 use crate::commands::logs::moment;
@@ -16,6 +16,13 @@ const EXAMPLES: &str = "Examples:
   hull events
   hull events -f --filter kind=instance --filter action=die
   hull events --since 1h --filter object=web -o json";
+
+/// What happened.
+#[derive(Debug, Subcommand)]
+pub enum Event {
+    /// Show what happened, as hull events does
+    Ls(Events),
+}
 
 /// Shows what happened.
 #[derive(Debug, Args)]
@@ -83,7 +90,7 @@ fn filter(query: &mut EventsQuery, text: &str) -> Result<()> {
 }
 
 /// An event a line: JSON, a YAML document each, the object's name, or words.
-fn tell(event: &Event, format: Format) -> Result<()> {
+fn tell(event: &Known, format: Format) -> Result<()> {
     match format {
         Format::Json => out::json_line(event)?,
         Format::Yaml => {
@@ -96,8 +103,8 @@ fn tell(event: &Event, format: Format) -> Result<()> {
     Ok(())
 }
 
-fn sentence(event: &Event) -> String {
-    let Event { time, kind, action, project, name, by, details, .. } = event;
+fn sentence(event: &Known) -> String {
+    let Known { time, kind, action, project, name, by, details, .. } = event;
     let place = match project.as_str() {
         "" | model::project::DEFAULT_PROJECT => String::new(),
         project => format!("{project}/"),
@@ -141,7 +148,7 @@ mod tests {
         let id = model::Uid::from_bytes([7; 32]);
         let time = Time::from_unix(0, 1_000_000);
         let meta = model::Meta::new("default", "web", id, time);
-        let event = Event::new(time, Kind::Instance, "die", &meta).with("exitCode", 1);
+        let event = Known::new(time, Kind::Instance, "die", &meta).with("exitCode", 1);
         assert_eq!(sentence(&event), "1970-01-01T00:00:00.001Z  instance web  die  exitCode=1");
     }
 }

@@ -10,7 +10,7 @@ use model::{Error, Result, Span, Time};
 
 use crate::commands::each;
 use crate::complete;
-use crate::context::Context;
+use crate::context::{Context, Output};
 use crate::objects::{self, Listing, View};
 use crate::out::{self, Format};
 
@@ -23,6 +23,8 @@ pub enum Token {
     Renew(Renew),
     /// List tokens
     Ls(Ls),
+    /// Show tokens
+    Show(Show),
     /// Remove tokens
     Rm(Rm),
 }
@@ -70,6 +72,17 @@ pub struct Ls {
     listing: Listing,
 }
 
+/// Shows tokens, without their secrets.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  hull token show ci")]
+pub struct Show {
+    #[command(flatten)]
+    output: Output,
+    /// The tokens
+    #[arg(required = true, add = ArgValueCompleter::new(complete::tokens))]
+    names: Vec<String>,
+}
+
 /// Removes tokens: they are worth nothing from now on.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  hull token rm ci")]
@@ -102,6 +115,12 @@ impl Token {
             }
             Token::Renew(args) => tell(&tokens.renew(&args.name).await?, args.output)?,
             Token::Ls(args) => args.listing.show(&tokens, &VIEW).await?,
+            Token::Show(args) => {
+                return each(&args.names, async |name| {
+                    objects::show(&tokens.get(name).await?, args.output.output)
+                })
+                .await;
+            }
             Token::Rm(args) => {
                 return each(&args.names, async |name| {
                     objects::remove(&tokens, name, args.plan, false).await
