@@ -14,6 +14,9 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// The server's side of TLS. Which protocols are offered (ALPN) is set here, not there.
     pub tls: Arc<rustls::ServerConfig>,
+    /// SHA-256 of the authority's certificate in DER, in hexadecimal digits: what callers from
+    /// elsewhere are told to trust.
+    pub authority: String,
     /// Path of the local socket; none when absent.
     pub socket: Option<PathBuf>,
     /// Name of the node that answers.

@@ -40,6 +40,9 @@ use rate::Rates;
 
 /// What the routes share.
 pub(crate) struct Api {
+    /// URLs of the listeners.
+    addresses: Vec<String>,
+    authority: String,
     control: Arc<Control>,
     document: Document,
     limits: Limits,

@@ -47,7 +47,7 @@ pub(crate) struct Shared {
 /// Fails with `Conflict` when another daemon answers on the socket, with `Unavailable` when an
 /// address or the socket cannot be had.
 pub async fn bind(config: Config, control: Arc<Control>) -> Result<Server> {
-    let Config { listen, tls, socket, node, version, scratch, limits, metrics } = config;
+    let Config { listen, tls, authority, socket, node, version, scratch, limits, metrics } = config;
     let mut tcp = Vec::new();
     for address in listen {
         tcp.push(TcpListener::bind(address).await.context(ErrorKind::Unavailable, || {
@@ -58,7 +58,10 @@ pub async fn bind(config: Config, control: Arc<Control>) -> Result<Server> {
         Some(path) => Some((socket::bind(&path).await?, path)),
         None => None,
     };
+    let addresses = addresses(&tcp);
     let api = Arc::new(Api {
+        addresses: addresses.iter().map(|address| url(address, &node)).collect(),
+        authority,
         control,
         document: routes::document(),
         meters: Meters::new(metrics),
@@ -79,7 +82,7 @@ pub async fn bind(config: Config, control: Arc<Control>) -> Result<Server> {
 impl Server {
     /// Addresses listened on, with the ports that were chosen.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        addresses(&self.tcp)
     }
 
     /// Serves until `shutdown` comes; then accepts nothing more, ends streams and sessions, gives
@@ -108,6 +111,18 @@ impl Server {
         if tokio::time::timeout(shared.api.limits.drain, shared.connections.wait()).await.is_err() {
             tracing::warn!(open = shared.connections.len(), "connections cut off at shutdown");
         }
+    }
+}
+
+fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+}
+
+/// What people write; by the node's name if it listens on all addresses.
+fn url(address: &SocketAddr, node: &str) -> String {
+    match address.ip().is_unspecified() {
+        true => format!("https://{node}:{}", address.port()),
+        false => format!("https://{address}"),
     }
 }
 

@@ -12,6 +12,7 @@ use rcgen::{
     KeyUsagePurpose,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use sha2::{Digest, Sha256};
 
 use crate::config::create_dir;
 
@@ -21,18 +22,32 @@ pub struct Pki {
 }
 
 impl Pki {
-    /// Opens the directory, making a certificate authority and a certificate for this node's names
-    /// where they are missing.
+    /// Opens the directory, making a certificate authority where it is missing, and a certificate for
+    /// this node where there is none for all of its names: machines get other addresses.
     pub fn open(dir: &Path, node: &str, addresses: &[IpAddr]) -> Result<Self> {
         create_dir(dir, 0o700)?;
         let pki = Self { dir: dir.to_owned() };
         if !pki.path("ca.crt").exists() || !pki.path("ca.key").exists() {
             pki.make_authority()?;
         }
-        if !pki.path("node.crt").exists() || !pki.path("node.key").exists() {
-            pki.make_node(node, addresses)?;
+        let names = names(node, addresses);
+        if !pki.path("node.crt").exists() || !pki.path("node.key").exists() || !pki.names(&names) {
+            pki.make_node(node, &names)?;
         }
         Ok(pki)
+    }
+
+    /// SHA-256 of the authority's certificate, in hexadecimal digits.
+    pub fn authority(&self) -> Result<String> {
+        let certificate = CertificateDer::from_pem_file(self.path("ca.crt"))
+            .context(ErrorKind::Internal, || "cannot read ca.crt".into())?;
+        Ok(hex::encode(Sha256::digest(&certificate)))
+    }
+
+    /// Whether the node's certificate has these names.
+    fn names(&self, names: &[String]) -> bool {
+        let known = std::fs::read_to_string(self.path("node.names")).unwrap_or_default();
+        names.iter().all(|name| known.lines().any(|known| known == name))
     }
 
     /// How the API's listener proves who it is.
@@ -72,7 +87,7 @@ impl Pki {
         self.write("ca.crt", &certificate.pem())
     }
 
-    fn make_node(&self, node: &str, addresses: &[IpAddr]) -> Result<()> {
+    fn make_node(&self, node: &str, names: &[String]) -> Result<()> {
         let read = |name: &str| {
             std::fs::read_to_string(self.path(name))
                 .context(ErrorKind::Internal, || format!("cannot read {name}"))
@@ -81,11 +96,6 @@ impl Pki {
             KeyPair::from_pem(&read("ca.key")?).context(ErrorKind::Internal, key_failed)?;
         let issuer = Issuer::from_ca_cert_pem(&read("ca.crt")?, ca_key)
             .context(ErrorKind::Internal, sign_failed)?;
-        let mut names = vec!["localhost".to_owned(), "127.0.0.1".into(), "::1".into()];
-        if node != "localhost" {
-            names.push(node.to_owned());
-        }
-        names.extend(addresses.iter().filter(|ip| !ip.is_loopback()).map(IpAddr::to_string));
         let mut params = CertificateParams::new(names).context(ErrorKind::Internal, sign_failed)?;
         params.distinguished_name.push(DnType::CommonName, node);
         params.extended_key_usages =
@@ -94,8 +104,11 @@ impl Pki {
         let key = KeyPair::generate().context(ErrorKind::Internal, key_failed)?;
         let certificate =
             params.signed_by(&key, &issuer).context(ErrorKind::Internal, sign_failed)?;
+        // The names go first and come last: half of a new certificate is made again.
+        self.write("node.names", "")?;
         self.write("node.key", &key.serialize_pem())?;
-        self.write("node.crt", &certificate.pem())
+        self.write("node.crt", &certificate.pem())?;
+        self.write("node.names", &names.join("\n"))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -105,6 +118,16 @@ impl Pki {
     fn write(&self, name: &str, text: &str) -> Result<()> {
         write_private(&self.path(name), text.as_bytes())
     }
+}
+
+/// What this node is reached as.
+fn names(node: &str, addresses: &[IpAddr]) -> Vec<String> {
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".into(), "::1".into()];
+    if node != "localhost" {
+        names.push(node.to_owned());
+    }
+    names.extend(addresses.iter().filter(|ip| !ip.is_loopback()).map(IpAddr::to_string));
+    names
 }
 
 /// Gives a certificate ten years, from yesterday on, as clocks differ.
@@ -140,4 +163,27 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
         std::fs::rename(&draft, path)
     };
     write().context(ErrorKind::Unavailable, || format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_kept_until_the_node_has_another_address() {
+        let dir = tempfile::tempdir().unwrap();
+        let read = |name: &str| std::fs::read(dir.path().join(name)).unwrap();
+        let open = |addresses: &[&str]| {
+            let addresses: Vec<IpAddr> = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
+            let authority = Pki::open(dir.path(), "n1", &addresses).unwrap().authority().unwrap();
+            (read("node.crt"), authority)
+        };
+        let (first, authority) = open(&["192.0.2.1"]);
+        assert_eq!(open(&["192.0.2.1"]), (first.clone(), authority.clone()));
+        assert_eq!(open(&[]), (first.clone(), authority.clone()), "fewer names need nothing new");
+        let (second, same) = open(&["192.0.2.1", "2001:db8::1"]);
+        assert_ne!(second, first);
+        assert_eq!(same, authority);
+        assert_eq!(authority.len(), 64);
+    }
 }

@@ -206,13 +206,15 @@ async fn bind_api(
     control: &Arc<Control>,
 ) -> Result<api::Server> {
     let facts = host::facts::facts(&places.state)?;
-    let addresses: Vec<IpAddr> = facts.addresses;
+    let mut addresses: Vec<IpAddr> = facts.addresses;
+    // Those of instances' networks come and go, and nobody reaches the API by them.
+    addresses.retain(|address| !ipnet::IpNet::V4(config.network.pool).contains(address));
     let pki = Pki::open(&places.state.join("pki"), name, &addresses)?;
-    let scratch = places.state.join("scratch");
-    create_dir(&scratch, 0o700)?;
+    let scratch = empty_dir(&places.state.join("scratch"))?;
     let settings = api::Config {
         listen: vec![config.api.listen],
         tls: pki.server()?,
+        authority: pki.authority()?,
         socket: Some(places.run.join("api.sock")),
         node: name.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -225,6 +227,17 @@ async fn bind_api(
         return Err(Error::unavailable("the API listens nowhere"));
     }
     Ok(server)
+}
+
+/// A directory of the daemon's own, without what one that was killed left in it.
+fn empty_dir(dir: &Path) -> Result<PathBuf> {
+    if let Err(error) = std::fs::remove_dir_all(dir)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(dir = %dir.display(), %error, "old copies could not be removed");
+    }
+    create_dir(dir, 0o700)?;
+    Ok(dir.to_owned())
 }
 
 /// Comes with the first SIGTERM or SIGINT.

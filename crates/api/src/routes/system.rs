@@ -130,6 +130,8 @@ async fn status(State(api): State<Arc<Api>>, By(caller): By) -> Reply<Response> 
     json_value(&Status {
         version: api.version.clone(),
         node: api.node.clone(),
+        addresses: api.addresses.clone(),
+        authority: format!("sha256:{}", api.authority),
         ready: node.status.ready,
         started: Some(api.started),
         revision: instances.revision,

@@ -122,6 +122,7 @@ async fn the_socket_is_for_its_owner_and_group() {
     let config = api::Config {
         listen: Vec::new(),
         tls: std::sync::Arc::new(tls),
+        authority: String::new(),
         socket: Some(socket),
         node: "n1".into(),
         version: String::new(),

@@ -14,6 +14,8 @@ async fn the_platform_tells_how_it_is() {
     let status = system.status().await.unwrap();
     assert_eq!((status.node.as_str(), status.version.as_str()), ("n1", "0.0.0-test"));
     assert!(status.ready && status.revision > 0);
+    assert_eq!(status.addresses, [format!("https://{}", world.address)]);
+    assert_eq!(status.authority, "sha256:ca11");
     assert_eq!((status.instances, status.running, status.nodes), (1, 1, 1));
     assert_eq!(system.check().await.unwrap().findings[0].outcome, "pass");
     assert_eq!(system.disk_usage().await.unwrap().images.0, 42);

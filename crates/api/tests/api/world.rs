@@ -57,6 +57,7 @@ impl World {
         let config = Config {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             tls: Arc::new(tls),
+            authority: "ca11".into(),
             socket: Some(socket.clone()),
             node: NODE.into(),
             version: "0.0.0-test".into(),

@@ -64,13 +64,14 @@ impl Down {
 }
 
 async fn greet(context: &Context) {
-    let address = match context.client.system().status().await {
-        Ok(status) => format!("https://{}:7443", status.node),
-        Err(_) => "https://localhost:7443".to_owned(),
-    };
+    // It was ready a moment ago; how it is reached is worth no failure.
+    let status = context.client.system().status().await.unwrap_or_default();
     let token = context.root.join("etc/hull/admin.token");
     out::line("The platform is ready.");
-    out::line(format!("  API            {address}  (and {})", context.client.host()));
+    out::line(format!("  API            {}", context.client.host()));
+    for address in status.addresses {
+        out::line(format!("  from elsewhere {address}  with HULL_CA={}", status.authority));
+    }
     out::line(format!("  admin token    in {}", token.display()));
     out::line("Try next:");
     out::line("  hull run -d --name web -p 8080:80 nginx");

@@ -41,6 +41,9 @@ impl Status {
         out::line(format!("node       {} ({ready})", status.node));
         out::line(format!("version    {}", status.version));
         out::line(format!("reached at {}", context.client.host()));
+        for address in &status.addresses {
+            out::line(format!("serves     {address} as {}", status.authority));
+        }
         if let Some(started) = status.started {
             out::line(format!("up for     {}", out::age(started)));
         }

@@ -12,6 +12,10 @@ pub struct Status {
     pub version: String,
     /// The node that answered.
     pub node: String,
+    /// Where it can be reached over TLS.
+    pub addresses: Vec<String>,
+    /// The certificate authority to trust there, as `HULL_CA` has it: `sha256:…`.
+    pub authority: String,
     /// Whether it takes work.
     pub ready: bool,
     /// Since when it has answered.
