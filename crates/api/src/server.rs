@@ -11,8 +11,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use control::Control;
-use model::error::Context;
-use model::{ErrorKind, Result, Time};
+use model::{Error, Result, Time};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -50,8 +49,11 @@ pub async fn bind(config: Config, control: Arc<Control>) -> Result<Server> {
     let Config { listen, tls, authority, socket, node, version, scratch, limits, metrics } = config;
     let mut tcp = Vec::new();
     for address in listen {
-        tcp.push(TcpListener::bind(address).await.context(ErrorKind::Unavailable, || {
-            format!("the API cannot listen on {address}: is the port taken?")
+        let listener = TcpListener::bind(address).await;
+        tcp.push(listener.map_err(|error| {
+            Error::unavailable(format!("the API cannot listen on {address}"))
+                .next("is the port taken? another one is chosen in hull.toml: [api] listen")
+                .caused_by(error)
         })?);
     }
     let unix = match socket {

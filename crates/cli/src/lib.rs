@@ -57,9 +57,12 @@ pub fn main() -> ExitCode {
     runtime.shutdown_background();
     match outcome {
         Ok(code) => code,
-        Err(error) => {
-            out::failure(&error);
-            exit::code(&error)
-        }
+        Err(error) => fail(&error),
     }
+}
+
+/// Tells a failure as every command does; its exit code.
+pub fn fail(error: &model::Error) -> ExitCode {
+    out::failure(error);
+    exit::code(error)
 }

@@ -160,6 +160,12 @@ impl Places {
         self.etc.join("hull.toml")
     }
 
+    /// Where a daemon that could not start says why, for `hull up` and `hull status`: its reason in
+    /// one line and the next step in another.
+    pub fn failure(&self) -> PathBuf {
+        self.run.join("failure")
+    }
+
     /// Where the first administrator's token is, readable by root only.
     pub fn admin_token(&self) -> PathBuf {
         self.etc.join("admin.token")

@@ -7,6 +7,7 @@
 mod config;
 mod notify;
 mod pki;
+mod records;
 mod server;
 mod supervise;
 

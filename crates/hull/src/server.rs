@@ -21,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::{Config, Places, create_dir};
 use crate::notify::notify;
 use crate::pki::{Pki, write_private};
+use crate::records;
 
 /// Time to stop in before the process just ends; what runs, runs on.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
@@ -42,17 +43,32 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse_from(std::env::args_os().skip(1));
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
+        // This is what `hull backup restore` becomes: its user reads the terminal, not the log.
+        Err(error) if arguments.restore.is_some() => cli::fail(&error),
         Err(error) => {
             telemetry::init(telemetry::Format::Text, "info");
             tracing::error!(error = error.chain(), next = error.next_step(), "cannot go on");
+            leave_word(&Places::below(&arguments.root), &error);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Tells `hull up` and `hull status`, which cannot ask, why nobody answers.
+fn leave_word(places: &Places, error: &Error) {
+    let line = |text: &str| text.replace('\n', " ");
+    let text =
+        format!("{}\n{}\n", line(&error.chain()), line(error.next_step().unwrap_or_default()));
+    if let Err(error) = write_private(&places.failure(), text.as_bytes()) {
+        tracing::warn!(error = error.chain(), "the reason could not be left");
     }
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
     let places = Places::below(&absolute(&arguments.root)?);
     places.create()?;
+    // What kept an earlier daemon from starting says nothing of this one.
+    let _ = std::fs::remove_file(places.failure());
     let config = Config::load(&places.config())?;
     // The only failure is that a provider is there already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -76,26 +92,22 @@ fn absolute(root: &Path) -> Result<PathBuf> {
 }
 
 async fn restore(backup: &Path, places: &Places) -> Result<()> {
-    store::sqlite::restore(backup, &places.store())
-        .await
-        .map(drop)
-        .context(ErrorKind::Conflict, || {
-            format!("{} cannot be put in the place of the records", backup.display())
-        })
+    let done = store::sqlite::restore(backup, &places.store()).await;
+    let done = done.map_err(|error| records::cannot_restore(backup, error))?;
+    println!("{}", records::restored(backup, &done));
+    Ok(())
 }
 
 async fn serve(config: Config, places: Places) -> Result<()> {
     let format = if config.log.json { telemetry::Format::Json } else { telemetry::Format::Text };
     telemetry::init(format, &config.log.filter);
     let name = node_name(&config)?;
-    let records = store::sqlite::Config {
+    let settings = store::sqlite::Config {
         boot: Some(host::facts::boot_id()),
         ..store::sqlite::Config::new(places.store())
     };
-    let store = SqliteStore::open(records).await;
-    let store = store.context(ErrorKind::Unavailable, || {
-        format!("the records in {} cannot be opened", places.store().display())
-    })?;
+    let store = SqliteStore::open(settings).await;
+    let store = store.map_err(|error| records::cannot_open(&places.store(), error))?;
     let control = open_control(&config, &name, Arc::new(store)).await?;
     keep_admin_secret(&control, &places)?;
     let supervisor = start_engine(&config, &places).await?;

@@ -35,7 +35,10 @@ pub struct Create {
     file: String,
 }
 
-/// Puts a backup in the place of this machine's records. The platform must be stopped.
+/// Puts a backup in the place of this machine's records. The platform must be stopped. The records
+/// that were there are kept beside. Instances made since the backup are ended when it starts again;
+/// volumes are left alone. Another machine takes the place of the old one if its node has the same
+/// name (hull.toml); it has certificates of its own.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  hull down && hull backup restore /srv/hull-2026-01-31.db && hull up"

@@ -36,14 +36,26 @@ impl Up {
             return Ok(ExitCode::SUCCESS);
         }
         out::remark("Starting the platform …");
+        let failing = reason(context).is_some();
+        let _ = std::fs::remove_file(word(&context.root));
         if managed(context) {
             systemctl(&["enable", "--now", "hull.service"])?;
         } else {
+            if failing {
+                // One that tries again in half a minute is no answer to somebody who waits now.
+                end_supervisor(&context.root).await?;
+            }
             supervise(&context.root)?;
         }
-        until_ready(context, PATIENCE)
-            .await
-            .map_err(|error| error.next(format!("read {}", log(&context.root).display())))?;
+        if let Err(error) = until_ready(context, PATIENCE).await {
+            if reason(context).is_none() {
+                return Err(error.next(format!("read {}", log(&context.root).display())));
+            }
+            if !managed(context) {
+                end_supervisor(&context.root).await?;
+            }
+            return Err(error);
+        }
         greet(context).await;
         Ok(ExitCode::SUCCESS)
     }
@@ -72,11 +84,34 @@ async fn greet(context: &Context) {
     for address in status.addresses {
         out::line(format!("  from elsewhere {address}  with HULL_CA={}", status.authority));
     }
-    out::line(format!("  admin token    in {}", token.display()));
+    match token.exists() {
+        true => out::line(format!("  admin token    in {}", token.display())),
+        // The records were restored here: the token is where they were first.
+        false => out::line("  admin token    not here; make one with hull token create"),
+    }
     out::line("Try next:");
     out::line("  hull run -d --name web -p 8080:80 nginx");
     out::line("  hull ps");
     out::line("  hull logs -f web");
+}
+
+/// Why the daemon of this machine could not start, if it has said so.
+pub fn reason(context: &Context) -> Option<Error> {
+    context.client.host().socket()?;
+    let text = std::fs::read_to_string(word(&context.root)).ok()?;
+    let (why, next) = text.trim_end().split_once('\n').unwrap_or((text.trim_end(), ""));
+    let error = Error::unavailable(format!("the platform cannot start: {why}"));
+    let next = if next.is_empty() {
+        format!("read {}", log(&context.root).display())
+    } else {
+        next.to_owned()
+    };
+    Some(error.next(next))
+}
+
+/// Where a daemon that cannot start says why.
+fn word(root: &Path) -> PathBuf {
+    root.join("run/hull/failure")
 }
 
 /// Whether the service manager of the machine runs the platform: systemd as process 1, the unit

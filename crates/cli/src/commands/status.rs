@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use model::Result;
 
+use crate::commands::daemon;
 use crate::context::{Context, Output};
 use crate::out::{self, Format};
 
@@ -29,7 +30,8 @@ impl Status {
         if self.wait {
             until_ready(context, PATIENCE).await?;
         }
-        let status = context.client.system().status().await?;
+        let status = context.client.system().status().await;
+        let status = status.map_err(|error| daemon::reason(context).unwrap_or(error))?;
         if out::structured(self.output.output, &status)? {
             return Ok(ExitCode::SUCCESS);
         }
@@ -55,15 +57,19 @@ impl Status {
     }
 }
 
-/// Waits until the daemon answers and is ready.
+/// Waits until the daemon answers and is ready, or has said why it cannot start.
 pub async fn until_ready(context: &Context, patience: Duration) -> Result<()> {
     let end = tokio::time::Instant::now() + patience;
     loop {
         match context.client.system().ready().await {
             Ok(()) => return Ok(()),
             Err(error) if tokio::time::Instant::now() >= end => return Err(error),
-            // There is nobody yet who could tell; a look costs a connection to a socket.
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(_) => {}
         }
+        if let Some(reason) = daemon::reason(context) {
+            return Err(reason);
+        }
+        // There is nobody yet who could tell; a look costs a connection to a socket.
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -24,9 +24,7 @@ pub enum FileError {
     },
 
     /// The content is damaged.
-    #[error(
-        "the store {path} is damaged: {detail}; put a copy back with `hull backup restore FILE`"
-    )]
+    #[error("the store {path} is damaged: {detail}")]
     Damaged {
         /// The damaged file.
         path: PathBuf,
