@@ -1,7 +1,9 @@
 //! What tests of the whole house share. The tests themselves are in `tests/`.
 
+pub mod cable;
 pub mod land;
 pub mod node;
+pub mod registry;
 
 use std::path::PathBuf;
 

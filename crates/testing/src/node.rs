@@ -279,15 +279,28 @@ impl Node {
         tag.unwrap_or_else(|error| panic!("{}: {error}", path.display())).trim().to_owned()
     }
 
-    /// What the API's local socket answers.
+    /// What the API's local socket answers to a read that must succeed.
     pub fn get(&self, path: &str) -> Result<Value> {
+        let (status, answer) = self.call("GET", path, None)?;
+        ensure!(status == 200, "{path}: {status} {answer}");
+        Ok(answer)
+    }
+
+    /// What the API's local socket answers: the status, and the body, which is null if it is no JSON.
+    pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<(u16, Value)> {
         let mut socket = UnixStream::connect(self.root.join("run/hull/api.sock"))?;
-        write!(socket, "GET {path} HTTP/1.0\r\nHost: hull\r\n\r\n")?;
+        let body = body.map(Value::to_string).unwrap_or_default();
+        write!(
+            socket,
+            "{method} {path} HTTP/1.0\r\nHost: hull\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
         let mut answer = String::new();
         socket.read_to_string(&mut answer)?;
         let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
-        ensure!(head.contains(" 200 "), "{path}: {head}");
-        Ok(serde_json::from_str(body)?)
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        Ok((status.context("no HTTP status")?, serde_json::from_str(body).unwrap_or_default()))
     }
 
     /// The binary under test.

@@ -12,6 +12,7 @@ mod e2e {
     mod crash;
     mod engines;
     mod groups;
+    mod images;
     mod life;
     mod logs;
     mod network;
