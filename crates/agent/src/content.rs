@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use containers::containerd::{self, Containerd, Lease, Target};
+use faults::may_die;
 use images::{
     BlobInfo, BlobWriter, ByteStream, ContentStore, Descriptor, Digest, ImageRecord, Ingest,
     IngestInfo, Labels, Layer, WriteRequest,
@@ -23,7 +24,7 @@ const BRIEFLY: Duration = Duration::from_secs(600);
 pub struct ContainerdContent {
     engine: Containerd,
     /// Leases that are held, by the names the callers gave them, the newest last. One that a killed
-    /// process held ends by itself.
+    /// process held is taken up by the next that asks for its name, or ends by itself.
     leases: Arc<Mutex<HashMap<String, Vec<Held>>>>,
     lease: Option<Lease>,
 }
@@ -123,7 +124,9 @@ impl ContentStore for ContainerdContent {
             digest: target.digest.to_string(),
             size: target.size,
         };
-        self.engine.put_image(name, &target, labels, self.lease.as_ref()).await
+        self.engine.put_image(name, &target, labels, self.lease.as_ref()).await?;
+        may_die("image.named");
+        Ok(())
     }
 
     async fn remove_image(&self, name: &str) -> Result<()> {
@@ -139,7 +142,7 @@ impl ContentStore for ContainerdContent {
             Some(lease) => lease,
             None => {
                 // containerd's leases cannot be made longer: a further one holds what is found.
-                let lease = self.engine.lease(expires).await?;
+                let lease = self.engine.lease_of(id, expires).await?;
                 let held = Held { lease: lease.clone(), fresh: now + expires / 2 };
                 self.held().entry(id.to_owned()).or_default().push(held);
                 lease
@@ -177,10 +180,12 @@ impl ContentStore for ContainerdContent {
                 self.engine.unpack_layer(&below, &layer, &lease).await?
             }
         };
+        may_die("image.layer");
         chain.parse()
     }
 
     async fn bind_unpacked(&self, config: &Digest, top: &Digest) -> Result<()> {
+        may_die("image.bound");
         self.engine.keep_chain(&config.to_string(), &top.to_string()).await
     }
 }

@@ -144,9 +144,14 @@ pub fn phase(spec: &InstanceSpec, status: &InstanceStatus) -> Phase {
     if main().any(|seen| seen.state == ContainerState::Paused) {
         return Phase::Paused;
     }
-    let ended = |seen: &ContainerStatus| seen.state == ContainerState::Exited;
+    let again = |seen: &ContainerStatus| match seen.state {
+        // Its last run is cleared, its next not begun.
+        ContainerState::Waiting => true,
+        ContainerState::Exited => wants_again(spec.restart, seen),
+        ContainerState::Running | ContainerState::Paused => false,
+    };
     let asked = spec.run != RunState::Stopped;
-    if asked && main().any(|seen| ended(seen) && wants_again(spec.restart, seen)) {
+    if asked && main().any(again) {
         return Phase::Restarting;
     }
     Phase::Exited
@@ -273,6 +278,14 @@ mod tests {
             assert_eq!(decide(&spec, false, &local, at(NOW)), expected, "{what}");
             assert_eq!(decide(&spec, true, &local, at(NOW)), Action::Remove, "{what}, deleted");
         }
+    }
+
+    #[test]
+    fn a_restart_cut_short_is_gone_on_with() {
+        let local = local(Phase::Restarting, 1, ContainerState::Waiting, Some(1));
+        let spec = spec(RunState::Running, 1, RestartPolicy::OnFailure { max: Some(1) });
+        assert_eq!(phase(&spec, &local.status), Phase::Restarting);
+        assert_eq!(decide(&spec, false, &local, at(NOW)), Action::Begin { run: 1 });
     }
 
     #[test]

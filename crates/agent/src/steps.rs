@@ -11,7 +11,7 @@
 //!
 //! Names and health follow from what was seen, not from a step. Each step is safe to repeat, and
 //! safe to undo when it was never done: a platform that was killed in the middle goes through the
-//! same list again.
+//! same list again. Tests have it killed at each [`may_die`].
 
 mod container;
 mod files;
@@ -26,6 +26,7 @@ pub use volume::request_of;
 use std::sync::Arc;
 
 use containers::Signal;
+use faults::may_die;
 use model::error::Context as _;
 use model::instance::{ContainerSpec, ContainerState, Instance};
 use model::{ErrorKind, Result};
@@ -35,8 +36,11 @@ use crate::worker::Worker;
 
 /// Starts the run that `wanted` asks for.
 pub async fn start(worker: &mut Worker, wanted: &Arc<Instance>) -> Result<()> {
+    may_die("start");
     let images = image::ensure(worker, wanted).await?;
+    may_die("start.image");
     let volumes = volume::attach(worker, wanted, &images).await?;
+    may_die("start.volume");
     network::tell_obstacles(worker, wanted);
     // The kernel makes the one while the engine makes the other; neither needs the other to be there.
     let context = worker.context.clone();
@@ -44,11 +48,13 @@ pub async fn start(worker: &mut Worker, wanted: &Arc<Instance>) -> Result<()> {
         network::attach(&context, wanted),
         prepare_first(worker, wanted, &images, &volumes),
     )?;
+    may_die("start.prepared");
     let first = first_of(wanted);
     for container in &wanted.spec.init {
         if !first.is_some_and(|first| std::ptr::eq(first, container)) {
             create(worker, wanted, container, &images, &volumes).await?;
         }
+        may_die("start.init");
         run::to_the_end(worker, wanted, container).await?;
     }
     for container in &wanted.spec.containers {
@@ -56,6 +62,7 @@ pub async fn start(worker: &mut Worker, wanted: &Arc<Instance>) -> Result<()> {
             create(worker, wanted, container, &images, &volumes).await?;
         }
         run::begin(worker, wanted, container).await?;
+        may_die("start.run");
     }
     Ok(())
 }
@@ -73,6 +80,7 @@ async fn prepare_first(
     volumes: &volume::VolumesOf,
 ) -> Result<()> {
     files::write(worker, wanted)?;
+    may_die("start.files");
     run::clear_ended(worker, wanted).await?;
     match first_of(wanted) {
         Some(first) => create(worker, wanted, first, images, volumes).await,
@@ -88,10 +96,14 @@ async fn create(
     volumes: &volume::VolumesOf,
 ) -> Result<()> {
     let ready = container::Ready { image: images.of(container)?, volumes };
-    container::create(worker, wanted, container, &ready).await
+    container::create(worker, wanted, container, &ready).await?;
+    may_die("start.container");
+    Ok(())
 }
 
-/// Starts one container again, after making sure of all it stands on.
+/// Starts one container again, after making sure of all it stands on. It is counted once its last run
+/// is cleared and before the next begins: a platform killed on either side neither forgets a restart
+/// nor counts one twice.
 pub async fn start_again(worker: &mut Worker, wanted: &Arc<Instance>, name: &str) -> Result<()> {
     let container = wanted.spec.container(name)?;
     let images = image::ensure(worker, wanted).await?;
@@ -101,7 +113,10 @@ pub async fn start_again(worker: &mut Worker, wanted: &Arc<Instance>, name: &str
     files::write(worker, wanted)?;
     if let Some(id) = engine_id(&worker.uid, &wanted.spec, name) {
         worker.context.engine.delete_task(&id).await?;
+        may_die("again.cleared");
     }
+    worker.count_restart(wanted, name)?;
+    may_die("again.counted");
     let ready = container::Ready { image: images.of(container)?, volumes: &volumes };
     container::create(worker, wanted, container, &ready).await?;
     run::begin(worker, wanted, container).await
@@ -111,6 +126,7 @@ pub async fn start_again(worker: &mut Worker, wanted: &Arc<Instance>, name: &str
 pub async fn stop(worker: &mut Worker, wanted: &Instance) -> Result<()> {
     for container in wanted.spec.all_containers().collect::<Vec<_>>().into_iter().rev() {
         run::end(worker, wanted, container).await?;
+        may_die("stop.ended");
     }
     Ok(())
 }
@@ -148,9 +164,12 @@ pub async fn release(worker: &Worker, wanted: &Instance) -> Result<()> {
     for container in wanted.spec.all_containers() {
         let Some(id) = engine_id(&worker.uid, &wanted.spec, &container.name) else { continue };
         absent_is_fine(worker.context.engine.delete_task(&id).await)?;
+        may_die("release.task");
     }
     network::detach(&worker.context, wanted).await?;
+    may_die("release.network");
     volume::detach(worker, wanted).await?;
+    may_die("release.volume");
     files::release(worker)
 }
 
@@ -159,10 +178,14 @@ pub async fn remove(worker: &Worker, wanted: &Instance) -> Result<()> {
     for container in wanted.spec.all_containers() {
         let Some(id) = engine_id(&worker.uid, &wanted.spec, &container.name) else { continue };
         absent_is_fine(worker.context.engine.remove(&id).await)?;
+        may_die("remove.container");
     }
     network::detach(&worker.context, wanted).await?;
+    may_die("remove.network");
     volume::detach(worker, wanted).await?;
+    may_die("remove.volume");
     volume::delete_image_volumes(worker).await?;
+    may_die("remove.image-volume");
     files::release(worker)
 }
 
@@ -177,6 +200,7 @@ pub fn forget(worker: &Worker) -> Result<()> {
             }
             _ => {}
         }
+        may_die("forget");
     }
     Ok(())
 }

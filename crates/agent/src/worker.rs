@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use containers::Observed;
+use faults::may_die;
 use link::Report;
 use model::event::Event;
 use model::instance::{ContainerState, ContainerStatus, Health, Instance, Phase, Reason, RunState};
@@ -127,6 +128,7 @@ impl Worker {
         }
         let before = self.local.clone();
         let ended = merge(&wanted.spec, &mut self.local, &seen, Time::now());
+        self.explain_boot(&ended);
         self.follow_health(wanted);
         if self.local != before {
             self.local.status.observed_generation = wanted.meta.generation;
@@ -136,6 +138,17 @@ impl Worker {
             self.tell_end(wanted, end);
         }
         Ok(())
+    }
+
+    /// Says of what ended with the machine why nobody knows how.
+    fn explain_boot(&mut self, ended: &[Ended]) {
+        let status = &mut self.local.status;
+        if !ended.is_empty() && !status.boot_id.is_empty() && status.boot_id != self.context.boot_id
+        {
+            let message = "the machine was started anew while it ran; its exit code is not known";
+            status.reason = Some(Reason::new("MachineRestarted", message));
+            status.boot_id.clone_from(&self.context.boot_id);
+        }
     }
 
     /// Waits, after giving back what an ended instance does not need.
@@ -234,8 +247,12 @@ impl Worker {
 
     async fn start_failed(&mut self, wanted: &Instance, error: &Error) {
         tracing::warn!(instance = %wanted.meta.name, error = error.chain(), "cannot start");
-        if error.kind() == ErrorKind::Unavailable && self.context.engine_away().await {
+        if containers::containerd::is_away(error)
+            || (error.kind() == ErrorKind::Unavailable && self.context.engine_away().await)
+        {
             // Not the instance's fault: the same start again when the engine is back.
+            self.local.status.reason = Some(Reason::from_error("EngineAway", error));
+            self.publish_or_log(wanted);
             return self.rest(Some(ENGINE_AWAY)).await;
         }
         if let Err(error) = steps::end_all(self, wanted).await {
@@ -258,14 +275,22 @@ impl Worker {
             outcome = steps::start_again(self, wanted, name) => outcome,
             () = obsolete => return,
         };
-        if let Some(status) = self.local.status.containers.iter_mut().find(|c| c.name == *name) {
-            status.restarts = status.restarts.saturating_add(1);
-        }
-        self.local.status.restarts = self.local.status.restarts.saturating_add(1);
         match outcome {
             Ok(()) => self.started(wanted),
             Err(error) => self.start_failed(wanted, &error).await,
         }
+    }
+
+    /// Takes down that a container begins again; until it has, it waits for its start.
+    pub(crate) fn count_restart(&mut self, wanted: &Instance, name: &str) -> Result<()> {
+        let status = &mut self.local.status;
+        status.boot_id.clone_from(&self.context.boot_id);
+        status.restarts = status.restarts.saturating_add(1);
+        if let Some(seen) = status.containers.iter_mut().find(|seen| seen.name == name) {
+            seen.restarts = seen.restarts.saturating_add(1);
+            seen.state = ContainerState::Waiting;
+        }
+        self.publish(wanted)
     }
 
     /// Ends all containers, gently within the time given and then by force.
@@ -308,6 +333,7 @@ impl Worker {
         // Who still reads the log may finish; who does not read must not hold up the removal.
         let _ = tokio::time::timeout(Duration::from_secs(10), self.logs.write()).await;
         steps::forget(self)?;
+        may_die("remove.forgotten");
         self.context.outbox.put(Report::Removed(Kind::Instance, self.uid.clone()));
         Ok(())
     }

@@ -54,6 +54,7 @@ pub use blobs::{Blob, BlobWriter, Ingest};
 pub use images::{ImageRecord, Target};
 pub use leases::Lease;
 pub use snapshots::Usage;
+pub use status::is_away;
 pub use unpack::{Layer, Progress};
 
 /// The namespace of containerd that everything is in.

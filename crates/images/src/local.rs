@@ -141,7 +141,7 @@ impl Images {
     /// Unpacks what is not unpacked; for images whose unpacked layers were lost.
     pub async fn unpack(&self, name: &str) -> Result<()> {
         let group = self.group(name).await?;
-        self.unpack_opened(&*self.store, &group.opened).await
+        self.unpack_opened(&group.opened).await
     }
 
     /// Gives the image `source` the further name `target`.

@@ -1,6 +1,7 @@
 //! What tests of the whole house share. The tests themselves are in `tests/`.
 
 pub mod cable;
+pub mod inventory;
 pub mod land;
 pub mod node;
 pub mod registry;

@@ -531,7 +531,7 @@ fn drain(from: Option<impl Read>) -> Vec<u8> {
     all
 }
 
-fn processes() -> impl Iterator<Item = i32> {
+pub(crate) fn processes() -> impl Iterator<Item = i32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }

@@ -10,6 +10,7 @@ mod e2e {
 
     mod clean_node;
     mod crash;
+    mod dying;
     mod engines;
     mod groups;
     mod images;

@@ -1,6 +1,7 @@
 //! Step: the instance's network namespace, its interfaces, and the ports that lead to it.
 
 use containers::Namespace;
+use faults::may_die;
 use link::Desired;
 use model::instance::{Instance, Interface, NetworkMode};
 use model::{Error, Result};
@@ -23,12 +24,16 @@ pub async fn attach(context: &Context, wanted: &Instance) -> Result<()> {
         networks.push(context.fabric.links(&*context.network(&interface.network_id)?));
     }
     if context.fabric.ensure(&networks).await? {
+        may_die("network.bridge");
         context.names.refresh(context).await?;
     }
     let links = InstanceLinks::of(&wanted.meta.id, &placement.interfaces, &networks)?;
     context.fabric.driver().attach(&links).await?;
+    may_die("network.links");
     let ports = ports(&context.desired.borrow(), wanted);
-    context.fabric.publish(&wanted.meta.id, ports).await
+    context.fabric.publish(&wanted.meta.id, ports).await?;
+    may_die("start.network");
+    Ok(())
 }
 
 /// Tells whoever publishes ports what of the host's own rules stands in their way.
@@ -59,6 +64,7 @@ pub fn ports(desired: &Desired, wanted: &Instance) -> Vec<PublishedPort> {
 /// Takes ports, interfaces and namespace away.
 pub async fn detach(context: &Context, wanted: &Instance) -> Result<()> {
     context.fabric.withdraw(&wanted.meta.id).await?;
+    may_die("network.withdrawn");
     match &wanted.spec.network {
         NetworkMode::Host | NetworkMode::Instance { .. } => Ok(()),
         NetworkMode::None | NetworkMode::Networks { .. } => {

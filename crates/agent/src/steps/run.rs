@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use containers::{ContainerId, Signal};
+use faults::may_die;
 use model::instance::{ContainerSpec, ContainerState, ContainerStatus, Instance, StopRequest};
 use model::{Error, Result};
 
@@ -95,6 +96,7 @@ pub async fn end(worker: &mut Worker, wanted: &Instance, container: &ContainerSp
         engine.resume(&id).await?;
     }
     engine.kill(&id, signal).await?;
+    may_die("stop.signalled");
     if signal == Signal::KILL || tokio::time::timeout(patience, engine.wait(&id)).await.is_err() {
         engine.kill(&id, Signal::KILL).await?;
         engine.wait(&id).await?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use containers::rootfs::Rootfs;
+use faults::may_die;
 use model::error::Context as _;
 use model::instance::{ContainerSpec, Instance, MountKind};
 use model::{Error, ErrorKind, Result};
@@ -140,10 +141,12 @@ async fn stage(
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {
             driver.create(request).await?;
+            may_die("volume.made");
         }
         Err(error) => return Err(error),
     }
     driver.node_stage(&id).await?;
+    may_die("volume.staged");
     let path = driver.show(&id).await?.path.ok_or_else(|| {
         Error::internal(format!("volume {id} of {} has no path after staging", wanted.title()))
     })?;
@@ -166,6 +169,7 @@ pub async fn fill(
         for mounted in mounted.iter().filter(|mounted| mounted.fill) {
             let path = PathBuf::from(&mounted.target);
             driver.populate(&mounted.id, Populate { root: root.path(), path }).await?;
+            may_die("volume.filled");
         }
     }
     for mounted in mounted {

@@ -1,5 +1,6 @@
 //! Makes a container: its writable layer, its specification, its record.
 
+use faults::may_die;
 use model::Result;
 
 use super::Containerd;
@@ -21,6 +22,7 @@ impl Containerd {
             }
         };
         let mounts = self.prepare_rooted(config.id.as_str(), &parent).await?;
+        may_die("create.layer");
         let generated = self.generate(config, Layers::of(&mounts)?).await?;
         let record = Record { config: config.clone(), spec: generated.spec };
         self.create_record(&record).await?;

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use containerd_client::services::v1::{AddResourceRequest, CreateRequest, DeleteRequest, Resource};
+use containerd_client::services::v1::{
+    AddResourceRequest, CreateRequest, DeleteRequest, ListRequest, Resource,
+};
 use model::{Result, Time};
 use tonic::{Request, Status};
 
@@ -37,7 +39,31 @@ impl Lease {
 impl Containerd {
     /// Begins a lease that lasts `longest` unless it is released.
     pub async fn lease(&self, longest: Duration) -> Result<Lease> {
-        let id = format!("hull-{:016x}", mounts::fastrand());
+        self.begin_lease(format!("hull-{:016x}", mounts::fastrand()), longest).await
+    }
+
+    /// The lease for a piece of work of this name. One that a killed process left is taken up, so
+    /// that the work goes on with what it kept and lets go of it at its end; but not shortly before
+    /// it ends by itself.
+    pub async fn lease_of(&self, work: &str, longest: Duration) -> Result<Lease> {
+        use sha2::Digest;
+        let id = format!("hull-{}", &hex::encode(sha2::Sha256::digest(work))[..16]);
+        match self.end_of_lease(&id).await? {
+            None => self.begin_lease(id, longest).await,
+            Some(end) if end.since(Time::now()) > longest / 2 => Ok(Lease { id }),
+            Some(_) => self.lease(longest).await,
+        }
+    }
+
+    async fn end_of_lease(&self, id: &str) -> Result<Option<Time>> {
+        let request = call(ListRequest { filters: vec![format!("id=={id}")] }, QUICK);
+        let answer = self.client().leases().list(request).await;
+        let leases = answer.explain(|| "leases of containerd cannot be listed".to_owned())?;
+        let found = leases.into_inner().leases.into_iter().find(|lease| lease.id == id);
+        Ok(found.and_then(|lease| lease.labels.get(EXPIRE_LABEL)?.parse().ok()))
+    }
+
+    async fn begin_lease(&self, id: String, longest: Duration) -> Result<Lease> {
         let seconds = i64::try_from(longest.as_secs()).unwrap_or(i64::MAX);
         let end = Time::from_unix(Time::now().0.as_second().saturating_add(seconds), 0);
         let labels = HashMap::from([(EXPIRE_LABEL.to_owned(), end.to_string())]);

@@ -97,6 +97,18 @@ impl std::fmt::Display for Cause {
 
 impl std::error::Error for Cause {}
 
+/// Whether an error came of containerd not answering: it is away, hangs, or is being replaced.
+pub fn is_away(error: &Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(Cause(status)) = error.downcast_ref() {
+            return kind(status) == ErrorKind::Unavailable;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 /// What is gone already need not be removed.
 pub(super) fn gone<T>(answer: Result<T, Status>) -> Result<Option<T>, Status> {
     match answer {
@@ -109,6 +121,15 @@ pub(super) fn gone<T>(answer: Result<T, Status>) -> Result<Option<T>, Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_does_not_answer_is_away() {
+        let timed_out = error(Status::deadline_exceeded("late"), "container web".to_owned());
+        assert!(is_away(&timed_out));
+        assert!(is_away(&Error::conflict("above").caused_by(timed_out)));
+        assert!(!is_away(&error(Status::not_found("gone"), "container web".to_owned())));
+        assert!(!is_away(&Error::unavailable("a registry")));
+    }
 
     #[test]
     fn programs_that_cannot_be_begun() {

@@ -7,6 +7,7 @@ use containerd_client::services::v1::{
     ResumeTaskRequest, StartRequest, WaitRequest,
 };
 use containerd_client::types::v1::{Process, Status as TaskStatus};
+use faults::may_die;
 use model::error::Context;
 use model::instance::LogOptions;
 use model::{Bytes, Error, ErrorKind, Result, Time};
@@ -72,7 +73,10 @@ impl Containerd {
             ..CreateTaskRequest::default()
         };
         match self.client().tasks().create(call(request, SLOW)).await {
-            Ok(answer) => self.begin(&record, answer.into_inner().pid).await.map(Some),
+            Ok(answer) => {
+                may_die("run.shim");
+                self.begin(&record, answer.into_inner().pid).await.map(Some)
+            }
             Err(status) if status.code() == Code::AlreadyExists => match self.task(id).await? {
                 Some(task) => self.start_existing(&record, &task).await.map(Some),
                 None => Ok(None),
@@ -106,11 +110,15 @@ impl Containerd {
         let id = &record.config.id;
         // Marked before, so that a run whose end nobody saw is known to have been.
         let at = self.files(id).begin()?;
+        may_die("run.marked");
         let request = StartRequest { container_id: id.to_string(), exec_id: String::new() };
         let mut tasks = self.client().tasks();
         let (kept, begun) = tokio::join!(self.keep_end(id), tasks.start(call(request, SLOW)));
         match begun {
-            Ok(_) => kept.map(|()| Started { pid, at }),
+            Ok(_) => {
+                may_die("run.begun");
+                kept.map(|()| Started { pid, at })
+            }
             Err(status) => {
                 let error = status::not_begun(status, &format!("container {id}"), record.program());
                 if error.kind() != ErrorKind::Unavailable {
@@ -261,6 +269,7 @@ impl Containerd {
             cleared = self.delete_task_once(id).await;
         }
         let exit = gone(cleared).explain(failed)?;
+        may_die("clear.task");
         self.inner.execs.forget(id);
         self.files(id).clear()?;
         Ok(exit.flatten())

@@ -31,7 +31,7 @@ impl Images {
         // What cannot be unpacked now is made good, or said better, by a pull.
         let whole = opened.fits(platform)
             && opened.complete(store).await?
-            && self.unpack_opened(store, &opened).await.is_ok();
+            && self.unpack_opened(&opened).await.is_ok();
         Ok(whole.then_some(opened))
     }
 

@@ -1,5 +1,7 @@
 //! An image's documents, read from the store.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use model::error::Context;
 use model::{ErrorKind, Result};
@@ -7,9 +9,13 @@ use model::{ErrorKind, Result};
 use super::{Images, read_small};
 use crate::content::{ContentStore, Layer};
 use crate::descriptor::Descriptor;
+use crate::digest::Digest;
 use crate::image_config::ConfigFile;
 use crate::manifest::{Document, Index, Manifest};
 use crate::platform::Platform;
+
+/// How long an unpack cut short keeps what it made.
+const KEEP: Duration = Duration::from_secs(3600);
 
 /// One image of one platform.
 #[derive(Debug, Clone)]
@@ -70,20 +76,30 @@ impl Images {
         Ok(Some(Opened { target, manifest_at, manifest, config, config_data }))
     }
 
-    /// Unpacks all layers; those that are unpacked cost a look-up.
-    pub(crate) async fn unpack_opened(
-        &self,
-        store: &dyn ContentStore,
-        opened: &Opened,
-    ) -> Result<()> {
-        let mut chain = None;
-        for layer in opened.layers()? {
-            chain = Some(store.unpack(chain.as_ref(), &layer).await?);
+    /// Unpacks all layers; those that are unpacked cost a look-up. A lease keeps them until the image
+    /// does.
+    pub(crate) async fn unpack_opened(&self, opened: &Opened) -> Result<()> {
+        let layers = opened.layers()?;
+        if layers.is_empty() {
+            return Ok(());
         }
-        match chain {
-            Some(top) => store.bind_unpacked(&opened.manifest.config.digest, &top).await,
-            None => Ok(()),
-        }
+        let config = &opened.manifest.config.digest;
+        let id = format!("hull-unpack-{config}");
+        let leased = self.store.lease(&id, KEEP).await?;
+        let outcome = unpack(&*leased, config, &layers).await;
+        self.store.release(&id).await?;
+        outcome
+    }
+}
+
+async fn unpack(store: &dyn ContentStore, config: &Digest, layers: &[Layer]) -> Result<()> {
+    let mut chain = None;
+    for layer in layers {
+        chain = Some(store.unpack(chain.as_ref(), layer).await?);
+    }
+    match chain {
+        Some(top) => store.bind_unpacked(config, &top).await,
+        None => Ok(()),
     }
 }
 

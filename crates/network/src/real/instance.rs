@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
+use faults::may_die;
 use ipnet::IpNet;
 use model::{Error, Result, Uid};
 use netlink_packet_route::link::LinkAttribute;
@@ -56,10 +57,14 @@ impl Parts {
         instance.interfaces.iter().try_for_each(InterfaceLink::validate)?;
         let outside = Outside::see()?;
         let entered = self.namespaces.enter_or_make(&instance.id)?;
+        may_die("network.namespace");
         let mut sides = Sides::new(&instance.id, outside, entered)?;
         let mut seen = Inside::default();
         if !sides.entered.fresh {
             seen = sides.look()?;
+            if !seen.links.iter().any(|link| link.index == LOOPBACK && link.up) {
+                sides.furnish()?;
+            }
             sides.remove_others(&seen, &instance.interfaces)?;
         }
         for interface in &instance.interfaces {
@@ -87,6 +92,7 @@ impl Parts {
             Some(mut sides) => sides.retire_all()?,
             None => self.remove_strays(instance)?,
         }
+        may_die("network.retired");
         self.namespaces.remove(instance)
     }
 
@@ -117,13 +123,20 @@ impl Sides {
     /// For a thread that has entered the namespace.
     fn new(instance: &Uid, outside: Outside, entered: Entered) -> Result<Self> {
         let Outside { host, hairpin } = outside;
-        let mut inside = Rtnl::open()?;
-        if entered.fresh {
-            set_namespace_parameters()?;
-            let up = message::change_link(LOOPBACK, Vec::new());
-            inside.all(vec![up], || format!("setting up loopback of {}", instance.short()))?;
+        let inside = Rtnl::open()?;
+        let fresh = entered.fresh;
+        let mut sides = Self { instance: instance.clone(), host, hairpin, inside, entered };
+        if fresh {
+            sides.furnish()?;
         }
-        Ok(Self { instance: instance.clone(), host, hairpin, inside, entered })
+        Ok(sides)
+    }
+
+    /// Gives the namespace what all have. Loopback comes last: set up, it says that this was done.
+    fn furnish(&mut self) -> Result<()> {
+        set_namespace_parameters()?;
+        let up = message::change_link(LOOPBACK, Vec::new());
+        self.inside.all(vec![up], || format!("setting up loopback of {}", self.instance.short()))
     }
 
     fn look(&mut self) -> Result<Inside> {
@@ -176,6 +189,7 @@ impl Sides {
             }
             None => self.make(&name, bridge.index, wanted)?,
         };
+        may_die("network.pair");
         let off = if wanted.ipv6.is_some() { "0" } else { "1" };
         sysctl::write_if_there(&format!("ipv6/conf/{}/disable_ipv6", wanted.name), off)?;
         let requests = settle(wanted, link.index, seen);

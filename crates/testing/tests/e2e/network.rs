@@ -7,7 +7,7 @@ use testing::node::until;
 
 use super::process::{Named, begin, node, sh};
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 

@@ -1,0 +1,220 @@
+//! The platform killed in the middle of each step: the next start goes on from there, and what is
+//! removed then leaves nothing.
+
+use std::cell::Cell;
+use std::path::PathBuf;
+
+use serde_json::json;
+use testing::inventory::Inventory;
+use testing::node::{Node, Setup, until};
+
+use super::network::free_port;
+use super::process::able;
+
+/// A node whose daemon dies where a file says.
+struct Mortal {
+    node: Node,
+    file: PathBuf,
+    port: u16,
+    /// What it has when no instance is there.
+    empty: Inventory,
+    deaths: Cell<u32>,
+}
+
+impl Mortal {
+    fn start() -> Option<Self> {
+        if !able() {
+            return None;
+        }
+        if !cfg!(debug_assertions) {
+            println!("passed over: only debug builds die on demand");
+            return None;
+        }
+        let setup = Setup::new().unwrap();
+        let file = setup.base().join("die-at");
+        let node = setup.environment("HULL_DIE_AT", &file).start().unwrap();
+        let port = free_port();
+        // What lasts (image, network, named volume) is made by the first.
+        node.ok(&["image", "pull", "busybox"]);
+        node.ok(&[RUN, &[&publish(port)], WHAT].concat());
+        node.ok(&["rm", "-fv", "one"]);
+        let empty = Inventory::at_rest(&node);
+        Some(Self { node, file, port, empty, deaths: Cell::new(0) })
+    }
+
+    /// Does something during which the daemon dies at a place, and waits for the next daemon.
+    fn dies_at(&self, place: &str, during: &[&str]) {
+        std::fs::write(&self.file, place).unwrap();
+        let done = self.node.hull(during);
+        let died = || (!self.file.exists()).then_some(());
+        until(&format!("it dies at {place}"), died);
+        // Who waited is told that nobody answers any more, or was answered just before.
+        assert!([0, 5].contains(&done.code), "{place}: {} {}", done.code, done.stderr);
+        self.node.await_ready();
+    }
+
+    fn works(&self, place: &str) {
+        self.node.await_phase("one", "running");
+        let script = "cat /sys/class/net/lo/flags; ls -d /data /n; hostname";
+        let inside = self.node.hull(&["exec", "one", "sh", "-c", script]);
+        assert_eq!(inside.code, 0, "{place}: {}", inside.stderr);
+        let text = inside.text();
+        assert!(text.starts_with("0x9\n"), "{place}: loopback is not up: {text}");
+        let port = self.port.to_string();
+        until(&format!("{place}: its port answers"), || {
+            std::net::TcpStream::connect(format!("127.0.0.1:{port}")).ok()
+        });
+        assert_eq!(self.node.field("one", "/status/containers/0/restarts"), json!(0), "{place}");
+    }
+
+    fn leaves_nothing(&self, place: &str) {
+        let removed = self.node.hull(&["rm", "-fv", "one"]);
+        assert!([0, 3].contains(&removed.code), "{place}: {}", removed.stderr);
+        self.empty.await_again(&self.node, place);
+        // A supervisor that has seen few deaths waits little before the next start.
+        self.deaths.set(self.deaths.get() + 1);
+        if self.deaths.get().is_multiple_of(4) {
+            self.node.ok(&["down"]);
+            assert_eq!(self.node.up().code, 0, "{place}: {}", self.node.log());
+        }
+    }
+}
+
+const RUN: &[&str] = &["run", "-d", "--name", "one", "-v", "named:/n", "--ipc", "shareable"];
+/// An image with a volume of its own.
+const WHAT: &[&str] = &["redis"];
+
+fn publish(port: u16) -> String {
+    format!("--publish={port}:6379")
+}
+
+fn starting(places: &[&str]) {
+    let Some(it) = Mortal::start() else { return };
+    let publish = publish(it.port);
+    let run = [RUN, &[&publish], WHAT].concat();
+    for place in places {
+        it.dies_at(place, &run);
+        it.works(place);
+        it.leaves_nothing(place);
+    }
+}
+
+#[test]
+fn while_it_prepares() {
+    starting(&[
+        "start",
+        "start.image",
+        "volume.made",
+        "volume.staged",
+        "start.volume",
+        "network.namespace",
+        "network.pair",
+        "network.links",
+    ]);
+}
+
+#[test]
+fn while_it_starts() {
+    starting(&[
+        "start.network",
+        "start.files",
+        "create.layer",
+        "volume.filled",
+        "start.container",
+        "start.prepared",
+        "run.shim",
+        "run.marked",
+        "run.begun",
+        "start.run",
+    ]);
+}
+
+#[test]
+fn while_it_stops() {
+    let Some(it) = Mortal::start() else { return };
+    let publish = publish(it.port);
+    for place in [
+        "stop.signalled",
+        "stop.ended",
+        "clear.task",
+        "release.task",
+        "network.withdrawn",
+        "network.retired",
+        "release.network",
+        "release.volume",
+    ] {
+        it.node.ok(&[RUN, &[&publish], WHAT].concat());
+        it.works(place);
+        it.dies_at(place, &["stop", "one"]);
+        it.node.await_phase("one", "exited");
+        assert_eq!(it.node.field("one", "/status/containers/0/exitCode"), json!(0), "{place}");
+        it.node.ok(&["start", "one"]);
+        it.works(place);
+        it.leaves_nothing(place);
+    }
+}
+
+#[test]
+fn while_it_is_removed() {
+    let Some(it) = Mortal::start() else { return };
+    let publish = publish(it.port);
+    for place in [
+        "clear.task",
+        "remove.container",
+        "network.withdrawn",
+        "network.retired",
+        "remove.network",
+        "remove.volume",
+        "remove.image-volume",
+        "forget",
+        "remove.forgotten",
+    ] {
+        it.node.ok(&[RUN, &[&publish], WHAT].concat());
+        it.dies_at(place, &["rm", "-fv", "one"]);
+        until(&format!("{place}: it is gone"), || it.node.inspect("one").is_none().then_some(()));
+        it.leaves_nothing(place);
+    }
+}
+
+#[test]
+fn while_it_pulls() {
+    let Some(it) = Mortal::start() else { return };
+    for place in ["image.layer", "image.bound", "image.named"] {
+        it.node.ok(&["image", "rm", "busybox"]);
+        let without = Inventory::at_rest(&it.node);
+        it.dies_at(place, &["run", "--name", "one", "busybox", "true"]);
+        assert!(it.node.inspect("one").is_none(), "{place}: nothing was made yet");
+        it.node.ok(&["run", "--rm", "--name", "one", "busybox", "true"]);
+        it.node.ok(&["image", "rm", "busybox"]);
+        without.await_again(&it.node, place);
+        it.node.ok(&["image", "pull", "busybox"]);
+        it.leaves_nothing(place);
+    }
+}
+
+#[test]
+fn while_it_starts_again() {
+    let Some(it) = Mortal::start() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let bind = format!("{}:/d", dir.path().display());
+    let flags = ["run", "-d", "--name", "one", "--restart", "on-failure:1", "-v", &bind];
+    let script = "echo run >>/d/runs; until [ -e /d/end ]; do usleep 10000; done; exit 7";
+    for place in
+        ["again.cleared", "again.counted", "create.layer", "run.shim", "run.marked", "run.begun"]
+    {
+        for file in ["runs", "end"] {
+            let _ = std::fs::remove_file(dir.path().join(file));
+        }
+        it.node.ok(&[&flags[..], &["busybox", "sh", "-c", script]].concat());
+        std::fs::write(&it.file, place).unwrap();
+        std::fs::write(dir.path().join("end"), "").unwrap();
+        until(&format!("it dies at {place}"), || (!it.file.exists()).then_some(()));
+        it.node.await_ready();
+        it.node.await_phase("one", "exited");
+        assert_eq!(it.node.field("one", "/status/restarts"), json!(1), "{place}");
+        assert_eq!(it.node.field("one", "/status/containers/0/exitCode"), json!(7), "{place}");
+        let runs = std::fs::read_to_string(dir.path().join("runs")).unwrap();
+        assert_eq!(runs, "run\nrun\n", "{place}");
+        it.leaves_nothing(place);
+    }
+}
