@@ -6,6 +6,7 @@ use std::sync::Arc;
 use link::Desired;
 use model::instance::Instance;
 use model::{Result, Time};
+use network::NetworkLinks;
 use tasks::Pass;
 use tokio::sync::watch;
 
@@ -17,18 +18,19 @@ use crate::worker::Worker;
 /// The pass.
 pub struct Instances {
     context: Arc<Context>,
-    adopted: bool,
+    /// Networks of what was taken over that are not written yet; absent until it was looked for.
+    adopted: Option<Vec<NetworkLinks>>,
 }
 
 impl Instances {
     /// The pass of a node.
     pub fn new(context: Arc<Context>) -> Self {
-        Self { context, adopted: false }
+        Self { context, adopted: None }
     }
 
     /// Takes over ports and networks of what runs already, before any task can change the firewall:
     /// its first value must know all of them.
-    async fn adopt(&mut self, desired: &Desired) -> Result<()> {
+    async fn adopt(&self, desired: &Desired) -> Vec<NetworkLinks> {
         if let Ok(uplink) = self.context.fabric.driver().uplink().await {
             self.context.fabric.set_mtu(uplink.mtu);
         }
@@ -43,15 +45,18 @@ impl Instances {
             }
         }
         let networks = desired.networks.iter().filter(|network| used.contains(&network.meta.id));
-        let links: Vec<_> = networks.map(|network| self.context.fabric.links(network)).collect();
-        self.context.fabric.ensure(&links).await?;
-        if !links.is_empty() {
-            self.context.fabric.rewrite().await?;
-            // The pass over names came first and found no network that is present.
-            self.context.names.refresh(&self.context).await?;
+        networks.map(|network| self.context.fabric.links(network)).collect()
+    }
+
+    /// Writes the networks of what was taken over anew.
+    async fn write(&self, adopted: &[NetworkLinks]) -> Result<()> {
+        if adopted.is_empty() {
+            return Ok(());
         }
-        self.adopted = true;
-        Ok(())
+        self.context.fabric.ensure(adopted).await?;
+        self.context.fabric.rewrite().await?;
+        // The pass over names came first and found no network that is present.
+        self.context.names.refresh(&self.context).await.map(drop)
     }
 }
 
@@ -63,9 +68,12 @@ impl Pass for Instances {
         if desired.generation == 0 {
             return Ok("nothing is wanted yet".into());
         }
-        if !self.adopted {
-            self.adopt(&desired).await?;
-        }
+        let adopted = match self.adopted.take() {
+            Some(adopted) => adopted,
+            None => self.adopt(&desired).await,
+        };
+        let written = self.write(&adopted).await;
+        self.adopted = Some(if written.is_ok() { Vec::new() } else { adopted });
         for instance in &desired.instances {
             match self.context.roster.get(&instance.meta.id) {
                 Some(handle) => tell(&handle.wanted, instance),
@@ -76,6 +84,8 @@ impl Pass for Instances {
             }
         }
         let gone = self.take_down_unwanted(&desired);
+        // What runs is looked after also while no firewall can be written; this pass comes again.
+        written?;
         Ok(format!("{} wanted, {gone} not wanted any more", desired.instances.len()))
     }
 }
