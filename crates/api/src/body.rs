@@ -2,9 +2,11 @@
 
 use std::any::TypeId;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use bytes::Bytes;
+use futures::StreamExt;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
@@ -16,6 +18,11 @@ use serde_json::Value;
 use crate::Api;
 use crate::refusal::{Refusal, Reply};
 use crate::shape::unknown_field;
+
+/// How much of a body that is too long is taken in, bytes.
+const SWALLOWED: usize = 64 << 20;
+/// And for how long.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The query's parameters. One that is not known, or of the wrong type, is named.
 pub(crate) struct Params<T>(pub(crate) T);
@@ -103,6 +110,7 @@ async fn read_value(request: Request, api: &Api, types: &[&str]) -> Reply<Option
 async fn read_whole(headers: &HeaderMap, body: axum::body::Body, limit: usize) -> Reply<Bytes> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: usize| length > limit) {
+        swallow(body).await;
         return Err(Refusal::too_long(limit));
     }
     match Limited::new(body, limit).collect().await {
@@ -112,6 +120,15 @@ async fn read_whole(headers: &HeaderMap, body: axum::body::Body, limit: usize) -
             Err(Error::invalid("the request's body ended in the middle").caused_by(error).into())
         }
     }
+}
+
+/// Takes in what a caller goes on sending, within bounds: one that still writes when the connection
+/// closes sees that it broke, and not why.
+async fn swallow(body: axum::body::Body) {
+    let swallow = Limited::new(body, SWALLOWED);
+    let mut pieces = swallow.into_data_stream();
+    let all = async { while let Some(Ok(_)) = pieces.next().await {} };
+    let _ = tokio::time::timeout(PATIENCE, all).await;
 }
 
 /// A form of a web page cannot set these types, so that a page cannot write in a caller's name.

@@ -78,6 +78,12 @@ impl<N: Noun> Objects<N> {
         self.client.get(&self.path).query(&query).lines().await
     }
 
+    /// Says what would be created of a spec as somebody wrote it, or what is wrong with it: also a
+    /// field that no spec has, which is lost where it is read as one.
+    pub async fn check(&self, written: &Draft<Value>) -> Result<Object<N>> {
+        self.client.post(&self.path).plan(true).json(written).value().await
+    }
+
     /// Creates an object. With `plan`, answers what would be created.
     pub async fn create(&self, draft: &Draft<N::Spec>, plan: bool) -> Result<Object<N>> {
         self.client.post(&self.path).plan(plan).json(draft).value().await

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use clap_complete::ArgValueCompleter;
-use client::wire::{Draft, DraftMeta, Goal, SettleQuery};
+use client::wire::{DeleteQuery, Draft, DraftMeta, Goal, SettleQuery};
 use link::instance::AttachRequest;
 use model::error::Context as _;
 use model::instance::{Instance, InstanceSpec, PullPolicy, RunState};
@@ -70,28 +70,40 @@ struct What {
     command: Vec<String>,
 }
 
+/// What is to be made, and what a file said of it.
+struct Wanted {
+    draft: Draft<InstanceSpec>,
+    written: Option<serde_json::Value>,
+}
+
 impl What {
-    fn draft(&self) -> Result<Draft<InstanceSpec>> {
-        let spec = match (&self.file, &self.image) {
-            (Some(file), _) => read_spec(file)?,
-            (None, Some(image)) => self.flags.spec(image, &self.command)?,
+    fn draft(&self) -> Result<Wanted> {
+        let (spec, written) = match (&self.file, &self.image) {
+            (Some(file), _) => {
+                let (spec, written) = read_spec(file)?;
+                (spec, Some(written))
+            }
+            (None, Some(image)) => (self.flags.spec(image, &self.command)?, None),
             (None, None) => return Err(Error::invalid("no image is named")),
         };
         let flags = &self.flags;
-        Ok(Draft {
-            meta: DraftMeta {
-                name: flags.name.clone().unwrap_or_default(),
-                labels: env::labels(&flags.label_file, &flags.label)?,
-                annotations: env::labels(&[], &flags.annotation)?,
-            },
-            spec,
-        })
+        let meta = DraftMeta {
+            name: flags.name.clone().unwrap_or_default(),
+            labels: env::labels(&flags.label_file, &flags.label)?,
+            annotations: env::labels(&[], &flags.annotation)?,
+        };
+        Ok(Wanted { draft: Draft { meta, spec }, written })
     }
 
     /// Makes the instance: fetches the image first, with progress, if it is not there.
-    async fn create(&self, context: &Context, mut draft: Draft<InstanceSpec>) -> Result<Instance> {
+    async fn create(&self, context: &Context, wanted: Wanted) -> Result<Instance> {
+        let Wanted { mut draft, written } = wanted;
         if self.cidfile.as_deref().is_some_and(|file| std::path::Path::new(file).exists()) {
             return Err(Error::exists("the file for the id exists already").at("--cidfile"));
+        }
+        if let Some(spec) = written {
+            // What no instance has is lost in reading, so the platform is asked about the file itself.
+            context.instances().check(&Draft { meta: draft.meta.clone(), spec }).await?;
         }
         if !self.plan {
             self.fetch(context, &mut draft.spec).await?;
@@ -132,24 +144,26 @@ impl What {
     }
 }
 
-fn read_spec(file: &str) -> Result<InstanceSpec> {
+/// What a file says, as an instance and as it stands there.
+fn read_spec(file: &str) -> Result<(InstanceSpec, serde_json::Value)> {
     let text = match file {
         "-" => std::io::read_to_string(std::io::stdin()),
         file => std::fs::read_to_string(file),
     };
     let text = text.context(ErrorKind::Invalid, || format!("cannot read {file}"))?;
-    serde_saphyr::from_str(&text).map_err(|error| {
-        Error::invalid(format!("{file} does not describe an instance")).caused_by(error)
-    })
+    let refused =
+        |error| Error::invalid(format!("{file} does not describe an instance")).caused_by(error);
+    let spec = serde_saphyr::from_str(&text).map_err(refused)?;
+    Ok((spec, serde_saphyr::from_str(&text).map_err(refused)?))
 }
 
 impl Create {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<ExitCode> {
-        let mut draft = self.what.draft()?;
-        draft.spec.run = RunState::Stopped;
-        draft.spec.runs = 0;
-        let instance = self.what.create(context, draft).await?;
+        let mut wanted = self.what.draft()?;
+        wanted.draft.spec.run = RunState::Stopped;
+        wanted.draft.spec.runs = 0;
+        let instance = self.what.create(context, wanted).await?;
         show(&self.what, &instance)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -166,14 +180,15 @@ fn show(what: &What, instance: &Instance) -> Result<()> {
 impl Run {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<ExitCode> {
-        let mut draft = self.what.draft()?;
-        draft.spec.run = RunState::Running;
-        draft.spec.runs = 1;
-        if let Some(main) = draft.spec.containers.first_mut() {
+        let mut wanted = self.what.draft()?;
+        let spec = &mut wanted.draft.spec;
+        spec.run = RunState::Running;
+        spec.runs = 1;
+        if let Some(main) = spec.containers.first_mut() {
             main.stdin_once = main.stdin && !self.detach;
         }
-        let part = self.part(&draft.spec)?;
-        let instance = self.what.create(context, draft).await?;
+        let part = self.part(spec)?;
+        let instance = self.what.create(context, wanted).await?;
         if self.what.plan {
             show(&self.what, &instance)?;
             return Ok(ExitCode::SUCCESS);
@@ -182,10 +197,22 @@ impl Run {
             true => self.leave(context, &instance).await,
             false => self.stay(context, &instance, &part).await,
         };
-        ran.or_else(|error| {
+        if let Err(error) = ran {
             out::failure(&error);
-            Ok(exit::of_start(&error))
-        })
+            self.give_up(context, &instance).await;
+            return Ok(exit::of_start(&error));
+        }
+        ran
+    }
+
+    /// One that is to be removed at its end and never began does not stay to begin later. One that
+    /// runs is refused, and runs on.
+    async fn give_up(&self, context: &Context, instance: &Instance) {
+        if self.what.flags.rm {
+            let query = DeleteQuery { volumes: true, ..DeleteQuery::default() };
+            // The user has been told what went wrong.
+            let _ = context.instances().delete(instance.meta.id.as_str(), query).await;
+        }
     }
 
     fn part(&self, spec: &InstanceSpec) -> Result<Part> {

@@ -236,8 +236,11 @@ impl Instances {
         let Some(placed) = &instance.spec.placement else {
             let reason = instance.status.reason.as_ref();
             let why = reason.map_or("it waits to be placed", |reason| &reason.message);
+            let next = reason.and_then(|reason| reason.next.clone()).unwrap_or_else(|| {
+                format!("`hull inspect {}` says what it waits for", instance.meta.name)
+            });
             return Err(Error::conflict(format!("{} is on no node yet: {why}", instance.title()))
-                .next(format!("`hull inspect {}` says what it waits for", instance.meta.name)));
+                .next(next));
         };
         let node = self.core.node_port(&placed.node)?;
         Ok((node, Target { instance: instance.meta.id.clone(), container: container.to_owned() }))
