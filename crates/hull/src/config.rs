@@ -24,6 +24,8 @@ pub struct Config {
     pub containerd: Containerd,
     /// Registries: mirrors, plain HTTP, certificates.
     pub registries: BTreeMap<String, images::RegistryConfig>,
+    /// How much an image may be before it is refused.
+    pub images: images::Limits,
 }
 
 /// This machine.
@@ -194,6 +196,9 @@ mod tests {
         std::fs::write(&path, "[registries.\"docker.io\"]\nmirrors = [\"http://127.0.0.1:1\"]\n")
             .unwrap();
         assert!(Config::load(&path).unwrap().registries.contains_key("docker.io"));
+        std::fs::write(&path, "[images]\nratio = 7\nratio-floor = \"1MiB\"\n").unwrap();
+        let limits = Config::load(&path).unwrap().images;
+        assert_eq!((limits.ratio, limits.ratio_floor.0), (7, 1 << 20));
         assert!(Config::load(&dir.path().join("absent")).is_ok());
     }
 }

@@ -195,6 +195,7 @@ async fn start_agent(
         images: images::Settings {
             registries: images::RegistriesConfig(config.registries.clone()),
             credentials: Some(places.state.join("registry/config.json")),
+            limits: config.images.clone(),
             ..images::Settings::default()
         },
         network: Arc::new(NetDriver::new(Names::new(tag), &places.run)),

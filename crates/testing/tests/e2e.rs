@@ -13,6 +13,7 @@ mod e2e {
     mod dying;
     mod engines;
     mod groups;
+    mod hostile;
     mod images;
     mod life;
     mod logs;

@@ -29,7 +29,7 @@ impl<'a> Budget<'a> {
                 "it unpacks to over {} times its size",
                 self.limits.ratio
             ))
-            .next("raise the image limit `ratio` if you trust it"));
+            .next("raise `ratio` under [images] in hull.toml if you trust it"));
         }
         Ok(())
     }
@@ -60,6 +60,6 @@ impl<'a> Budget<'a> {
             return Ok(());
         }
         Err(Error::invalid(format!("it unpacks to over {}", self.limits.unpacked))
-            .next("raise the image limit `unpacked` if you trust it"))
+            .next("raise `unpacked` under [images] in hull.toml if you trust it"))
     }
 }
