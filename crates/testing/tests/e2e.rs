@@ -8,6 +8,7 @@
 mod e2e {
     pub mod process;
 
+    mod api;
     mod clean_node;
     mod crash;
     mod dying;

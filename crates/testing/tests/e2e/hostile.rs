@@ -117,7 +117,11 @@ fn what_means_ill_is_refused_and_leaves_nothing() {
         ),
         ("a device", docker_archive(&good, &[("x", T::Block, "", b"")]), "not a file"),
         ("a layer that climbs", layer(&[("../../etc/cron.d/x", T::Regular, "", b"x")]), "'..'"),
-        ("a hard link out", layer(&[("x", T::Link, shadow, b"")]), "hard link to something outside"),
+        (
+            "a hard link out",
+            layer(&[("x", T::Link, shadow, b"")]),
+            "hard link to something outside",
+        ),
         (
             "a whiteout of all",
             layer(&[("a/.wh...", T::Regular, "", b"")]),
