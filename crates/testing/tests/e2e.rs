@@ -9,6 +9,7 @@ mod e2e {
     pub mod process;
 
     mod api;
+    mod backup;
     mod clean_node;
     mod crash;
     mod dying;
