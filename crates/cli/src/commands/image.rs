@@ -301,7 +301,8 @@ async fn tell(mut progress: ResultStream<Progress>) -> Result<(Vec<Known>, bool)
     while let Some(step) = progress.next().await {
         match step? {
             Progress::Layer { digest, phase, done: _, total } => {
-                if is_last(phase) && told.insert(digest.clone()) {
+                // One of no size was not looked at: the image is here as a whole.
+                if is_last(phase) && total > 0 && told.insert(digest.clone()) {
                     let (digest, size) = (short_digest(&digest), model::Bytes(total));
                     out::remark(format!("{digest} {:11} {size}", word(phase)));
                 }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use testing::cable::{Cable, Way};
-use testing::node::{Node, Outcome, REGISTRY, until};
+use testing::node::{Node, Outcome, REGISTRY, Setup, until};
 
 use super::process::{Named, able, begin, node};
 
@@ -159,6 +159,41 @@ fn tokens_are_made_and_lose_their_worth() {
     for name in ["state.db", "pki/ca.key", "pki/node.key"] {
         assert_eq!(mode(&format!("var/lib/hull/{name}")), 0o600, "{name}");
     }
+}
+
+/// The daemon sees a group that the machine need not have; who is in it is told by numbers alone.
+#[test]
+fn the_socket_is_for_root_and_the_group() {
+    if !able() {
+        return;
+    }
+    let node = Setup::new().unwrap().prepare().unwrap();
+    let (root, group) = (node.root().display().to_string(), node.root().join("group"));
+    std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o711)).unwrap();
+    std::fs::write(&group, "root:x:0:\nhull:x:7777:\n").unwrap();
+    let mount = "mount --bind \"$0\" /etc/group && exec \"$@\"";
+    let mut up = Command::new("unshare");
+    up.args(["--mount", "sh", "-c", mount])
+        .arg(group)
+        .arg(node.binary())
+        .args(["--root", &root, "up"]);
+    assert!(up.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    let socket = node.root().join("run/hull/api.sock").display().to_string();
+    let as_member = |user: &str, group: &str| {
+        Command::new("setpriv")
+            .args(["--reuid", user, "--regid", group, "--clear-groups", "curl", "-s", "-w"])
+            .args(["%{http_code}", "-o", "/dev/null", "--unix-socket", &socket])
+            .arg("http://hull/v1/system/status")
+            .output()
+            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+            .unwrap()
+    };
+    assert_eq!(as_member("0", "0"), "200");
+    assert_eq!(as_member("65534", "7777"), "200");
+    // Nobody else reaches it, and the mode alone would not help them.
+    assert_eq!(as_member("65534", "65534"), "000");
+    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o666)).unwrap();
+    assert_eq!(as_member("65534", "65534"), "403");
 }
 
 #[test]
