@@ -201,4 +201,27 @@ mod tests {
         assert_eq!((limits.ratio, limits.ratio_floor.0), (7, 1 << 20));
         assert!(Config::load(&dir.path().join("absent")).is_ok());
     }
+
+    /// Its settings are the lines whose comment sign stands right before a word.
+    #[test]
+    fn the_reference_is_right_and_gives_the_defaults() {
+        let text = include_str!("../../../docs/hull.toml");
+        let plain = |line: &str| match line.strip_prefix('#') {
+            Some(setting) if !setting.starts_with(' ') => setting.to_owned(),
+            Some(_) | None => line.to_owned(),
+        };
+        let text: Vec<String> = text.lines().map(plain).collect();
+        let written: Config = toml::from_str(&text.join("\n")).unwrap();
+        let Config { node, api, log, network, containerd, registries, images } = written;
+        let default = Config::default();
+        assert_eq!(node.name, default.node.name);
+        assert_eq!(api.listen, default.api.listen);
+        assert_eq!((log.filter, log.json), (default.log.filter, default.log.json));
+        assert_eq!(network.pool, default.network.pool);
+        assert_eq!(containerd.binary, default.containerd.binary);
+        assert_eq!(images, default.images);
+        assert_eq!(registries["docker.io"].mirrors.len(), 2);
+        let images::RegistryConfig { mirrors: _, insecure, ca } = &registries["registry.lab:5000"];
+        assert!(!insecure && ca.is_some());
+    }
 }
