@@ -34,7 +34,8 @@ LOG = "log of 100 MB in lines of 100 bytes"
 TARGETS = [
     Target("`run --rm` with network, of ctr's without", "run --rm, bridge", 1.15, "ctr", "run --rm, none"),
     Target("`run --rm` with network, of Docker's", "run --rm, bridge", 0.6, "docker"),
-    Target("added by us to a start without network, ms", "run --rm, none", 15, "ctr", kind="difference"),
+    Target("added by us to a start without network, ms", "run -d, none", 15, "ctr", kind="difference"),
+    Target("added by us to a start and its removal, ms", "run --rm, none", 15, "ctr", kind="difference"),
     Target("100 in sequence, of Docker's", "100 started in sequence, bridge", 0.5, "docker"),
     Target("100 in sequence, of Podman's", "100 started in sequence, bridge", 1.0, "podman"),
     Target("100 eight at a time, of Docker's", "100 started eight at a time, bridge", 0.5, "docker"),
