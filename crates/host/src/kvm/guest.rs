@@ -78,6 +78,9 @@ pub fn run(start: Start, deadline: Duration) -> Run {
     let progress = Arc::new(Mutex::new(Run::default()));
     let (done, wait) = mpsc::channel();
     let shared = Arc::clone(&progress);
+    // Blocked before the thread is there, which inherits that: one on a slow machine may be told to end
+    // before it has a guest, and an unblocked signal without a handler ends the whole process.
+    let before = block_stop();
     let thread = std::thread::spawn(move || {
         let outcome = drive(start, &shared);
         let mut run = shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -88,15 +91,36 @@ pub fn run(start: Start, deadline: Duration) -> Run {
         drop(run);
         let _ = done.send(());
     });
+    restore_mask(&before);
     if wait.recv_timeout(deadline).is_err() {
         stop(&thread);
         // Long enough for a signal; a guest that not even a signal ends is left behind.
         let _ = wait.recv_timeout(Duration::from_millis(100));
         let mut run = progress.lock().unwrap_or_else(PoisonError::into_inner);
-        run.fault = Some(format!("the guest hung ({} ms)", deadline.as_millis()));
+        let what = if run.made { "the guest hung" } else { "no guest was ready in time" };
+        run.fault = Some(format!("{what} ({} ms)", deadline.as_millis()));
     }
     let run = progress.lock().unwrap_or_else(PoisonError::into_inner);
     run.clone()
+}
+
+/// Blocks the signal in this thread; returns the mask that was.
+#[expect(unsafe_code, reason = "signal masks have no safe form")]
+fn block_stop() -> libc::sigset_t {
+    // SAFETY: the sets are initialised before they are used, and only this thread's mask is changed.
+    unsafe {
+        let (mut set, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, STOP);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, &raw mut before);
+        before
+    }
+}
+
+#[expect(unsafe_code, reason = "signal masks have no safe form")]
+fn restore_mask(before: &libc::sigset_t) {
+    // SAFETY: the set is one that the kernel gave, and only this thread's mask is changed.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, std::ptr::null_mut()) };
 }
 
 #[expect(unsafe_code, reason = "a signal to one thread has no safe form")]
@@ -129,9 +153,9 @@ fn drive(start: Start, progress: &Mutex<Run>) -> Result<(), String> {
     }
 }
 
-/// Blocks the signal in this thread and lets it through while the guest runs: then KVM_RUN ends with
-/// `EINTR`, and no handler is needed (`KVM_SET_SIGNAL_MASK` of the kernel's KVM API document).
-#[expect(unsafe_code, reason = "signal masks and this ioctl have no safe form")]
+/// Lets the signal, which is blocked in this thread, through while the guest runs: then KVM_RUN ends
+/// with `EINTR`, and no handler is needed (`KVM_SET_SIGNAL_MASK` of the kernel's KVM API document).
+#[expect(unsafe_code, reason = "this ioctl has no safe form")]
 fn let_through(vcpu: &VcpuFd) -> std::io::Result<()> {
     /// `struct kvm_signal_mask` with a set of the kernel's length, 8 bytes.
     #[repr(C)]
@@ -142,18 +166,11 @@ fn let_through(vcpu: &VcpuFd) -> std::io::Result<()> {
     /// `_IOW(0xAE, 0x8b, struct kvm_signal_mask)`: the flexible array counts nothing.
     const SET_SIGNAL_MASK: libc::c_ulong = 0x4004_ae8b;
     let mask = Mask { length: 8, set: [0; 8] };
-    // SAFETY: the set is initialised before it is used, and only this thread's mask is changed; the
-    // ioctl reads `Mask`.
-    unsafe {
-        let mut set = std::mem::zeroed();
-        libc::sigemptyset(&raw mut set);
-        libc::sigaddset(&raw mut set, STOP);
-        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
-        if libc::ioctl(vcpu.as_raw_fd(), SET_SIGNAL_MASK as _, &raw const mask) != 0 {
-            return Err(std::io::Error::last_os_error());
-        }
+    // SAFETY: the ioctl reads `Mask`, which outlives it.
+    match unsafe { libc::ioctl(vcpu.as_raw_fd(), SET_SIGNAL_MASK as _, &raw const mask) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
     }
-    Ok(())
 }
 
 fn set_up(vcpu: &VcpuFd, start: Start) -> Result<(), kvm_ioctls::Error> {
@@ -258,5 +275,18 @@ impl Drop for Memory {
     fn drop(&mut self) {
         // SAFETY: allocated with the same layout.
         unsafe { dealloc(self.start.as_ptr(), Self::LAYOUT) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_told_to_end_before_it_began_ends_nobody_else() {
+        for _ in 0..50 {
+            let run = run(Start::RealMode, Duration::ZERO);
+            assert!(run.ended || run.fault.is_some());
+        }
     }
 }
