@@ -1,8 +1,9 @@
 //! The daemon's configuration file and the places on disk that follow from `--root`.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::SystemTime;
 
 use model::error::Context;
 use model::{Error, ErrorKind, Result};
@@ -22,8 +23,9 @@ pub struct Config {
     pub network: Network,
     /// The container engine.
     pub containerd: Containerd,
-    /// Registries: mirrors, plain HTTP, certificates.
-    pub registries: BTreeMap<String, images::RegistryConfig>,
+    /// Registries: mirrors, plain HTTP, certificates. The one table that is read again when the file
+    /// changes, see [`registries`].
+    pub registries: images::RegistriesConfig,
     /// How much an image may be before it is refused.
     pub images: images::Limits,
 }
@@ -116,6 +118,38 @@ impl Config {
     }
 }
 
+/// The table of registries as the file has it now. While the file is broken the last good one counts:
+/// what could be fetched before can be fetched still.
+pub fn registries(path: PathBuf, first: images::RegistriesConfig) -> images::RegistriesSource {
+    let known = Mutex::new((changed(&path), first));
+    images::RegistriesSource::new(move || {
+        let mut known = known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let now = changed(&path);
+        if known.0 != now {
+            known.0 = now;
+            match reread(&path) {
+                Ok(table) => known.1 = table,
+                Err(error) => tracing::warn!(
+                    error = error.chain(),
+                    "settings of registries stay as they were"
+                ),
+            }
+        }
+        known.1.clone()
+    })
+}
+
+fn reread(path: &Path) -> Result<images::RegistriesConfig> {
+    let table = Config::load(path)?.registries;
+    table.validate()?;
+    Ok(table)
+}
+
+/// When the file was last changed; none when it is not there.
+fn changed(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|meta| meta.modified()).ok()
+}
+
 /// Where everything of a node is.
 #[derive(Debug, Clone)]
 pub struct Places {
@@ -195,7 +229,7 @@ mod tests {
         assert!(error.chain().contains("lisen"), "{}", error.chain());
         std::fs::write(&path, "[registries.\"docker.io\"]\nmirrors = [\"http://127.0.0.1:1\"]\n")
             .unwrap();
-        assert!(Config::load(&path).unwrap().registries.contains_key("docker.io"));
+        assert!(Config::load(&path).unwrap().registries.0.contains_key("docker.io"));
         std::fs::write(&path, "[images]\nratio = 7\nratio-floor = \"1MiB\"\n").unwrap();
         let limits = Config::load(&path).unwrap().images;
         assert_eq!((limits.ratio, limits.ratio_floor.0), (7, 1 << 20));
@@ -220,8 +254,29 @@ mod tests {
         assert_eq!(network.pool, default.network.pool);
         assert_eq!(containerd.binary, default.containerd.binary);
         assert_eq!(images, default.images);
-        assert_eq!(registries["docker.io"].mirrors.len(), 2);
-        let images::RegistryConfig { mirrors: _, insecure, ca } = &registries["registry.lab:5000"];
+        assert_eq!(registries.0["docker.io"].mirrors.len(), 2);
+        let images::RegistryConfig { mirrors: _, insecure, ca } = &registries.0["registry.lab:5000"];
         assert!(!insecure && ca.is_some());
+    }
+
+    #[test]
+    fn registries_are_read_again_when_the_file_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hull.toml");
+        let source = registries(path.clone(), images::RegistriesConfig::default());
+        // Files written within one tick of the kernel's clock have one time.
+        let write = |text: &str, seconds: u64| {
+            std::fs::write(&path, text).unwrap();
+            let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+            std::fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        };
+        let names = || source.now().0.into_keys().collect::<Vec<_>>();
+        assert!(names().is_empty());
+        write("[registries.\"a.lab\"]\ninsecure = true\n", 1);
+        assert_eq!(names(), ["a.lab"]);
+        write("[registries.\"b.lab\"]\nmirrors = [\"no URL\"]\n", 2);
+        assert_eq!(names(), ["a.lab"], "a broken file changes nothing");
+        std::fs::remove_file(&path).unwrap();
+        assert!(names().is_empty());
     }
 }

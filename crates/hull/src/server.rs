@@ -193,7 +193,7 @@ async fn start_agent(
         content: Arc::new(ContainerdContent::new(engine.clone())),
         engine: Arc::new(engine),
         images: images::Settings {
-            registries: images::RegistriesConfig(config.registries.clone()),
+            registries: crate::config::registries(places.config(), config.registries.clone()),
             credentials: Some(places.state.join("registry/config.json")),
             limits: config.images.clone(),
             ..images::Settings::default()

@@ -48,5 +48,5 @@ pub use platform::Platform;
 pub use progress::{LayerProgress, Phase, Progress, PullState};
 pub use puller::{PullOptions, PullPolicy, Puller};
 pub use pusher::{PushOptions, Pusher};
-pub use registries::{RegistriesConfig, RegistryConfig};
+pub use registries::{RegistriesConfig, RegistriesSource, RegistryConfig};
 pub use settings::{Settings, Transfer};

@@ -74,7 +74,7 @@ struct Shared {
 impl Puller {
     /// A puller into `store`.
     pub fn new(store: Arc<dyn ContentStore>, settings: Settings) -> Result<Self> {
-        settings.registries.validate()?;
+        settings.registries.now().validate()?;
         let images = Images::new(store.clone(), settings.limits.clone());
         let permits = Semaphore::new(settings.transfer.parallel.max(1));
         let registries = Registries::new(settings);

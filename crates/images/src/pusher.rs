@@ -56,7 +56,7 @@ struct Cargo {
 impl Pusher {
     /// A pusher out of `store`.
     pub fn new(store: Arc<dyn ContentStore>, settings: Settings) -> Result<Self> {
-        settings.registries.validate()?;
+        settings.registries.now().validate()?;
         let images = Images::new(store, settings.limits.clone());
         Ok(Self { images, registries: Registries::new(settings) })
     }

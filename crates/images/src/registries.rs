@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use model::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,41 @@ pub struct RegistryConfig {
     /// A PEM file of certificates to trust beside the system's. With it even a registry of this machine
     /// must show a good certificate.
     pub ca: Option<PathBuf>,
+}
+
+/// Where the table comes from. It is asked at the begin of each transfer, so that a mirror that was
+/// added is used at once, without a restart.
+#[derive(Clone)]
+pub struct RegistriesSource(Arc<dyn Fn() -> RegistriesConfig + Send + Sync>);
+
+impl RegistriesSource {
+    /// A source that may give another table each time.
+    pub fn new(ask: impl Fn() -> RegistriesConfig + Send + Sync + 'static) -> Self {
+        Self(Arc::new(ask))
+    }
+
+    /// The table as it is now.
+    pub fn now(&self) -> RegistriesConfig {
+        (self.0)()
+    }
+}
+
+impl From<RegistriesConfig> for RegistriesSource {
+    fn from(config: RegistriesConfig) -> Self {
+        Self::new(move || config.clone())
+    }
+}
+
+impl Default for RegistriesSource {
+    fn default() -> Self {
+        RegistriesConfig::default().into()
+    }
+}
+
+impl std::fmt::Debug for RegistriesSource {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_tuple("RegistriesSource").field(&self.now()).finish()
+    }
 }
 
 /// One place to ask. The scheme is part of `base`.

@@ -94,7 +94,7 @@ impl Registries {
         reference: &Reference,
         given: Option<&Credentials>,
     ) -> Result<Vec<Remote>> {
-        let endpoints = self.settings.registries.endpoints(&reference.registry).into_iter();
+        let endpoints = self.settings.registries.now().endpoints(&reference.registry).into_iter();
         endpoints.map(|endpoint| self.remote(endpoint, reference, Access::Pull, given)).collect()
     }
 
@@ -104,7 +104,7 @@ impl Registries {
         reference: &Reference,
         given: Option<&Credentials>,
     ) -> Result<Remote> {
-        let endpoint = self.settings.registries.upstream(&reference.registry);
+        let endpoint = self.settings.registries.now().upstream(&reference.registry);
         self.remote(endpoint, reference, Access::Push, given)
     }
 

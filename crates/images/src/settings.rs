@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::limits::Limits;
-use crate::registries::RegistriesConfig;
+use crate::registries::RegistriesSource;
 
 /// What [`crate::Puller`] and [`crate::Pusher`] are built with.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// Mirrors, certificates, plain HTTP.
-    pub registries: RegistriesConfig,
+    pub registries: RegistriesSource,
     /// Docker's `config.json`; without it only credentials given with a call are used.
     pub credentials: Option<PathBuf>,
     /// Bounds on what is taken in.

@@ -21,7 +21,7 @@ impl Registries {
     ) -> Result<Credentials> {
         let remote = Remote {
             shared: self.clone(),
-            endpoint: self.settings.registries.upstream(registry),
+            endpoint: self.settings.registries.now().upstream(registry),
             repository: String::new(),
             access: Access::Pull,
             credentials: Some(credentials.clone()),

@@ -134,7 +134,7 @@ async fn credentials_go_to_nobody_else() {
     })
     .await;
     let registries = crate::store::mirrored(&mock.address, &[mirror.url()]);
-    let fixture = Fixture::with(Settings { registries, ..settings() });
+    let fixture = Fixture::with(Settings { registries: registries.into(), ..settings() });
     let name = Reference::parse(&mock.name("app:1")).unwrap();
     let options = PullOptions { credentials: Some(basic("ann", PASSWORD)), ..always() };
     fixture.puller.pull(&name, options).await.unwrap();

@@ -208,7 +208,7 @@ async fn wrong_bytes_of_a_mirror_are_made_good_by_the_registry() {
     let bad = registry(&sample, |_| Answer::Flipped).await;
     let good = registry(&sample, |_| Answer::Serve).await;
     let registries = mirrored(&good.address, &[bad.url()]);
-    let fixture = Fixture::with(Settings { registries, ..settings() });
+    let fixture = Fixture::with(Settings { registries: registries.into(), ..settings() });
     fixture.pull(&good.name("app:1")).await.unwrap();
     assert_eq!(good.gets(), (1, 0), "only what the mirror had wrong");
 }

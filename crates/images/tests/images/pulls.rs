@@ -154,7 +154,7 @@ async fn mirrors_are_tried_in_order_and_then_the_registry() {
     upstream.put("2", &two);
     let dead = "http://127.0.0.1:9".to_owned();
     let registries = mirrored(&upstream.address, &[dead, empty.url(), full.url()]);
-    let fixture = Fixture::with(Settings { registries, ..settings() });
+    let fixture = Fixture::with(Settings { registries: registries.into(), ..settings() });
     let image = fixture.pull(&upstream.name("library/app:1")).await.unwrap();
     assert_eq!(image.id, one.id().as_str());
     assert_eq!(image.names, [upstream.name("library/app:1")]);
@@ -166,7 +166,7 @@ async fn mirrors_are_tried_in_order_and_then_the_registry() {
     assert!(error.message().contains(&empty.url()), "{}", error.message());
     // Docker Hub by way of a mirror, as the starter images are had.
     let registries = mirrored("docker.io", &[full.url()]);
-    let fixture = Fixture::with(Settings { registries, ..settings() });
+    let fixture = Fixture::with(Settings { registries: registries.into(), ..settings() });
     let image = fixture.pull("app:1").await.unwrap();
     assert_eq!(image.names, ["docker.io/library/app:1"]);
     assert!(full.seen().iter().any(|seen| seen.path == "/v2/library/app/manifests/1"));

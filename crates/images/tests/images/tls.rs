@@ -53,7 +53,7 @@ async fn serve(shared: Arc<Shared>) -> (u16, String) {
 
 fn with(registry: &str, config: RegistryConfig) -> Fixture {
     let registries = RegistriesConfig([(registry.to_owned(), config)].into());
-    Fixture::with(Settings { registries, ..settings() })
+    Fixture::with(Settings { registries: registries.into(), ..settings() })
 }
 
 #[tokio::test]
