@@ -24,6 +24,7 @@ mod shape;
 mod status;
 mod upload;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -40,8 +41,8 @@ use rate::Rates;
 
 /// What the routes share.
 pub(crate) struct Api {
-    /// URLs of the listeners.
-    addresses: Vec<String>,
+    /// Addresses listened on.
+    addresses: Vec<SocketAddr>,
     authority: String,
     control: Arc<Control>,
     document: Document,

@@ -60,9 +60,8 @@ pub async fn bind(config: Config, control: Arc<Control>) -> Result<Server> {
         Some(path) => Some((socket::bind(&path).await?, path)),
         None => None,
     };
-    let addresses = addresses(&tcp);
     let api = Arc::new(Api {
-        addresses: addresses.iter().map(|address| url(address, &node)).collect(),
+        addresses: tcp.iter().filter_map(|listener| listener.local_addr().ok()).collect(),
         authority,
         control,
         document: routes::document(),
@@ -84,7 +83,7 @@ pub async fn bind(config: Config, control: Arc<Control>) -> Result<Server> {
 impl Server {
     /// Addresses listened on, with the ports that were chosen.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        addresses(&self.tcp)
+        self.shared.api.addresses.clone()
     }
 
     /// Serves until `shutdown` comes; then accepts nothing more, ends streams and sessions, gives
@@ -113,18 +112,6 @@ impl Server {
         if tokio::time::timeout(shared.api.limits.drain, shared.connections.wait()).await.is_err() {
             tracing::warn!(open = shared.connections.len(), "connections cut off at shutdown");
         }
-    }
-}
-
-fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
-    listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
-}
-
-/// What people write; by the node's name if it listens on all addresses.
-fn url(address: &SocketAddr, node: &str) -> String {
-    match address.ip().is_unspecified() {
-        true => format!("https://{node}:{}", address.port()),
-        false => format!("https://{address}"),
     }
 }
 

@@ -12,7 +12,8 @@ pub struct Uplink {
     pub interface: Option<String>,
     /// Its largest packet in bytes; 1500 when there is no default route.
     pub mtu: u32,
-    /// Addresses of the host's interfaces, without loopback's and those of this node's bridges.
+    /// Addresses of the host's interfaces, without loopback's and those of this node's bridges; those
+    /// of the default route's interface first.
     pub addresses: Vec<IpAddr>,
     /// Subnets that are routed or addressed, without default routes and this node's own bridges. A
     /// subnet chosen for a network overlaps none of them.

@@ -23,5 +23,6 @@ mod e2e {
     mod outside;
     mod refusals;
     mod sandbox;
+    mod start;
     mod storage;
 }

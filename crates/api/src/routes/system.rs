@@ -1,5 +1,6 @@
 //! The platform itself: how it is, whether the machine is fit, its metrics, its document.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -130,7 +131,7 @@ async fn status(State(api): State<Arc<Api>>, By(caller): By) -> Reply<Response> 
     json_value(&Status {
         version: api.version.clone(),
         node: api.node.clone(),
-        addresses: api.addresses.clone(),
+        addresses: urls(&api.addresses, &node.status.addresses),
         authority: format!("sha256:{}", api.authority),
         ready: node.status.ready,
         started: Some(api.started),
@@ -140,6 +141,23 @@ async fn status(State(api): State<Arc<Api>>, By(caller): By) -> Reply<Response> 
         nodes: nodes.items.len() as u64,
         warnings: node.status.warnings.clone(),
     })
+}
+
+/// What people write. A listener on every address is reached at the one that others reach best, which
+/// the node's report has first: a host name need not resolve.
+fn urls(listening: &[SocketAddr], own: &[String]) -> Vec<String> {
+    let best = |any: IpAddr| {
+        // A listener on every IPv6 address takes IPv4 too, as Linux has it by default.
+        let mut own = own.iter().filter_map(|address| address.parse::<IpAddr>().ok());
+        own.find(|address| any.is_ipv6() || address.is_ipv4())
+    };
+    let reached = listening.iter().map(|listener| match listener.ip() {
+        any if any.is_unspecified() => {
+            SocketAddr::new(best(any).unwrap_or(Ipv4Addr::LOCALHOST.into()), listener.port())
+        }
+        _ => *listener,
+    });
+    reached.map(|address| format!("https://{address}")).collect()
 }
 
 async fn check_here(State(api): State<Arc<Api>>, By(caller): By) -> Reply<Response> {
@@ -210,5 +228,20 @@ impl Directory {
 impl Drop for Directory {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_on_every_address_is_reached_at_the_nodes_own() {
+        let own = ["10.0.2.15".to_owned(), "fd00::2".to_owned()];
+        let at = |listener: &str, own: &[String]| urls(&[listener.parse().unwrap()], own);
+        assert_eq!(at("0.0.0.0:7443", &own), ["https://10.0.2.15:7443"]);
+        assert_eq!(at("0.0.0.0:7443", &own[1..]), ["https://127.0.0.1:7443"]);
+        assert_eq!(at("[::]:7443", &own[1..]), ["https://[fd00::2]:7443"]);
+        assert_eq!(at("127.0.0.1:1", &own), ["https://127.0.0.1:1"]);
     }
 }

@@ -39,20 +39,22 @@ impl Up {
         let failing = reason(context).is_some();
         let _ = std::fs::remove_file(word(&context.root));
         if managed(context) {
-            systemctl(&["enable", "--now", "hull.service"])?;
+            systemctl(&["enable", "--quiet", "hull.service"])?;
+            // It is not systemctl that waits: it knows neither what is ready nor why a start failed.
+            systemctl(&["start", "--no-block", "hull.service"])?;
         } else {
             if failing {
                 // One that tries again in half a minute is no answer to somebody who waits now.
-                end_supervisor(&context.root).await?;
+                end_supervisor(context).await?;
             }
             supervise(&context.root)?;
         }
         if let Err(error) = until_ready(context, PATIENCE).await {
             if reason(context).is_none() {
-                return Err(error.next(format!("read {}", log(&context.root).display())));
+                return Err(error.next(format!("read its log: {}", log(context))));
             }
             if !managed(context) {
-                end_supervisor(&context.root).await?;
+                end_supervisor(context).await?;
             }
             return Err(error);
         }
@@ -66,7 +68,7 @@ impl Down {
     pub async fn run(self, context: &Context) -> Result<ExitCode> {
         if managed(context) {
             systemctl(&["stop", "hull.service"])?;
-        } else if !end_supervisor(&context.root).await? {
+        } else if !end_supervisor(context).await? {
             out::line("The platform does not run; nothing was changed.");
             return Ok(ExitCode::SUCCESS);
         }
@@ -89,6 +91,9 @@ async fn greet(context: &Context) {
         // The records were restored here: the token is where they were first.
         false => out::line("  admin token    not here; make one with hull token create"),
     }
+    if !managed(context) {
+        out::line("  after a boot   run hull up: no service manager starts it here");
+    }
     out::line("Try next:");
     out::line("  hull run -d --name web -p 8080:80 nginx");
     out::line("  hull ps");
@@ -101,11 +106,8 @@ pub fn reason(context: &Context) -> Option<Error> {
     let text = std::fs::read_to_string(word(&context.root)).ok()?;
     let (why, next) = text.trim_end().split_once('\n').unwrap_or((text.trim_end(), ""));
     let error = Error::unavailable(format!("the platform cannot start: {why}"));
-    let next = if next.is_empty() {
-        format!("read {}", log(&context.root).display())
-    } else {
-        next.to_owned()
-    };
+    let next =
+        if next.is_empty() { format!("read its log: {}", log(context)) } else { next.to_owned() };
     Some(error.next(next))
 }
 
@@ -135,8 +137,12 @@ fn systemctl(arguments: &[&str]) -> Result<()> {
         .next("journalctl -u hull.service"))
 }
 
-fn log(root: &Path) -> PathBuf {
-    root.join("var/lib/hull/daemon.log")
+/// Where the daemon's log is read.
+fn log(context: &Context) -> String {
+    if managed(context) {
+        return "journalctl -u hull".to_owned();
+    }
+    context.root.join("var/lib/hull/daemon.log").display().to_string()
 }
 
 fn supervise(root: &Path) -> Result<()> {
@@ -169,8 +175,8 @@ pub fn supervised(root: &Path) -> bool {
 }
 
 /// Ends the supervisor and the daemon; false when none runs.
-async fn end_supervisor(root: &Path) -> Result<bool> {
-    let path = root.join("run/hull/supervisor.pid");
+async fn end_supervisor(context: &Context) -> Result<bool> {
+    let path = context.root.join("run/hull/supervisor.pid");
     let Ok(file) = std::fs::File::open(&path) else { return Ok(false) };
     // Whoever runs holds the lock: a pid in a file that nobody locks is nobody's.
     if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
@@ -187,6 +193,6 @@ async fn end_supervisor(root: &Path) -> Result<bool> {
     match tokio::time::timeout(PATIENCE, waited).await {
         Ok(_) => Ok(true),
         Err(_) => Err(Error::unavailable("the daemon takes long to stop")
-            .next(format!("read {}", log(root).display()))),
+            .next(format!("read its log: {}", log(context)))),
     }
 }

@@ -154,7 +154,7 @@ pub fn ports(settings: &Settings) -> Finding {
         let numbers: Vec<String> =
             settings.ports.iter().map(|port| port.number.to_string()).collect();
         return match numbers.is_empty() {
-            true => Finding::pass("none is needed"),
+            true => Finding::pass("the platform, which runs, has what it needs"),
             false => Finding::pass(format!("{} free", numbers.join(", "))),
         };
     }

@@ -47,7 +47,10 @@ fn judge(held: &[String]) -> Finding {
     if lost.is_empty() {
         return Finding::pass("has all capabilities it uses");
     }
-    Finding::warn(format!("lacks {}", lost.join("; ")), "grant them where that matters")
+    Finding::warn(
+        format!("lacks {}", lost.join("; ")),
+        "where that matters, start it with them (in a container: --cap-add)",
+    )
 }
 
 #[cfg(test)]

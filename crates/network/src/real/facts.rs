@@ -21,17 +21,18 @@ pub(crate) fn uplink(host: &mut Rtnl, names: &Names) -> Result<Uplink> {
     let ours: BTreeSet<u32> =
         links.iter().filter(|link| names.is_bridge(&link.name)).map(|link| link.index).collect();
     let foreign = |index: Option<u32>| index.is_none_or(|index| !ours.contains(&index));
-    let others: Vec<IpNet> = addresses
+    let way_out = default_link(&links, &routes);
+    let mut others: Vec<_> = addresses
         .iter()
         .filter(|address| foreign(Some(address.link)) && is_usable(address.net.addr()))
-        .map(|address| address.net)
         .collect();
+    others.sort_by_key(|address| way_out.is_none_or(|link| link.index != address.link));
+    let others: Vec<IpNet> = others.into_iter().map(|address| address.net).collect();
     let routed = routes.iter().filter(|route| foreign(route.link)).filter_map(|r| r.destination);
     let mut subnets: Vec<IpNet> = others.iter().map(IpNet::trunc).chain(routed).collect();
     subnets.retain(|net| is_usable(net.addr()));
     subnets.sort_unstable();
     subnets.dedup();
-    let way_out = default_link(&links, &routes);
     Ok(Uplink {
         interface: way_out.map(|link| link.name.clone()),
         mtu: way_out.map_or(Uplink::ETHERNET_MTU, |link| link.mtu),
