@@ -74,10 +74,11 @@ const QEMU_PACKAGE: &str =
 
 /// All of them. Oldest versions: containerd and runc are what Debian 12 has, nft what has JSON sets
 /// with intervals, the rest what Ubuntu 22.04 has.
-pub const PROGRAMS: [Program; 8] = [
+pub const PROGRAMS: [Program; 9] = [
     program("containerd", "--version", Version(1, 6, 0), Need::Always, "containerd"),
     program("runc", "--version", Version(1, 1, 0), Need::Always, "runc"),
     program("nft", "--version", Version(1, 0, 0), Need::Always, "nftables"),
+    program("ps", "--version", Version(3, 3, 0), Need::For("hull top"), "procps"),
     program("mkfs.ext4", "-V", Version(1, 46, 0), Need::For("volumes with a size"), "e2fsprogs"),
     program("mkfs.xfs", "-V", Version(5, 13, 0), Need::For("volumes of xfs"), "xfsprogs"),
     program("btrfs", "--version", Version(5, 16, 0), Need::For("repairing btrfs"), "btrfs-progs"),
