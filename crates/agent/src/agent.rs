@@ -126,6 +126,10 @@ impl Agent {
         self.tasks.reports()
     }
 
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
     /// Stops acting. What runs, runs on.
     pub async fn shutdown(&self) {
         self.tasks.stop().await;

@@ -15,6 +15,7 @@ mod content;
 mod context;
 pub mod decide;
 mod fabric;
+mod farewell;
 mod health;
 mod image_store;
 mod local;

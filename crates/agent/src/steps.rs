@@ -20,6 +20,8 @@ mod network;
 mod run;
 mod volume;
 
+pub use run::end_as_wished;
+
 pub use network::ports;
 pub use volume::request_of;
 

@@ -19,12 +19,15 @@ use telemetry::metrics::Metrics;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, Places, create_dir};
-use crate::notify::notify;
+use crate::notify::{machine_goes_down, notify};
 use crate::pki::{Pki, write_private};
 use crate::records;
 
 /// Time to stop in before the process just ends; what runs, runs on.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Time for instances to end in when the machine goes down; the unit's own limit lies above.
+const FAREWELL: Duration = Duration::from_secs(80);
 
 /// Runs the platform on this machine, in the foreground.
 #[derive(Debug, Parser)]
@@ -125,6 +128,9 @@ async fn serve(config: Config, places: Places) -> Result<()> {
     };
     if tokio::time::timeout(STOP_DEADLINE, stopping).await.is_err() {
         tracing::warn!("stopping took too long");
+    }
+    if machine_goes_down().await {
+        agent.end_instances(FAREWELL).await;
     }
     Ok(())
 }

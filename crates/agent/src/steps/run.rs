@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use containers::{ContainerId, Signal};
+use containers::{ContainerId, Engine, Signal};
 use faults::may_die;
 use model::instance::{ContainerSpec, ContainerState, ContainerStatus, Instance, StopRequest};
 use model::{Error, Result};
 
+use crate::local::Local;
 use crate::observe::engine_id;
 use crate::steps::absent_is_fine;
 use crate::worker::Worker;
@@ -82,35 +83,46 @@ pub async fn to_the_end(
 
 /// Ends a container: its stop signal, the time given, then SIGKILL.
 pub async fn end(worker: &mut Worker, wanted: &Instance, container: &ContainerSpec) -> Result<()> {
-    let Some(seen) = worker.local.status.container(&container.name) else { return Ok(()) };
+    let id = id(worker, wanted, container)?;
+    let engine = worker.context.engine.clone();
+    end_as_wished(engine.as_ref(), &id, &worker.local, wanted, container).await
+}
+
+/// The same for whoever has no worker at hand.
+pub async fn end_as_wished(
+    engine: &dyn Engine,
+    id: &ContainerId,
+    local: &Local,
+    wanted: &Instance,
+    container: &ContainerSpec,
+) -> Result<()> {
+    let Some(seen) = local.status.container(&container.name) else { return Ok(()) };
     let frozen = match seen.state {
         ContainerState::Running => false,
         ContainerState::Paused => true,
         ContainerState::Waiting | ContainerState::Exited => return Ok(()),
     };
-    let id = id(worker, wanted, container)?;
-    let engine = worker.context.engine.clone();
-    let (signal, patience) = manner(worker, wanted, container)?;
+    let (signal, patience) = manner(local, wanted, container)?;
     if frozen {
         // Frozen processes take no signal.
-        engine.resume(&id).await?;
+        engine.resume(id).await?;
     }
-    engine.kill(&id, signal).await?;
+    engine.kill(id, signal).await?;
     may_die("stop.signalled");
-    if signal == Signal::KILL || tokio::time::timeout(patience, engine.wait(&id)).await.is_err() {
-        engine.kill(&id, Signal::KILL).await?;
-        engine.wait(&id).await?;
+    if signal == Signal::KILL || tokio::time::timeout(patience, engine.wait(id)).await.is_err() {
+        engine.kill(id, Signal::KILL).await?;
+        engine.wait(id).await?;
     }
     Ok(())
 }
 
 /// Which signal ends a container, and how long it may take.
 fn manner(
-    worker: &Worker,
+    local: &Local,
     wanted: &Instance,
     container: &ContainerSpec,
 ) -> Result<(Signal, Duration)> {
-    let resolved = worker.local.resolved.get(&container.name);
+    let resolved = local.resolved.get(&container.name);
     let own = resolved.map_or(container.stop_signal.as_str(), |r| r.stop_signal.as_str());
     match &wanted.spec.stop {
         Some(StopRequest { timeout: None, .. }) => Ok((Signal::KILL, Duration::ZERO)),
