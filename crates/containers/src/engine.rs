@@ -39,13 +39,14 @@ use model::Result;
 use model::instance::Resources;
 
 use crate::rootfs::Rootfs;
-use crate::signal::Signal;
+use model::Signal;
 
 /// A container engine. Errors of kind `NotFound` mean the container is unknown, `Unavailable` that
 /// the engine does not answer now (it is being restarted; try again on [`EngineEvent::Resync`]).
 #[async_trait]
 pub trait Engine: Send + Sync + 'static {
-    /// Makes the container's writable layer and its record. Nothing runs yet. Where the machine
+    /// Makes the container's writable layer and its record; of one that is there already the record
+    /// is written anew, for its next run. Nothing runs yet. Where the machine
     /// cannot do all that was asked (no swap limits, no block I/O weights, a limit above what the
     /// daemon may set) the rest is done and [`Created::warnings`] says what was left out.
     ///

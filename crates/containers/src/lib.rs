@@ -18,7 +18,6 @@ pub mod host;
 pub mod init;
 pub mod logs;
 pub mod rootfs;
-pub mod signal;
 pub mod spec;
 pub mod supervisor;
 
@@ -30,6 +29,6 @@ pub use engine::{
 };
 pub use fake::FakeEngine;
 pub use host::HostFacts;
+pub use model::Signal;
 pub use rootfs::Rootfs;
-pub use signal::Signal;
 pub use supervisor::{Settings, Supervisor};

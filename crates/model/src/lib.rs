@@ -4,6 +4,7 @@
 //! Nothing here does I/O, reads a clock or waits, so every other room can use it. Start at
 //! [`object`] for the frame all nouns share, then [`instance`], the noun most of the house is about.
 
+pub mod capability;
 pub mod error;
 pub mod event;
 pub mod id;
@@ -18,6 +19,7 @@ pub mod operation;
 pub mod project;
 pub mod quantity;
 pub mod selector;
+pub mod signal;
 pub mod time;
 pub mod token;
 pub mod volume;
@@ -27,4 +29,5 @@ pub use id::Uid;
 pub use meta::Meta;
 pub use object::{Kind, Noun, Object};
 pub use quantity::{Bytes, Cpus, Span};
+pub use signal::Signal;
 pub use time::Time;

@@ -14,7 +14,7 @@ use crate::engine::{
     ExecConfig, ExecId, ExecStreams, Exit, Observed, Process, Started, Stats, WindowSize, Writer,
 };
 use crate::rootfs::Rootfs;
-use crate::signal::Signal;
+use model::Signal;
 
 #[async_trait]
 impl Engine for Containerd {

@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::{Containerd, mounts};
 use crate::engine::{ContainerId, ExecId};
-use crate::signal::Signal;
+use model::Signal;
 
 impl Containerd {
     /// Done at each start: layers whose container was never recorded, further processes whose

@@ -19,7 +19,7 @@ use super::status::{self, Explain, gone};
 use super::{Containerd, SLOW, call, fifo, unbounded, wire};
 use crate::engine::{ContainerId, Exit, Started};
 use crate::logs::driver::{self, Job};
-use crate::signal::Signal;
+use model::Signal;
 
 /// What is kept of a terminal's output that nobody asked to keep.
 const UNKEPT: LogOptions = LogOptions { max_size: Bytes(64 << 10), max_files: 1 };

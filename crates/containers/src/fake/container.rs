@@ -11,7 +11,7 @@ use crate::engine::{
     Started, State, Stats, Writer,
 };
 use crate::rootfs::Rootfs;
-use crate::signal::Signal;
+use model::Signal;
 
 /// A container and its run.
 #[derive(Debug)]

@@ -1,10 +1,11 @@
 //! Capabilities (capabilities(7)).
 
+use model::Result;
+use model::capability::{CAPABILITIES, capability, is_all};
 use model::instance::ContainerSpec;
-use model::{Error, Result};
 
 use super::oci;
-use crate::host::{CAPABILITIES, HostFacts};
+use crate::host::HostFacts;
 
 /// What a container has when nothing is asked: Docker's set.
 const DEFAULT: [&str; 14] = [
@@ -78,23 +79,11 @@ enum Asked {
 }
 
 fn names(list: &[String]) -> Result<Asked> {
-    let mut found = Vec::new();
-    let mut all = false;
-    for text in list {
-        let upper = text.trim().to_ascii_uppercase();
-        if upper == "ALL" {
-            all = true;
-            continue;
-        }
-        let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
-        let known = CAPABILITIES.iter().find(|name| name.strip_prefix("CAP_") == Some(bare));
-        found.push(*known.ok_or_else(|| {
-            Error::invalid(format!("{text:?} is not a capability"))
-                .at("capabilities")
-                .next("see capabilities(7) for their names")
-        })?);
+    if list.iter().any(|text| is_all(text)) {
+        return Ok(Asked::All);
     }
-    Ok(if all { Asked::All } else { Asked::Some(found) })
+    let found = list.iter().map(|text| capability(text)).collect::<Result<_>>();
+    found.map(Asked::Some).map_err(|error| error.at("capabilities"))
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Limits of processes (getrlimit(2)).
 
+use model::Result;
 use model::instance::Ulimit;
-use model::{Error, Result};
 
 use super::oci;
-use crate::host::{HostFacts, RLIMITS};
+use crate::host::HostFacts;
 
 /// The limits asked for, brought under what this daemon may give.
 pub(super) fn rlimits(
@@ -16,12 +16,7 @@ pub(super) fn rlimits(
 }
 
 fn rlimit(limit: &Ulimit, host: &HostFacts, warnings: &mut Vec<String>) -> Result<oci::Rlimit> {
-    let name = limit.name.to_ascii_lowercase();
-    let Some(kind) = RLIMITS.iter().find(|kind| **kind == name) else {
-        return Err(Error::invalid(format!("{:?} is not a limit of processes", limit.name))
-            .at("ulimits")
-            .next(format!("use one of {}", RLIMITS.join(", "))));
-    };
+    let kind = limit.kind()?;
     let number = |value: i64| u64::try_from(value).unwrap_or(u64::MAX);
     let most = host.most(kind);
     let hard = number(limit.hard).min(most);

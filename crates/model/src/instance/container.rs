@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::health::HealthCheck;
 use super::mount::Mount;
+use crate::capability::{capability, is_all};
 use crate::error::{Error, Result};
 use crate::name::check_name;
 use crate::quantity::{Bytes, Cpus};
+use crate::signal::Signal;
 
 /// What was asked of a container.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
@@ -230,6 +232,26 @@ impl Default for LogOptions {
     }
 }
 
+/// Limits of processes (getrlimit(2)), as people name them.
+pub const ULIMITS: [&str; 16] = [
+    "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+
 /// Smallest memory limit runc can start a container in.
 const LEAST_MEMORY: Bytes = Bytes::mib(6);
 
@@ -264,11 +286,25 @@ impl ContainerSpec {
             health.validate().map_err(|error| error.under("health"))?;
         }
         self.resources.validate().map_err(|error| error.under("resources"))?;
+        self.validate_words()?;
         self.validate_limits()
+    }
+
+    /// Names that only Linux knows.
+    fn validate_words(&self) -> Result<()> {
+        Signal::or_term(&self.stop_signal).map_err(|error| error.at("stopSignal"))?;
+        let Capabilities { add, drop } = &self.capabilities;
+        for (field, list) in [("add", add), ("drop", drop)] {
+            for name in list.iter().filter(|name| !is_all(name)) {
+                capability(name).map_err(|error| error.at(format!("capabilities.{field}")))?;
+            }
+        }
+        Ok(())
     }
 
     fn validate_limits(&self) -> Result<()> {
         for limit in &self.ulimits {
+            limit.kind()?;
             let ordered = limit.hard == -1 || (limit.soft != -1 && limit.soft <= limit.hard);
             if !ordered || limit.soft < -1 || limit.hard < -1 {
                 return Err(Error::invalid(format!(
@@ -295,6 +331,21 @@ impl ContainerSpec {
             return Err(Error::invalid("a log needs one file of 4 KiB at least").at("log"));
         }
         Ok(())
+    }
+}
+
+impl Ulimit {
+    /// Its name as [`ULIMITS`] has it.
+    ///
+    /// # Errors
+    /// `Invalid` for a limit that processes don't have.
+    pub fn kind(&self) -> Result<&'static str> {
+        let known = ULIMITS.into_iter().find(|kind| kind.eq_ignore_ascii_case(&self.name));
+        known.ok_or_else(|| {
+            Error::invalid(format!("{:?} is not a limit of processes", self.name))
+                .at("ulimits")
+                .next(format!("use one of {}", ULIMITS.join(", ")))
+        })
     }
 }
 
@@ -339,6 +390,29 @@ impl Resources {
         if self.blkio_weight.is_some_and(|weight| !(10..=1000).contains(&weight)) {
             return Err(Error::invalid("must lie between 10 and 1000").at("blkioWeight"));
         }
+        if self.memory_swappiness.is_some_and(|share| share > 100) {
+            return Err(Error::invalid("must lie between 0 and 100").at("memorySwappiness"));
+        }
+        if self.pids.is_some_and(|most| most < -1) {
+            return Err(Error::invalid("must be -1 for no bound, or 0 at least").at("pids"));
+        }
+        for (field, list) in [("cpusetCpus", &self.cpuset_cpus), ("cpusetMems", &self.cpuset_mems)]
+        {
+            if !list.is_empty() && !is_list(list) {
+                return Err(Error::invalid(format!("{list:?} is not a list of numbers"))
+                    .at(field)
+                    .next("write 0-2,5"));
+            }
+        }
         Ok(())
     }
+}
+
+/// Whether this is a list of numbers and ranges as cpuset(7) has them.
+fn is_list(text: &str) -> bool {
+    let number = |text: &str| text.trim().parse::<u32>().ok();
+    text.split(',').all(|part| match part.split_once('-') {
+        None => number(part).is_some(),
+        Some((from, to)) => number(from).zip(number(to)).is_some_and(|(from, to)| from <= to),
+    })
 }
