@@ -24,8 +24,8 @@ use crate::engine::{
     WindowSize, Writer,
 };
 use crate::rootfs::Rootfs;
-use crate::signal::Signal;
 use container::{Fake, missing};
+use model::Signal;
 
 /// Events kept for a reader that is slow; one that falls further behind is told to resync.
 const BACKLOG: usize = 1024;
@@ -207,8 +207,9 @@ impl Engine for FakeEngine {
     async fn create(&self, config: &ContainerConfig) -> Result<Created> {
         let mut inner = self.enter(Verb::Create, Some(&config.id))?;
         let warnings = inner.warnings.clone();
-        if !inner.containers.contains_key(&config.id) {
-            inner.containers.insert(config.id.clone(), Fake::new(config)?);
+        match inner.containers.get_mut(&config.id) {
+            Some(fake) => fake.config = config.clone(),
+            None => drop(inner.containers.insert(config.id.clone(), Fake::new(config)?)),
         }
         Ok(Created { warnings })
     }

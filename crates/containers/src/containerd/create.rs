@@ -25,7 +25,10 @@ impl Containerd {
         may_die("create.layer");
         let generated = self.generate(config, Layers::of(&mounts)?).await?;
         let record = Record { config: config.clone(), spec: generated.spec };
-        self.create_record(&record).await?;
+        if !self.create_record(&record).await? {
+            // Made for an earlier run: what has changed since counts for the next.
+            self.update_record(&record).await?;
+        }
         if let Some(lease) = lease {
             self.release_soon(lease);
         }

@@ -34,6 +34,7 @@ pub async fn within<T>(work: impl Future<Output = T>) -> T {
 pub async fn all(subject: &impl Subject) {
     within(a_run_from_beginning_to_end(subject)).await;
     within(every_verb_may_be_repeated(subject)).await;
+    within(a_changed_container_runs_as_changed(subject)).await;
     within(what_is_not_there(subject)).await;
     within(what_does_not_run(subject)).await;
     within(events_are_told(subject)).await;
@@ -97,6 +98,18 @@ async fn every_verb_may_be_repeated(subject: &impl Subject) {
     for _ in 0..2 {
         engine.remove(id).await.unwrap();
     }
+}
+
+async fn a_changed_container_runs_as_changed(subject: &impl Subject) {
+    let engine = subject.engine();
+    for (command, code) in [(&["sh", "-c", "exit 7"][..], 7), (&["true"], 0)] {
+        let config = subject.config("changed", command);
+        engine.create(&config).await.unwrap();
+        engine.start(&config.id).await.unwrap();
+        assert_eq!(engine.wait(&config.id).await.unwrap().code, code, "{command:?}");
+        engine.delete_task(&config.id).await.unwrap();
+    }
+    engine.remove(&id("changed")).await.unwrap();
 }
 
 async fn what_is_not_there(subject: &impl Subject) {
