@@ -51,6 +51,15 @@ impl Calls {
         Ok(Found { handle, instance, container, id })
     }
 
+    /// A container that has its files, made for that if it has never run.
+    async fn find_made(&self, target: &Target) -> Result<Found> {
+        let found = self.find(target)?;
+        if self.context.engine.observe(&found.id).await?.is_none() {
+            found.handle.prepare().await?;
+        }
+        Ok(found)
+    }
+
     /// A container that runs, or is frozen if `paused` allows it.
     fn find_live(&self, target: &Target, paused: bool) -> Result<Found> {
         let found = self.find(target)?;

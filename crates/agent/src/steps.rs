@@ -63,6 +63,10 @@ pub async fn start(worker: &mut Worker, wanted: &Arc<Instance>) -> Result<()> {
         if !first.is_some_and(|first| std::ptr::eq(first, container)) {
             create(worker, wanted, container, &images, &volumes).await?;
         }
+        let begins = wanted.spec.runs == 1 && wanted.spec.main() == Some(container);
+        if wanted.spec.attended && begins {
+            worker.attended().await;
+        }
         run::begin(worker, wanted, container).await?;
         may_die("start.run");
     }
@@ -101,6 +105,19 @@ async fn create(
     container::create(worker, wanted, container, &ready).await?;
     may_die("start.container");
     Ok(())
+}
+
+/// Makes the containers of an instance that is not to run yet, so that their files are there.
+pub async fn prepare(worker: &mut Worker, wanted: &Arc<Instance>) -> Result<()> {
+    let images = image::ensure(worker, wanted).await?;
+    let volumes = volume::attach(worker, wanted, &images).await?;
+    let mut made = Ok(());
+    for container in wanted.spec.all_containers() {
+        let ready = container::Ready { image: images.of(container)?, volumes: &volumes };
+        made = made.and(container::create(worker, wanted, container, &ready).await);
+    }
+    volume::detach(worker, wanted).await?;
+    made
 }
 
 /// Starts one container again, after making sure of all it stands on. It is counted once its last run

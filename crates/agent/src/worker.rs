@@ -15,7 +15,7 @@ use link::Report;
 use model::event::Event;
 use model::instance::{ContainerState, ContainerStatus, Health, Instance, Phase, Reason, RunState};
 use model::{Error, ErrorKind, Kind, Result, Time, Uid};
-use tokio::sync::{Notify, RwLock, watch};
+use tokio::sync::{Notify, RwLock, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::context::Context;
@@ -30,6 +30,9 @@ const SLOW: Duration = Duration::from_secs(60);
 /// Wait before another try when the engine did not answer.
 const ENGINE_AWAY: Duration = Duration::from_secs(1);
 
+/// How long a first run waits for somebody who is to take part in it.
+const ATTENTION: Duration = Duration::from_secs(5);
+
 /// What others hold of an instance's task.
 pub struct Handle {
     /// What is wanted of it.
@@ -40,8 +43,25 @@ pub struct Handle {
     pub poke: Arc<Notify>,
     /// Held for reading by whoever reads its logs; removal waits for them.
     pub logs: Arc<RwLock<()>>,
+    /// Somebody takes part in it.
+    pub attention: watch::Sender<bool>,
+    /// Asks for its containers to be made although nothing is to run.
+    prepare: mpsc::Sender<oneshot::Sender<Result<()>>>,
     /// The task.
     pub task: JoinHandle<()>,
+}
+
+impl Handle {
+    /// Makes the instance's containers, if they are not there: their files can be reached then.
+    ///
+    /// # Errors
+    /// Why they cannot be made; `Conflict` when the instance is being removed.
+    pub async fn prepare(&self) -> Result<()> {
+        let (done, outcome) = oneshot::channel();
+        let gone = || Error::conflict("the instance is being removed");
+        self.prepare.send(done).await.map_err(|_| gone())?;
+        outcome.await.map_err(|_| gone())?
+    }
 }
 
 /// The task's own side.
@@ -54,6 +74,8 @@ pub struct Worker {
     known: watch::Sender<Arc<Local>>,
     poke: Arc<Notify>,
     logs: Arc<RwLock<()>>,
+    attention: watch::Receiver<bool>,
+    orders: mpsc::Receiver<oneshot::Sender<Result<()>>>,
     checkers: HashMap<String, Checker>,
     /// What is assigned outside the containers (network, volumes) may be held.
     holding: bool,
@@ -72,6 +94,8 @@ impl Worker {
         let (known_tx, known) = watch::channel(Arc::new(local.clone()));
         let poke = Arc::new(Notify::new());
         let logs = Arc::new(RwLock::new(()));
+        let (attention, attention_rx) = watch::channel(false);
+        let (prepare, orders) = mpsc::channel(1);
         let worker = Worker {
             context,
             uid,
@@ -81,10 +105,13 @@ impl Worker {
             known: known_tx,
             poke: poke.clone(),
             logs: logs.clone(),
+            attention: attention_rx,
+            orders,
             checkers: HashMap::new(),
             holding: true,
         };
-        Handle { wanted, known, poke, logs, task: tokio::spawn(worker.run()) }
+        let task = tokio::spawn(worker.run());
+        Handle { wanted, known, poke, logs, attention, prepare, task }
     }
 
     async fn run(mut self) {
@@ -176,6 +203,12 @@ impl Worker {
             // A closed watch: the agent forgets the instance; nothing more to do but what it said.
             changed = self.wanted.changed() => if changed.is_err() { std::future::pending().await },
             () = self.poke.notified() => {}
+            Some(done) = self.orders.recv() => {
+                let wanted = self.wanted.borrow().clone();
+                let outcome = steps::prepare(self, &wanted).await;
+                // Who asked may have gone.
+                let _ = done.send(outcome);
+            }
             () = tokio::time::sleep(limit.unwrap_or(SLOW).min(SLOW)) => {}
         }
     }
@@ -221,6 +254,7 @@ impl Worker {
         status.warnings.clear();
         status.boot_id.clone_from(&self.context.boot_id);
         self.local.begun = Some(Time::now());
+        self.local.failed_starts = 0;
         self.local.short_runs.clear();
         self.checkers.clear();
     }
@@ -343,6 +377,13 @@ impl Worker {
         self.local.status.reason = Some(Reason::from_error("RemovalFailed", error));
         self.publish_or_log(wanted);
         self.rest(Some(ENGINE_AWAY)).await;
+    }
+
+    /// Waits for who is to take part in the first run, a while.
+    pub(crate) async fn attended(&self) {
+        let mut attention = self.attention.clone();
+        // Late or gone: the run is not held up for ever.
+        let _ = tokio::time::timeout(ATTENTION, attention.wait_for(|there| *there)).await;
     }
 
     /// Takes over changes that need no new run, such as limits.

@@ -16,6 +16,6 @@ mod tail;
 mod watch;
 mod writer;
 
-pub use reader::{ReadOptions, Reader};
+pub use reader::{ReadOptions, Reader, kept};
 pub use record::{LogRecord, Stream};
 pub use writer::Writer;

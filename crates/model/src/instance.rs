@@ -107,6 +107,10 @@ pub struct InstanceSpec {
     pub restart: RestartPolicy,
     /// Remove it when it has ended.
     pub auto_remove: bool,
+    /// Its first run waits for somebody to attach, a few seconds at most, so that whoever made it to
+    /// watch it misses nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub attended: bool,
     /// How long a container may take to end after its stop signal before it is killed; 10 s when
     /// none is given.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -79,7 +79,7 @@ pub async fn write_archive(
 }
 
 async fn root(calls: &Calls, target: &Target) -> Result<Rootfs> {
-    let found = calls.find(target)?;
+    let found = calls.find_made(target).await?;
     calls.context.engine.rootfs(&found.id).await
 }
 

@@ -1,12 +1,15 @@
 //! Attaching to a container's main process: what it prints comes out of its log, which loses and
 //! reorders nothing; what the user types goes into its standard input.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use containers::logs::{ReadOptions, Reader, Stream};
 use containers::{ContainerId, Engine, WindowSize};
 use futures::StreamExt;
+use futures::stream::Peekable;
 use link::instance::{AttachRequest, Target};
 use link::{Input, Output, Session};
 use model::instance::{ContainerState, Phase};
@@ -61,6 +64,16 @@ struct Conversation {
     guard: tokio::sync::OwnedRwLockReadGuard<()>,
 }
 
+type Records = Peekable<Reader>;
+
+/// Reads the first record as soon as it is there, which holds what follows it.
+async fn held(records: &mut Option<Records>) -> Infallible {
+    if let Some(records) = records {
+        Pin::new(records).peek().await;
+    }
+    std::future::pending().await
+}
+
 /// A run that has begun.
 struct Begun {
     run: u64,
@@ -71,21 +84,67 @@ struct Begun {
 impl Conversation {
     async fn hold(self, ends: Ends) {
         let Ends { input, output } = ends;
-        let begun = tokio::select! {
-            begun = self.begun() => begun,
-            () = output.closed() => return,
-        };
-        let begun = match begun {
-            Ok(begun) => begun,
+        let (mut early, over) = match self.early() {
+            Ok(found) => found.unzip(),
             Err(error) => return drop(output.send(Err(error)).await),
         };
+        let begun = tokio::select! {
+            begun = self.begun() => begun,
+            never = held(&mut early) => match never {},
+            () = output.closed() => return,
+        };
+        let opened = begun.and_then(|begun| match (early, over) {
+            (Some(records), Some(over)) => Ok((records, over)),
+            _ => self.records(&begun),
+        });
+        let (records, over) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return drop(output.send(Err(error)).await),
+        };
+        // Only now: what follows, from here or from the user's first words, is to be seen.
         if output.send(Ok(Output::Started)).await.is_err() {
             return;
         }
         let feeder = tokio::spawn(feed(self.feed(), input));
-        self.print(&begun, &output).await;
+        self.print(records, over, &output).await;
         feeder.abort();
         drop(self.guard);
+    }
+
+    /// The log of a run that has not begun. Whoever is there before it misses nothing, however fast
+    /// it writes.
+    fn early(&self) -> Result<Option<(Records, watch::Receiver<bool>)>> {
+        let run = self.request.run;
+        if self.judge(&self.found.handle.known.borrow()).is_some() {
+            return Ok(None);
+        }
+        let name = self.found.container.name.clone();
+        let over = move |known: &Local| known.status.runs >= run && is_over(known, &name, run, 0);
+        let opened = self.read(over, None, Some(0))?;
+        self.found.handle.attention.send_replace(true);
+        Ok(Some(opened))
+    }
+
+    /// The log of a run that has begun.
+    fn records(&self, begun: &Begun) -> Result<(Records, watch::Receiver<bool>)> {
+        let name = self.found.container.name.clone();
+        let (run, restarts) = (begun.run, begun.restarts);
+        let over = move |known: &Local| is_over(known, &name, run, restarts);
+        let replay = self.request.replay;
+        self.read(over, begun.since.filter(|_| replay), (!replay).then_some(0))
+    }
+
+    /// Opens the log; it ends when `over` first holds.
+    fn read(
+        &self,
+        over: impl FnMut(&Local) -> bool + Send + 'static,
+        since: Option<Time>,
+        tail: Option<u64>,
+    ) -> Result<(Records, watch::Receiver<bool>)> {
+        let over = when(&self.found, over);
+        let follow = Some(over.clone());
+        let options = ReadOptions { follow, since, until: None, tail, hold: true };
+        Ok((Reader::open(&self.dir, options)?.peekable(), over))
     }
 
     /// Waits for the run that was asked for.
@@ -141,18 +200,12 @@ impl Conversation {
     }
 
     /// Prints to the end of the container's run, and its exit code.
-    async fn print(&self, begun: &Begun, output: &mpsc::Sender<Result<Output>>) {
-        let name = self.found.container.name.clone();
-        let (run, restarts) = (begun.run, begun.restarts);
-        let over = when(&self.found, move |known| is_over(known, &name, run, restarts));
-        let replay = self.request.replay;
-        let options = ReadOptions {
-            follow: Some(over.clone()),
-            since: begun.since.filter(|_| replay),
-            until: None,
-            tail: (!replay).then_some(0),
-        };
-        let mut records = Reader::open(&self.dir, options);
+    async fn print(
+        &self,
+        mut records: Records,
+        over: watch::Receiver<bool>,
+        output: &mpsc::Sender<Result<Output>>,
+    ) {
         while let Some(record) = records.next().await {
             let item = record.map(|record| match record.stream {
                 Stream::Stdout => Output::Stdout(written(record)),

@@ -79,7 +79,7 @@ fn config(id: &ExecId, request: &ExecRequest) -> ExecConfig {
 
 /// Tells the user why the program did not begin, as a shell would.
 async fn not_begun(ends: Ends, error: Error) {
-    let text = error.chain();
+    let text = error.message();
     let lower = text.to_lowercase();
     let missing = lower.contains("no such file") || lower.contains("not found");
     let code = if missing { NOT_FOUND } else { NOT_EXECUTABLE };

@@ -141,7 +141,7 @@ fn filter(listing: &str, own: &[String]) -> Result<ProcessTable> {
 
 /// What differs from the image.
 pub async fn diff(calls: &Calls, target: &Target) -> Result<Vec<Change>> {
-    let found = calls.find(target)?;
+    let found = calls.find_made(target).await?;
     let changes = calls.context.engine.changes(&found.id).await?;
     Ok(changes
         .into_iter()
@@ -158,7 +158,7 @@ pub async fn diff(calls: &Calls, target: &Target) -> Result<Vec<Change>> {
 
 /// Makes an image of a container.
 pub async fn commit(calls: &Calls, target: &Target, request: CommitRequest) -> Result<String> {
-    let found = calls.find(target)?;
+    let found = calls.find_made(target).await?;
     let engine = &calls.context.engine;
     let name = match request.name.as_str() {
         "" => String::new(),

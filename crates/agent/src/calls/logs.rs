@@ -1,7 +1,9 @@
 //! What containers printed.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use containers::logs::{LogRecord as Kept, ReadOptions, Reader, Stream};
+use containers::logs::{LogRecord as Kept, ReadOptions, Reader, Stream, kept};
 use futures::StreamExt;
 use link::ResultStream;
 use link::instance::{LogRecord, LogsRequest, Target};
@@ -11,6 +13,9 @@ use tokio::sync::watch;
 
 use super::{Calls, Found};
 use crate::local::Local;
+
+/// How long a log may take to be whole when its container has ended.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// Reads a container's log, of all runs that are kept.
 pub async fn logs(
@@ -23,15 +28,20 @@ pub async fn logs(
     // Removal waits for who reads.
     let guard = found.handle.logs.clone().read_owned().await;
     let name = found.container.name.clone();
+    if is_over(&found.handle.known.borrow(), &name) {
+        // Its last words may still be on their way to the log.
+        kept(&dir, LAST_WORDS).await?;
+    }
     let options = ReadOptions {
         follow: request.follow.then(|| when(&found, move |known| is_over(known, &name))),
         since: request.since,
         until: request.until,
         tail: request.tail,
+        hold: false,
     };
     let both = request.stdout == request.stderr;
     let wanted = move |record: &Kept| both || request.stderr == (record.stream == Stream::Stderr);
-    let records = Reader::open(dir, options).filter_map(move |record| {
+    let records = Reader::open(dir, options)?.filter_map(move |record| {
         let _ = &guard;
         let record = match record {
             Ok(record) => wanted(&record).then(|| Ok(told(record))),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 use futures::StreamExt;
-use link::instance::LogsRequest;
+use link::instance::{LogRecord, LogsRequest};
 use model::{Error, Result, Span, Time};
 
 use crate::complete;
@@ -56,32 +56,54 @@ impl Logs {
             stderr: true,
         };
         let mut records = context.instances().logs(&self.name, &self.container, &request).await?;
-        let mut stdout = std::io::BufWriter::with_capacity(64 * 1024, std::io::stdout().lock());
-        let mut stderr = std::io::stderr().lock();
-        let mut begins = true;
+        let mut printer = Printer::new(self.timestamps);
         let mut waiting =
             futures::stream::poll_fn(move |cx| records.poll_next_unpin(cx)).ready_chunks(256);
         while let Some(chunk) = waiting.next().await {
             for record in chunk {
                 let record = record?;
-                let out: &mut dyn Write = if record.stderr { &mut stderr } else { &mut stdout };
-                let stamp = begins && self.timestamps;
-                let written = match stamp {
-                    true => {
-                        write!(out, "{} ", record.time).and_then(|()| out.write_all(&record.bytes))
-                    }
-                    false => out.write_all(&record.bytes),
-                };
-                begins = record.complete;
-                if written.is_err() {
+                if printer.print(&record).is_err() {
                     return Ok(ExitCode::SUCCESS);
                 }
             }
-            if stdout.flush().is_err() {
+            if printer.stdout.flush().is_err() {
                 return Ok(ExitCode::SUCCESS);
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Prints records to the streams they were written to, in their order.
+struct Printer {
+    stdout: std::io::BufWriter<std::io::StdoutLock<'static>>,
+    stderr: std::io::StderrLock<'static>,
+    timestamps: bool,
+    /// The next record begins a line.
+    begins: bool,
+}
+
+impl Printer {
+    fn new(timestamps: bool) -> Self {
+        let stdout = std::io::BufWriter::with_capacity(64 * 1024, std::io::stdout().lock());
+        Self { stdout, stderr: std::io::stderr().lock(), timestamps, begins: true }
+    }
+
+    /// Fails when nobody reads any more.
+    fn print(&mut self, record: &LogRecord) -> std::io::Result<()> {
+        let out: &mut dyn Write = match record.stderr {
+            true => {
+                // Where both are one terminal, what was written first is to be seen first.
+                self.stdout.flush()?;
+                &mut self.stderr
+            }
+            false => &mut self.stdout,
+        };
+        if self.begins && self.timestamps {
+            write!(out, "{} ", record.time)?;
+        }
+        self.begins = record.complete;
+        out.write_all(&record.bytes)
     }
 }
 

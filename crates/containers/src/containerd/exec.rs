@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use containerd_client::services::v1::{
     CloseIoRequest, DeleteProcessRequest, ExecProcessRequest, KillRequest, ResizePtyRequest,
@@ -17,8 +18,15 @@ use super::status::{self, Explain, gone};
 use super::{Containerd, QUICK, SLOW, call, fifo, files, unbounded, wire};
 use crate::engine::{ContainerId, ExecConfig, ExecId, ExecStreams, Exit, WindowSize, Writer};
 use crate::rootfs::Rootfs;
-use crate::signal::Signal;
 use crate::spec::exec_process;
+use model::Signal;
+
+/// How long a shim may take to open the input of a container that it has started: it does that beside
+/// everything else (OpenFifo of containerd's fifo).
+const SHIM_OPENS: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether it has.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// The further processes begun by this daemon, until their container's run is cleared.
 #[derive(Debug, Default)]
@@ -278,18 +286,24 @@ impl Containerd {
 
     pub(super) async fn open_input(&self, id: &ContainerId) -> Result<Writer> {
         let path = self.files(id).stdin();
-        match fifo::writer(&path) {
-            Ok(pipe) => Ok(Box::pin(pipe)),
-            Err(cause) => {
-                let record = self.record(id).await?;
-                Err(match record.config.spec.stdin {
-                    true => Error::conflict(format!("container {id} is not running"))
-                        .next("start it first")
-                        .caused_by(cause),
-                    false => Error::conflict(format!("container {id} was made without an input"))
-                        .next("make it with an input (-i)"),
-                })
+        let end = tokio::time::Instant::now() + SHIM_OPENS;
+        loop {
+            let cause = match fifo::writer(&path) {
+                Ok(pipe) => return Ok(Box::pin(pipe)),
+                Err(cause) => cause,
+            };
+            if !self.record(id).await?.config.spec.stdin {
+                return Err(Error::conflict(format!("container {id} was made without an input"))
+                    .next("make it with an input (-i)"));
             }
+            // Also the error for one that does not run.
+            self.live_task(id).await?;
+            if tokio::time::Instant::now() > end {
+                return Err(Error::conflict(format!("the input of container {id} is closed"))
+                    .next("start it anew")
+                    .caused_by(cause));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 }

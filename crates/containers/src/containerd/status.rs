@@ -78,10 +78,10 @@ pub(super) fn not_begun(status: Status, name: &str, program: &str) -> Error {
     } else {
         return error(status, format!("{name} cannot be started"));
     };
-    Error::invalid(format!("{name} cannot be started: {program}: {why}"))
+    // The engine's own words, which name its layers, would say no more.
+    Error::invalid(format!("{program}: {why}"))
         .at("command")
         .next("check the command against what the image has")
-        .caused_by(Cause(status))
 }
 
 /// A status in words only.

@@ -1,8 +1,8 @@
 //! The files of a log: `<directory>/<sequence>.log`, the highest the newest, and `lock`.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -10,6 +10,9 @@ use rustix::io::Errno;
 
 /// Name of the file whose lock says that more may come.
 pub(super) const LOCK: &str = "lock";
+
+/// The sequence number of a log's first file.
+pub(super) const FIRST: u64 = 1;
 
 /// The file of that sequence number.
 pub(super) fn path(directory: &Path, sequence: u64) -> PathBuf {
@@ -33,6 +36,22 @@ pub(super) fn sequences(directory: &Path) -> io::Result<Vec<u64>> {
     Ok(found)
 }
 
+/// Makes the directory of a log, for root only.
+pub(super) fn make(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
+/// Opens a file of a log to write to, made if it is not there.
+pub(super) fn open(directory: &Path, sequence: u64) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path(directory, sequence))
+}
+
 /// Takes the lock, waiting for the last holder to drain what it has.
 pub(super) fn lock(directory: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
@@ -51,6 +70,16 @@ pub fn is_written(directory: &Path) -> bool {
         return false;
     };
     flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+}
+
+/// Holds a file of the log until its reader closes it: a writer that is to remove it waits a while.
+pub(super) fn hold(file: &File) -> bool {
+    flock(file, FlockOperation::NonBlockingLockShared).is_ok()
+}
+
+/// Whether somebody holds a file of the log.
+pub(super) fn is_held(file: &File) -> bool {
+    flock(file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK)
 }
 
 /// Bytes all files of a log take.

@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::stream::BoxStream;
@@ -13,7 +14,7 @@ use model::{ErrorKind, Result, Time};
 use tokio::sync::watch::Receiver;
 
 use super::files;
-use super::record::{self, LogRecord};
+use super::record::{self, LogRecord, Stream};
 use super::tail::{self, Place};
 use super::watch::Watch;
 
@@ -36,6 +37,8 @@ pub struct ReadOptions {
     pub until: Option<Time>,
     /// At most so many lines of what is there at first.
     pub tail: Option<u64>,
+    /// Have the container wait, a while, rather than pass over what is not read yet.
+    pub hold: bool,
 }
 
 /// The records of a log, oldest first: a [`futures::Stream`] of them.
@@ -50,10 +53,25 @@ impl std::fmt::Debug for Reader {
 }
 
 impl Reader {
-    /// Reads the log in `directory`. A log that is not there is empty.
-    pub fn open(directory: impl Into<PathBuf>, options: ReadOptions) -> Self {
+    /// Reads the log in `directory`. A log that is not there is empty. What is there at first, for
+    /// `tail`, is what is there when this returns.
+    ///
+    /// # Errors
+    /// When its files cannot be read.
+    pub fn open(directory: impl Into<PathBuf>, options: ReadOptions) -> Result<Self> {
         let directory = directory.into();
-        Self { records: Box::pin(records(directory, options)) }
+        let unreadable = || format!("the log in {} cannot be read", directory.display());
+        let watch = match &options.follow {
+            None => None,
+            // The directory may not be there before the first driver has made it.
+            Some(_) => {
+                files::make(&directory).context(ErrorKind::Internal, unreadable)?;
+                Some(Watch::new(&directory).context(ErrorKind::Exhausted, unreadable)?)
+            }
+        };
+        let cursor =
+            Cursor::start(&directory, &options).context(ErrorKind::Internal, unreadable)?;
+        Ok(Self { records: Box::pin(records(cursor, watch, options)) })
     }
 }
 
@@ -70,24 +88,17 @@ impl futures::Stream for Reader {
 }
 
 fn records(
-    directory: PathBuf,
+    mut cursor: Cursor,
+    mut watch: Option<Watch>,
     mut options: ReadOptions,
 ) -> impl futures::Stream<Item = Result<LogRecord>> {
     async_stream::try_stream! {
+        let directory = cursor.directory.clone();
         let unreadable = || format!("the log in {} cannot be read", directory.display());
-        let mut watch = match &options.follow {
-            None => None,
-            // The directory may not be there before the first driver has made it.
-            Some(_) => {
-                std::fs::create_dir_all(&directory).context(ErrorKind::Internal, unreadable)?;
-                Some(Watch::new(&directory).context(ErrorKind::Exhausted, unreadable)?)
-            }
-        };
-        let mut cursor = Cursor::start(&directory, &options)
-            .context(ErrorKind::Internal, unreadable)?;
         loop {
             // Asked before reading: what is written between the two is read in the next round.
-            let over = is_over(&directory, options.follow.as_ref());
+            let ended = has_ended(options.follow.as_mut());
+            let over = ended && !files::is_written(&directory);
             let (batch, back) = tokio::task::spawn_blocking(move || {
                 let batch = cursor.next();
                 (batch, cursor)
@@ -114,26 +125,41 @@ fn records(
             if over {
                 return;
             }
-            wait(&directory, watch, follow).await.context(ErrorKind::Internal, unreadable)?;
+            let changed = tokio::select! {
+                changed = watch.changed(&directory) => changed,
+                // Either it has ended since or nobody is left to say so, which is the same.
+                _ = follow.changed(), if !ended => Ok(()),
+            };
+            changed.context(ErrorKind::Internal, unreadable)?;
         }
     }
 }
 
-/// Whether nothing can come any more.
-fn is_over(directory: &Path, follow: Option<&Receiver<bool>>) -> bool {
-    let ended = follow.is_none_or(|ended| *ended.borrow() || ended.has_changed().is_err());
-    ended && !files::is_written(directory)
+/// Whether the container has ended. The answer is remembered: only another wakes who waits.
+fn has_ended(follow: Option<&mut Receiver<bool>>) -> bool {
+    follow.is_none_or(|ended| *ended.borrow_and_update() || ended.has_changed().is_err())
 }
 
-async fn wait(directory: &Path, watch: &mut Watch, ended: &mut Receiver<bool>) -> io::Result<()> {
-    let known = *ended.borrow_and_update() || ended.has_changed().is_err();
-    if known {
-        return watch.changed(directory).await;
+/// Waits until everything that the writer of a log has taken is kept, a while at most.
+///
+/// # Errors
+/// When the log cannot be watched.
+pub async fn kept(directory: &Path, patience: Duration) -> Result<()> {
+    let unreadable = || format!("the log in {} cannot be watched", directory.display());
+    if !files::is_written(directory) {
+        return Ok(());
     }
-    tokio::select! {
-        changed = watch.changed(directory) => changed,
-        // Either it ended or nobody is left to say so, which is the same.
-        _ = ended.changed() => Ok(()),
+    let mut watch = Watch::new(directory).context(ErrorKind::Exhausted, unreadable)?;
+    let settled = async {
+        while files::is_written(directory) {
+            watch.changed(directory).await?;
+        }
+        Ok::<_, io::Error>(())
+    };
+    match tokio::time::timeout(patience, settled).await {
+        Ok(settled) => settled.context(ErrorKind::Internal, unreadable),
+        // What is there is what there is.
+        Err(_) => Ok(()),
     }
 }
 
@@ -143,13 +169,19 @@ struct Cursor {
     directory: PathBuf,
     sequence: u64,
     file: Option<File>,
+    hold: bool,
     /// The beginning of a record whose end was not there yet.
     rest: BytesMut,
 }
 
 impl Cursor {
     fn start(directory: &Path, options: &ReadOptions) -> io::Result<Self> {
-        let sequences = files::sequences(directory)?;
+        let mut sequences = files::sequences(directory)?;
+        if options.hold && sequences.is_empty() {
+            // Held before anything is in it, so that nothing is missed.
+            files::open(directory, files::FIRST)?;
+            sequences.push(files::FIRST);
+        }
         let place = match options.tail {
             Some(lines) => tail::last_lines(directory, &sequences, lines)?,
             None => Place { sequence: first_file(directory, &sequences, options.since), offset: 0 },
@@ -158,6 +190,7 @@ impl Cursor {
             directory: directory.to_owned(),
             sequence: place.sequence,
             file: None,
+            hold: options.hold,
             rest: BytesMut::new(),
         };
         if cursor.open()?
@@ -171,7 +204,11 @@ impl Cursor {
     /// Opens the file it stands at; false if it is not there.
     fn open(&mut self) -> io::Result<bool> {
         match File::open(files::path(&self.directory, self.sequence)) {
-            Ok(file) => self.file = Some(file),
+            Ok(file) => {
+                // One that cannot be held is being removed; what is open can be read all the same.
+                let _ = self.hold && files::hold(&file);
+                self.file = Some(file);
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
         }
@@ -189,15 +226,30 @@ impl Cursor {
             }
             match later {
                 Some(sequence) => {
+                    let missed = sequence - self.sequence - 1;
+                    // The one before is held until the next is, so that none goes between the two.
+                    let _before = self.file.take();
                     self.sequence = sequence;
                     self.rest.clear();
-                    self.file = None;
-                    self.open()?;
+                    if self.open()? && missed > 0 {
+                        return Ok(self.gap(missed).into_iter().collect());
+                    }
                 }
                 None if self.file.is_none() && self.open()? => {}
                 None => return Ok(Vec::new()),
             }
         }
+    }
+
+    /// Says that files were removed before they were read, at the time of what comes next.
+    fn gap(&self, missed: u64) -> Option<LogRecord> {
+        let told = format!("hull: output is missing here: {missed} files of it were rotated away");
+        Some(LogRecord {
+            time: begins(&self.directory, self.sequence)?,
+            stream: Stream::Stderr,
+            partial: false,
+            bytes: told.into(),
+        })
     }
 
     /// What this file has next.
@@ -249,23 +301,24 @@ fn first_file(directory: &Path, sequences: &[u64], since: Option<Time>) -> u64 {
     let Some(since) = since else {
         return oldest;
     };
-    let begins = |sequence: u64| {
-        let mut head = [0; 64];
-        let n = File::open(files::path(directory, sequence)).ok()?.read(&mut head).ok()?;
-        record::time(&head[..n])
-    };
-    let earlier = |sequence: &&u64| begins(**sequence).is_some_and(|time| time < since);
+    let earlier = |sequence: &&u64| begins(directory, **sequence).is_some_and(|time| time < since);
     sequences.iter().rev().find(earlier).copied().unwrap_or(oldest)
+}
+
+/// The time of a file's first record.
+fn begins(directory: &Path, sequence: u64) -> Option<Time> {
+    let mut head = [0; 64];
+    let n = File::open(files::path(directory, sequence)).ok()?.read(&mut head).ok()?;
+    record::time(&head[..n])
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Stream, Writer};
+    use super::super::Writer;
     use super::*;
     use futures::StreamExt;
     use model::Bytes as Size;
     use model::instance::LogOptions;
-    use std::time::Duration;
 
     fn writer(directory: &Path, max_size: u64, max_files: u32) -> Writer {
         Writer::open(directory, LogOptions { max_size: Size(max_size), max_files }).unwrap()
@@ -281,7 +334,10 @@ mod tests {
     #[tokio::test]
     async fn what_is_there() {
         let log = tempfile::tempdir().unwrap();
-        assert_eq!(text(Reader::open(log.path().join("none"), ReadOptions::default())).await, "");
+        assert_eq!(
+            text(Reader::open(log.path().join("none"), ReadOptions::default()).unwrap()).await,
+            ""
+        );
         let mut writer = writer(log.path(), 4096, 100);
         let mut expected = String::new();
         for i in 0..500 {
@@ -289,10 +345,10 @@ mod tests {
             writer.write(Stream::Stdout, line.as_bytes());
             expected.push_str(&line);
         }
-        let all = Reader::open(log.path(), ReadOptions::default());
+        let all = Reader::open(log.path(), ReadOptions::default()).unwrap();
         assert_eq!(text(all).await, expected);
         let tail = ReadOptions { tail: Some(2), ..ReadOptions::default() };
-        assert_eq!(text(Reader::open(log.path(), tail)).await, "line 498\nline 499\n");
+        assert_eq!(text(Reader::open(log.path(), tail).unwrap()).await, "line 498\nline 499\n");
     }
 
     #[tokio::test]
@@ -309,7 +365,7 @@ mod tests {
             until: Some(times[201]),
             ..ReadOptions::default()
         };
-        assert_eq!(text(Reader::open(log.path(), options)).await, "200\n201\n");
+        assert_eq!(text(Reader::open(log.path(), options).unwrap()).await, "200\n201\n");
     }
 
     #[tokio::test]
@@ -317,7 +373,8 @@ mod tests {
         let log = tempfile::tempdir().unwrap();
         let (ended, follow) = tokio::sync::watch::channel(false);
         let options = ReadOptions { follow: Some(follow), ..ReadOptions::default() };
-        let reader = tokio::spawn(text(Reader::open(log.path().join("new"), options)));
+        let reader = Reader::open(log.path().join("new"), options).unwrap();
+        let reader = tokio::spawn(text(reader));
         let directory = log.path().join("new");
         let lines = tokio::task::spawn_blocking(move || {
             let mut writer = writer(&directory, 8192, 1000);
@@ -339,21 +396,43 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_holds_misses_nothing_and_who_does_not_is_told() {
+        let log = tempfile::tempdir().unwrap();
+        let (_ended, follow) = tokio::sync::watch::channel(true);
+        let open = |hold| {
+            let follow = Some(follow.clone());
+            let options = ReadOptions { follow, hold, ..ReadOptions::default() };
+            Reader::open(log.path(), options).unwrap()
+        };
+        let mut late = open(false);
+        let mut first = writer(log.path(), 4096, 2);
+        first.write(Stream::Stdout, b"first\n");
+        late.next().await.unwrap().unwrap();
+        let reader = tokio::spawn(text(open(true)));
+        let lines = tokio::task::spawn_blocking(move || {
+            let line = |i: u32| format!("number {i}\n");
+            (0..3000).for_each(|i| first.write(Stream::Stdout, line(i).as_bytes()));
+            (0..3000).map(line).collect::<String>()
+        })
+        .await
+        .unwrap();
+        let read = tokio::time::timeout(Duration::from_secs(60), reader).await.unwrap().unwrap();
+        assert_eq!(read, format!("first\n{lines}"));
+        let rest = text(late).await;
+        assert!(rest.contains("hull: output is missing here: "), "{rest}");
+        assert!(rest.ends_with("number 2999\n"), "{rest}");
+    }
+
+    #[tokio::test]
     async fn a_prompt_is_seen_at_once() {
         let log = tempfile::tempdir().unwrap();
         let mut writer = writer(log.path(), 8192, 2);
         writer.write(Stream::Stdout, b"old\n");
         let (_ended, follow) = tokio::sync::watch::channel(false);
         let options = ReadOptions { follow: Some(follow), tail: Some(0), ..ReadOptions::default() };
-        let mut reader = Reader::open(log.path(), options);
-        let first = tokio::spawn(async move { reader.next().await.unwrap().unwrap() });
-        // The reader may not have looked yet; then the prompt is part of what it skips. So write
-        // until it has seen one.
-        while !first.is_finished() {
-            writer.write(Stream::Stdout, b"login: ");
-            tokio::task::yield_now().await;
-        }
-        let record = first.await.unwrap();
+        let mut reader = Reader::open(log.path(), options).unwrap();
+        writer.write(Stream::Stdout, b"login: ");
+        let record = reader.next().await.unwrap().unwrap();
         assert!(record.partial);
         assert_eq!(&record.bytes[..], b"login: ");
     }

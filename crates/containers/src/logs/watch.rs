@@ -17,46 +17,71 @@ use super::files;
 const WITHOUT: Duration = Duration::from_millis(250);
 
 /// The kernel tells that the lock's file was closed a moment before it lets the lock go
-/// (`__fput` in fs/file_table.c): so often, and after such a wait, it is looked at again.
-const LET_GO: (u32, Duration) = (50, Duration::from_millis(1));
+/// (`__fput` in fs/file_table.c): so often it is looked at again, each time after twice the wait.
+const LOOKS: u32 = 12;
+
+/// The first of these waits; the last is four seconds.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
 
 /// Changes of a directory (inotify(7)).
 #[derive(Debug)]
 pub(super) struct Watch {
     inotify: Option<AsyncFd<OwnedFd>>,
+    /// Looks still to be taken at a lock that is being let go. Kept here, so that a call which is
+    /// given up in the middle loses none.
+    looks: u32,
 }
 
 impl Watch {
     /// Changes from now on.
     pub(super) fn new(directory: &Path) -> io::Result<Self> {
-        match start(directory) {
+        let inotify = match start(directory) {
             Ok(inotify) => {
                 #[expect(unsafe_code, reason = "tokio asks for a promise that the type keeps")]
                 // SAFETY: an `OwnedFd` is open, always the same, and stays so until it is dropped.
                 let inotify = unsafe { AsyncFd::register(inotify) }?;
-                Ok(Self { inotify: Some(inotify) })
+                Some(inotify)
             }
-            Err(Errno::MFILE | Errno::NFILE | Errno::NOSPC) => Ok(Self { inotify: None }),
-            Err(errno) => Err(errno.into()),
-        }
+            Err(Errno::MFILE | Errno::NFILE | Errno::NOSPC) => None,
+            Err(errno) => return Err(errno.into()),
+        };
+        Ok(Self { inotify, looks: 0 })
     }
 
-    /// Waits for a change since the last call.
+    /// Waits for a change since the last call. May be given up at any point and called again.
     pub(super) async fn changed(&mut self, directory: &Path) -> io::Result<()> {
         let Some(inotify) = &mut self.inotify else {
             tokio::time::sleep(WITHOUT).await;
             return Ok(());
         };
-        let mut ready = inotify.readable_mut().await?;
-        let closed = read_all(ready.get_inner())?;
-        ready.clear_ready();
-        let (mut times, wait) = LET_GO;
-        while closed && times > 0 && files::is_written(directory) {
-            times -= 1;
-            tokio::time::sleep(wait).await;
+        while self.looks > 0 {
+            if !files::is_written(directory) {
+                self.looks = 0;
+                return Ok(());
+            }
+            let wait = FIRST_LOOK * (1 << (LOOKS - self.looks));
+            tokio::select! {
+                told = told(inotify) => {
+                    self.looks = if told? { LOOKS } else { self.looks };
+                    return Ok(());
+                }
+                () = tokio::time::sleep(wait) => self.looks -= 1,
+            }
+        }
+        if told(inotify).await? {
+            self.looks = LOOKS;
         }
         Ok(())
     }
+}
+
+/// Waits for the kernel to tell something; true if the lock's file was closed. Nothing is lost when
+/// this is given up: what was told is still there to be read.
+async fn told(inotify: &mut AsyncFd<OwnedFd>) -> io::Result<bool> {
+    let mut ready = inotify.readable_mut().await?;
+    let closed = read_all(ready.get_inner())?;
+    ready.clear_ready();
+    Ok(closed)
 }
 
 fn start(directory: &Path) -> Result<OwnedFd, Errno> {
@@ -81,5 +106,27 @@ fn read_all(inotify: &OwnedFd) -> io::Result<bool> {
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lock_let_go_late_is_noticed_after_a_call_that_was_given_up() {
+        let log = tempfile::tempdir().unwrap();
+        let held = files::lock(log.path()).unwrap();
+        let mut watch = Watch::new(log.path()).unwrap();
+        // What the kernel tells a moment before it lets the lock go.
+        drop(std::fs::OpenOptions::new().write(true).open(log.path().join(files::LOCK)).unwrap());
+        watch.changed(log.path()).await.unwrap();
+        {
+            let look = std::pin::pin!(watch.changed(log.path()));
+            assert!(futures::poll!(look).is_pending());
+        }
+        rustix::fs::flock(&held, rustix::fs::FlockOperation::Unlock).unwrap();
+        let seen = watch.changed(log.path());
+        tokio::time::timeout(Duration::from_secs(20), seen).await.unwrap().unwrap();
     }
 }

@@ -1,10 +1,9 @@
 //! Writes records to files, bounded in size and number.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use model::instance::LogOptions;
 
@@ -14,6 +13,13 @@ use super::{files, record, stamp};
 /// Bytes gathered before they are written. Larger ones do not write faster and are memory of
 /// every container.
 const BUFFER: usize = 64 << 10;
+
+/// How long a file that is to go waits for who still reads it. Less than the shim gives this process
+/// to end (12 s, binaryIOProcTermTimeout in containerd's pkg/process/io.go).
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a file that is held is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// The one that may write to a log. Dropping it lets go of the lock.
 #[derive(Debug)]
@@ -27,16 +33,18 @@ pub struct Writer {
     buffer: Vec<u8>,
     /// Bytes of output that could not be written and have not been told of.
     lost: u64,
+    /// How long a file that is to go waits for who still reads it.
+    patience: Duration,
     _lock: File,
 }
 
 impl Writer {
     /// Opens the log in `directory`, made if it is not there, after whoever wrote to it before.
     pub fn open(directory: &Path, options: LogOptions) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        files::make(directory)?;
         let lock = files::lock(directory)?;
-        let sequence = files::sequences(directory)?.last().copied().unwrap_or(1);
-        let mut file = open_file(directory, sequence)?;
+        let sequence = files::sequences(directory)?.last().copied().unwrap_or(files::FIRST);
+        let mut file = files::open(directory, sequence)?;
         let size = cut_torn_end(&mut file)?;
         Ok(Self {
             directory: directory.to_owned(),
@@ -46,6 +54,7 @@ impl Writer {
             size,
             buffer: Vec::new(),
             lost: 0,
+            patience: PATIENCE,
             _lock: lock,
         })
     }
@@ -120,7 +129,7 @@ impl Writer {
 
     /// Goes on in the next file and drops the oldest; stays in this one if there is no room for it.
     fn rotate(&mut self) {
-        let Ok(file) = open_file(&self.directory, self.sequence + 1) else {
+        let Ok(file) = files::open(&self.directory, self.sequence + 1) else {
             return;
         };
         self.file = file;
@@ -129,20 +138,23 @@ impl Writer {
         let kept = u64::from(self.options.max_files.max(1));
         for old in files::sequences(&self.directory).unwrap_or_default() {
             if old + kept <= self.sequence {
-                drop(std::fs::remove_file(files::path(&self.directory, old)));
+                self.retire(&files::path(&self.directory, old));
             }
         }
     }
-}
 
-fn open_file(directory: &Path, sequence: u64) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(files::path(directory, sequence))
+    /// Removes a file once nobody holds it. Meanwhile the container's output waits in its pipe, and
+    /// then the container, as it would for a slow terminal. Who does not read on is not waited for
+    /// again: it holds only this file.
+    fn retire(&self, path: &Path) {
+        if let Ok(file) = File::open(path) {
+            let end = Instant::now() + self.patience;
+            while files::is_held(&file) && Instant::now() < end {
+                std::thread::sleep(LOOK_AGAIN);
+            }
+        }
+        drop(std::fs::remove_file(path));
+    }
 }
 
 /// Cuts off a record that a driver did not finish, and stands at the end. Returns the size left.
@@ -176,6 +188,7 @@ fn now() -> [u8; stamp::LENGTH] {
 mod tests {
     use super::*;
     use model::Bytes;
+    use std::fs::OpenOptions;
 
     fn options(max_size: u64, max_files: u32) -> LogOptions {
         LogOptions { max_size: Bytes(max_size), max_files }
@@ -237,6 +250,22 @@ mod tests {
         writer.write(Stream::Stdout, b"\nb\n");
         let newest = *files::sequences(log.path()).unwrap().last().unwrap();
         assert!(text(log.path(), newest).ends_with("stdout F b|"));
+    }
+
+    #[test]
+    fn a_file_that_is_held_goes_when_it_is_let_go_or_after_a_while() {
+        let log = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(log.path(), options(4096, 1)).unwrap();
+        writer.patience = Duration::from_millis(20);
+        writer.write(Stream::Stdout, b"first\n");
+        let held = File::open(files::path(log.path(), 1)).unwrap();
+        assert!(files::hold(&held));
+        let began = Instant::now();
+        for _ in 0..200 {
+            writer.write(Stream::Stdout, &[b'x'; 100]);
+        }
+        assert!(began.elapsed() >= writer.patience, "it waited");
+        assert_eq!(files::sequences(log.path()).unwrap().len(), 1, "but not for ever");
     }
 
     #[test]

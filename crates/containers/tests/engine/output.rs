@@ -16,8 +16,11 @@ use crate::scenarios::{Subject, within};
 
 /// All that was kept, put back together.
 pub async fn text(directory: &Path) -> String {
-    let records: Vec<_> =
-        Reader::open(directory, ReadOptions::default()).map(Result::unwrap).collect().await;
+    let records: Vec<_> = Reader::open(directory, ReadOptions::default())
+        .unwrap()
+        .map(Result::unwrap)
+        .collect()
+        .await;
     let mut bytes = Vec::new();
     records.iter().for_each(|record| record.write_to(&mut bytes));
     String::from_utf8_lossy(&bytes).into_owned()
@@ -32,7 +35,7 @@ async fn both_streams_and_pieces_of_lines() {
     assert_eq!(code, 0);
     let log = node.log("streams");
     let records: Vec<_> =
-        Reader::open(&log, ReadOptions::default()).map(Result::unwrap).collect().await;
+        Reader::open(&log, ReadOptions::default()).unwrap().map(Result::unwrap).collect().await;
     let shown: Vec<_> = records
         .iter()
         .map(|r| (r.stream, r.partial, String::from_utf8_lossy(&r.bytes).into_owned()))
@@ -54,7 +57,7 @@ async fn followed_live_to_the_very_end() {
     node.engine.create(&config).await.unwrap();
     let (ended, follow) = watch::channel(false);
     let options = ReadOptions { follow: Some(follow), ..ReadOptions::default() };
-    let reader = Reader::open(node.log("live"), options);
+    let reader = Reader::open(node.log("live"), options).unwrap();
     let counted = tokio::spawn(async move {
         let mut expected = 1;
         let mut line = Vec::new();
@@ -126,7 +129,8 @@ async fn an_input_without_a_terminal_is_logged_too() {
     let (ended, follow) = watch::channel(true);
     let options = ReadOptions { follow: Some(follow), ..ReadOptions::default() };
     let records: Vec<_> =
-        within(Reader::open(node.log("echoes"), options).map(Result::unwrap).collect()).await;
+        within(Reader::open(node.log("echoes"), options).unwrap().map(Result::unwrap).collect())
+            .await;
     let bytes: Vec<_> = records.iter().map(|record| record.bytes.as_ref()).collect();
     assert_eq!(bytes, [&b"one"[..], b"two"]);
     drop(ended);
