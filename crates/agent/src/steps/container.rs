@@ -41,7 +41,7 @@ pub async fn create(
     }
     let engine = worker.context.engine.clone();
     let root = async move || engine.rootfs(&id).await;
-    volume::fill(worker, ready.volumes, container, root).await
+    volume::fill(worker, wanted, ready.volumes, container, root).await
 }
 
 fn config(

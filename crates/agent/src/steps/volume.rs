@@ -158,6 +158,7 @@ async fn stage(
 /// their user. The container must have been created.
 pub async fn fill(
     worker: &Worker,
+    wanted: &Instance,
     volumes: &VolumesOf,
     container: &ContainerSpec,
     root: impl AsyncFnOnce() -> Result<Rootfs>,
@@ -168,7 +169,8 @@ pub async fn fill(
         let root = root().await?;
         for mounted in mounted.iter().filter(|mounted| mounted.fill) {
             let path = PathBuf::from(&mounted.target);
-            driver.populate(&mounted.id, Populate { root: root.path(), path }).await?;
+            let owner = wanted.spec.user.as_ref().map(|map| (map.first_uid, map.first_gid));
+            driver.populate(&mounted.id, Populate { root: root.path(), path, owner }).await?;
             may_die("volume.filled");
         }
     }

@@ -10,7 +10,7 @@ use crate::driver::{CreateSnapshot, CreateVolume, Populate, Populated, Publish, 
 /// Filled once, and only when empty.
 pub async fn filled_from_an_image(case: &Case) {
     let driver = &case.driver;
-    let source = Populate { root: case.image("image"), path: "/data".into() };
+    let source = Populate { root: case.image("image"), path: "/data".into(), owner: None };
     let id = case.create("filled").await;
     let publish = Publish { volume: id.clone(), consumer: "test".to_owned() };
     let attached = attach(&**driver, publish.clone(), Some(source.clone())).await.expect("attach");
@@ -34,7 +34,7 @@ pub async fn filled_from_an_image(case: &Case) {
 
     let id = case.create("nothing").await;
     case.open(&id, "test").await;
-    let none = Populate { root: case.image("image"), path: "/none".into() };
+    let none = Populate { root: case.image("image"), path: "/none".into(), owner: None };
     assert_eq!(driver.populate(&id, none).await.expect("populate"), Populated::NothingToCopy);
     case.remove(&id).await;
 }

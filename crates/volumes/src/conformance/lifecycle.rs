@@ -58,7 +58,7 @@ pub async fn things_that_are_not_there(case: &Case) {
     expect(driver.expand(&id, Bytes::gib(1)).await, ErrorKind::NotFound, "expand");
     expect(driver.stats(&id).await, ErrorKind::NotFound, "stats");
     expect(driver.trim(&id).await, ErrorKind::NotFound, "trim");
-    let populate = Populate { root: case.image("image"), path: "/data".into() };
+    let populate = Populate { root: case.image("image"), path: "/data".into(), owner: None };
     expect(driver.populate(&id, populate).await, ErrorKind::NotFound, "populate");
 }
 

@@ -53,7 +53,7 @@ pub async fn a_size_is_enforced(case: &Case) {
     write_until_full(&image.join("data/zz"), size.0 + (16 << 20)).expect("scratch has room");
     let id = case.create("full").await;
     driver.node_stage(&id).await.expect("stage");
-    let source = Populate { root: image, path: "/data".into() };
+    let source = Populate { root: image, path: "/data".into(), owner: None };
     expect(driver.populate(&id, source.clone()).await, ErrorKind::Exhausted, "too much to copy");
     let path = case.open(&id, "test").await;
     assert_eq!(path.read_dir().expect("its root can be read").count(), 0, "it is empty again");

@@ -331,6 +331,10 @@ pub struct Populate {
     /// The directory inside it. Symbolic links on the way are resolved inside `root` and cannot
     /// lead out of it.
     pub path: PathBuf,
+    /// User and group of this node who are to own the volume if it is empty and stays so: root of
+    /// the container, where that is another than the node's.
+    #[serde(default)]
+    pub owner: Option<(u32, u32)>,
 }
 
 /// What [`Driver::populate`](super::Driver::populate) did.

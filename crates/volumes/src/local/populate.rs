@@ -37,6 +37,9 @@ impl Core {
             return Ok(Populated::InUse);
         }
         let Some(from) = copy::open_inside(&source.root, &source.path)? else {
+            if let Some((user, group)) = source.owner {
+                std::os::unix::fs::chown(&contents, Some(user), Some(group)).fault(what)?;
+            }
             self.mark(&place, &mut record, Filled::No)?;
             return Ok(Populated::NothingToCopy);
         };

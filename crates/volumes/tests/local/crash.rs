@@ -66,7 +66,7 @@ impl Ground {
             Verb::Create => driver.create(self.request("v")).await.map(drop),
             Verb::Populate => {
                 driver.node_stage(&volume).await?;
-                let source = Populate { root: self.image.clone(), path: "/".into() };
+                let source = Populate { root: self.image.clone(), path: "/".into(), owner: None };
                 driver.populate(&volume, source).await.map(drop)
             }
             Verb::Expand => match self.larger() {

@@ -39,7 +39,7 @@ async fn a_full_disk_leaves_nothing_half_done() {
             assert_eq!(driver.create(copy).await.unwrap_err().kind(), ErrorKind::Exhausted);
 
             driver.create(request("fill", &shape(None, &[]))).await.unwrap();
-            let source = Populate { root: path.clone(), path: "/".into() };
+            let source = Populate { root: path.clone(), path: "/".into(), owner: None };
             let error = driver.populate(&id("fill"), source).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Exhausted);
             let fill = driver.show(&id("fill")).await.unwrap().path.unwrap();
