@@ -74,9 +74,9 @@ mod tests {
     #[test]
     fn programs_that_cannot_be_run_have_a_shells_codes() {
         for (message, expected) in [
-            ("container web cannot be started: xx: not found in the container", 127),
-            ("container web cannot be started: /etc: is a directory, permission denied", 126),
-            ("container web cannot be started: /x: exec format error", 126),
+            ("instance \"web\" could not be started: xx: not found in the container", 127),
+            ("instance \"web\" could not be started: /etc: is a directory, permission denied", 126),
+            ("instance \"web\" could not be started: /x: exec format error", 126),
             ("the image is not a name", 2),
         ] {
             let code = format!("{:?}", of_start(&Error::invalid(message)));

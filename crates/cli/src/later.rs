@@ -3,6 +3,8 @@
 
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
+
 use crate::out;
 
 const LATER: [(&str, &str); 16] = [
@@ -24,9 +26,12 @@ const LATER: [(&str, &str); 16] = [
     ("user", "users are not there yet; see hull token"),
 ];
 
-/// The answer to a word that is not there yet.
-pub fn answer(word: Option<&str>) -> Option<ExitCode> {
-    let (word, sentence) = LATER.iter().find(|(known, _)| Some(*known) == word)?;
+/// The answer to a command line whose command is not there yet; none for any other fault.
+pub fn answer(error: &clap::Error) -> Option<ExitCode> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+        return None;
+    };
+    let (word, sentence) = LATER.iter().find(|(known, _)| known == word)?;
     out::remark(format!("hull: {word}: {sentence}"));
     Some(ExitCode::FAILURE)
 }
@@ -42,6 +47,16 @@ mod tests {
         cp stats top start stop restart pause rm wait update snapshot restore migrate service app \
         catalog volume storage network route image node project secret config user token event \
         operation env";
+
+    #[test]
+    fn a_word_is_known_behind_flags_and_before_its_own() {
+        for line in ["hull app up -f x", "hull --project shop app", "hull snapshot --help"] {
+            let parsed = crate::Cli::command().try_get_matches_from(line.split(' '));
+            assert!(answer(&parsed.unwrap_err()).is_some(), "{line}");
+        }
+        let parsed = crate::Cli::command().try_get_matches_from(["hull", "fly"]);
+        assert!(answer(&parsed.unwrap_err()).is_none());
+    }
 
     #[test]
     fn every_word_of_the_contract_is_there_or_said_to_come() {

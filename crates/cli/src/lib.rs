@@ -15,6 +15,7 @@ mod later;
 mod objects;
 mod out;
 mod parse;
+mod plan;
 mod screen;
 mod stream;
 mod terminal;
@@ -41,10 +42,10 @@ pub struct Cli {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     clap_complete::CompleteEnv::with_factory(Cli::command).complete();
-    if let Some(code) = later::answer(std::env::args().nth(1).as_deref()) {
-        return code;
-    }
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return later::answer(&error).unwrap_or_else(|| error.exit()),
+    };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

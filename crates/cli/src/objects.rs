@@ -12,6 +12,7 @@ use model::{Error, ErrorKind, Noun, Object, Result, Uid};
 
 use crate::context::Output;
 use crate::out::{self, Format};
+use crate::plan;
 use crate::screen::Screen;
 
 /// Changes that come together are drawn together.
@@ -180,7 +181,8 @@ pub async fn remove<N: Noun>(
 ) -> Result<()> {
     let object = objects.delete(name, DeleteQuery { plan, ..DeleteQuery::default() }).await?;
     if plan {
-        return out::planned(&object);
+        plan::removal(&object);
+        return Ok(());
     }
     if wait {
         until_gone(objects, &object.meta.id).await?;

@@ -124,11 +124,6 @@ pub fn not_for_a_terminal() -> Result<()> {
     Ok(())
 }
 
-/// Prints what would be, after a write with `--plan`.
-pub fn planned<T: Serialize + ?Sized>(value: &T) -> Result<()> {
-    structured(Format::Yaml, value).map(drop)
-}
-
 /// Prints a value as JSON in one line.
 pub fn json_line<T: Serialize + ?Sized>(value: &T) -> Result<()> {
     line(serde_json::to_string(value).map_err(unprintable)?);

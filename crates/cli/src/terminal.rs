@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -12,7 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::exit;
+use crate::{exit, out};
 
 /// How the user's side takes part.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub struct Part {
     pub tty: bool,
     /// Pass signals on.
     pub signals: bool,
+    /// The process runs already: have it draw its screen again.
+    pub redraw: bool,
     /// Keys that leave the process running and end the conversation.
     pub detach: Vec<u8>,
 }
@@ -34,7 +37,15 @@ pub enum End {
     Exit(i32),
     /// The user left.
     Detached,
+    /// The user interrupted again and again, and the process goes on all the same.
+    GivenUp,
 }
+
+/// Interrupts this close together are impatience: so many of them end the conversation.
+const IMPATIENCE: (usize, Duration) = (3, Duration::from_secs(2));
+
+/// Exit code of a program that SIGINT ended, as a shell tells it.
+const INTERRUPTED: u8 = 130;
 
 impl End {
     /// The exit code of the command.
@@ -42,6 +53,7 @@ impl End {
         match self {
             End::Exit(code) => exit::of_process(code),
             End::Detached => ExitCode::SUCCESS,
+            End::GivenUp => ExitCode::from(INTERRUPTED),
         }
     }
 }
@@ -71,15 +83,15 @@ pub async fn converse(session: Session, part: &Part) -> Result<End> {
     let Session { input, mut output } = session;
     let raw = part.tty && part.stdin && std::io::stdin().is_terminal();
     let saved = if raw { Some(Raw::enter()?) } else { None };
-    let (left, mut leaves) = mpsc::channel::<()>(1);
+    let (left, mut leaves) = mpsc::channel(1);
     if part.stdin {
         tokio::spawn(keys(input.clone(), part.detach.clone(), raw, left.clone()));
     }
     if part.tty && std::io::stdout().is_terminal() {
-        tokio::spawn(sizes(input.clone()));
+        tokio::spawn(sizes(input.clone(), part.redraw));
     }
     if part.signals && !raw {
-        tokio::spawn(signals(input.clone()));
+        tokio::spawn(signals(input.clone(), left));
     }
     let end = loop {
         tokio::select! {
@@ -90,10 +102,19 @@ pub async fn converse(session: Session, part: &Part) -> Result<End> {
                 None => break Err(Error::unavailable("the connection to the process was lost")
                     .next("see whether it still runs: hull ps")),
             },
-            Some(()) = leaves.recv() => break Ok(End::Detached),
+            Some(end) = leaves.recv() => break Ok(end),
         }
     };
+    let raw = saved.is_some();
     drop(saved);
+    match end {
+        // The prompt that follows begins a line.
+        Ok(End::Detached) if raw => out::remark(""),
+        Ok(End::GivenUp) => {
+            out::remark("hull: it goes on without you; hull stop or hull kill ends it");
+        }
+        Ok(End::Exit(_) | End::Detached) | Err(_) => {}
+    }
     end
 }
 
@@ -111,7 +132,7 @@ fn print(item: Output) {
     }
 }
 
-async fn keys(input: mpsc::Sender<Input>, detach: Vec<u8>, raw: bool, left: mpsc::Sender<()>) {
+async fn keys(input: mpsc::Sender<Input>, detach: Vec<u8>, raw: bool, left: mpsc::Sender<End>) {
     let mut stdin = tokio::io::stdin();
     let mut buffer = vec![0; 32 * 1024];
     let mut watcher = Detach { keys: detach, matched: 0 };
@@ -126,7 +147,7 @@ async fn keys(input: mpsc::Sender<Input>, detach: Vec<u8>, raw: bool, left: mpsc
             return;
         }
         if leave {
-            let _ = left.send(()).await;
+            let _ = left.send(End::Detached).await;
             return;
         }
     }
@@ -160,8 +181,12 @@ impl Detach {
     }
 }
 
-async fn sizes(input: mpsc::Sender<Input>) {
+async fn sizes(input: mpsc::Sender<Input>, redraw: bool) {
     let Ok(mut changes) = signal(SignalKind::window_change()) else { return };
+    // Only a size that differs from the one before is told to the process.
+    if let Some((width, height)) = size().filter(|_| redraw) {
+        let _ = input.send(Input::Resize { width, height: height.saturating_add(1) }).await;
+    }
     loop {
         if let Ok(size) = rustix::termios::tcgetwinsize(std::io::stdout()) {
             let (width, height) = (size.ws_col, size.ws_row);
@@ -173,7 +198,7 @@ async fn sizes(input: mpsc::Sender<Input>) {
     }
 }
 
-async fn signals(input: mpsc::Sender<Input>) {
+async fn signals(input: mpsc::Sender<Input>, left: mpsc::Sender<End>) {
     let listen = |kind| signal(kind).ok();
     let (Some(mut int), Some(mut term), Some(mut hup), Some(mut quit)) = (
         listen(SignalKind::interrupt()),
@@ -183,14 +208,23 @@ async fn signals(input: mpsc::Sender<Input>) {
     ) else {
         return;
     };
+    let mut interrupts = Vec::new();
     loop {
         let name = tokio::select! {
-            _ = int.recv() => "SIGINT",
+            _ = int.recv() => {
+                interrupts.push(Instant::now());
+                interrupts.retain(|then| then.elapsed() < IMPATIENCE.1);
+                "SIGINT"
+            }
             _ = term.recv() => "SIGTERM",
             _ = hup.recv() => "SIGHUP",
             _ = quit.recv() => "SIGQUIT",
         };
         if input.send(Input::Signal(name.into())).await.is_err() {
+            return;
+        }
+        if interrupts.len() >= IMPATIENCE.0 {
+            let _ = left.send(End::GivenUp).await;
             return;
         }
     }

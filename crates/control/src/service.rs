@@ -99,6 +99,7 @@ pub trait Rules: Mirrored {
 /// What people may change of an object, by name.
 pub type Editable<'a, N> = (&'a mut Labels, &'a mut Labels, &'a mut <N as model::Noun>::Spec);
 
+/// Refuses a project that is not there, or not for long.
 pub(crate) fn project_exists(state: &State, project: &str) -> Result<()> {
     match state.projects.by_name("", project) {
         Some(found) if found.meta.deleted.is_none() => Ok(()),

@@ -109,14 +109,21 @@ impl Target {
         use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
         let url = format!("http://{}", self.authority(port)?);
         let channel = tonic::transport::Endpoint::from_shared(url).map_err(Failure::new)?;
-        let channel = channel.connect().await.map_err(Failure::new)?;
+        let channel = channel.connect().await.map_err(|error| Failure::new(causes(&error)))?;
         let request = HealthCheckRequest { service: service.to_owned() };
-        let answer = HealthClient::new(channel).check(request).await.map_err(Failure::new)?;
+        let answer = HealthClient::new(channel).check(request).await;
+        let answer = answer.map_err(|status| Failure::new(status.message()))?;
         match answer.into_inner().status() {
             ServingStatus::Serving => Ok(()),
             other => Err(Failure::new(other.as_str_name())),
         }
     }
+}
+
+/// An error's sentence and those of its causes; the outer ones of a transport say nothing.
+fn causes(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn first_address(wanted: &Instance) -> Option<IpAddr> {

@@ -41,6 +41,7 @@ impl Attach {
             stdin: container.stdin && !self.no_stdin,
             tty: container.tty,
             signals: !self.no_sig_proxy,
+            redraw: true,
             detach: detach_keys(&self.detach_keys)?,
         };
         let request = AttachRequest { stdin: part.stdin, replay: false, run: 0 };

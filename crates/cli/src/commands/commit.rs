@@ -9,7 +9,7 @@ use model::image::{ImageConfig, Reference};
 use model::{Error, Result};
 
 use crate::context::Context;
-use crate::{complete, out};
+use crate::{complete, out, plan};
 
 const EXAMPLES: &str = "Examples:
   hull commit web web:patched
@@ -59,7 +59,7 @@ impl Commit {
             pause: !self.no_pause,
         };
         if self.plan {
-            out::planned(&request)?;
+            plan::creation(&request)?;
             return Ok(ExitCode::SUCCESS);
         }
         out::line(context.instances().commit(&self.name, &self.container, &request).await?);

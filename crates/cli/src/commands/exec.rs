@@ -75,6 +75,7 @@ impl Exec {
             stdin: self.interactive,
             tty: self.tty,
             signals: true,
+            redraw: false,
             detach: detach_keys(&self.detach_keys)?,
         };
         let session = context.instances().exec(&self.name, &self.container, &request).await?;

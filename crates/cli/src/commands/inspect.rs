@@ -7,9 +7,9 @@ use clap_complete::ArgValueCompleter;
 use model::Result;
 
 use crate::commands::each;
-use crate::complete;
 use crate::context::Context;
 use crate::out::{self, Format};
+use crate::{complete, objects};
 
 /// Shows everything that is known of instances.
 #[derive(Debug, Args)]
@@ -26,15 +26,21 @@ pub struct Inspect {
 impl Inspect {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<ExitCode> {
-        each(&self.names, async |name| {
-            let instance = context.instances().get(name).await?;
-            match self.output {
-                Format::Name => out::line(&instance.meta.name),
-                Format::Table => drop(out::structured(Format::Yaml, &instance)?),
-                format => drop(out::structured(format, &instance)?),
-            }
+        let mut found = Vec::new();
+        let outcome = each(&self.names, async |name| {
+            found.push(context.instances().get(name).await?);
             Ok(())
         })
-        .await
+        .await?;
+        match self.output {
+            // One name, one document; several, a list of them.
+            Format::Name => found.iter().for_each(|it| out::line(&it.meta.name)),
+            format if self.names.len() == 1 => {
+                found.iter().try_for_each(|it| objects::show(it, format))?;
+            }
+            Format::Json => _ = out::structured(Format::Json, &found)?,
+            Format::Table | Format::Yaml => _ = out::structured(Format::Yaml, &found)?,
+        }
+        Ok(outcome)
     }
 }

@@ -19,6 +19,9 @@ pub struct Kill {
     /// The signal, by name or number
     #[arg(short, long, default_value = "KILL", value_name = "SIGNAL")]
     signal: String,
+    /// Show what would be signalled, and send nothing
+    #[arg(long)]
+    plan: bool,
     /// The container, in a group of several
     #[arg(long, default_value = "", value_name = "NAME")]
     container: String,
@@ -33,10 +36,28 @@ impl Kill {
         let request =
             KillRequest { signal: self.signal.clone(), container: self.container.clone() };
         each(&self.names, async |name| {
+            if self.plan {
+                return self.show(context, name).await;
+            }
             context.instances().kill(name, &request).await?;
             out::line(name);
             Ok(())
         })
         .await
+    }
+
+    async fn show(&self, context: &Context, name: &str) -> Result<()> {
+        let instance = context.instances().get(name).await?;
+        let container = &instance.spec.container(&self.container)?.name;
+        let pid = instance.status.container(container).and_then(|seen| seen.pid);
+        out::line(instance.title());
+        match pid {
+            Some(pid) => out::line(format!(
+                "  process {pid}, the first of container {container}, would be sent {}",
+                self.signal
+            )),
+            None => out::line(format!("  no process of container {container} would be signalled")),
+        }
+        Ok(())
     }
 }

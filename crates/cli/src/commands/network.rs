@@ -15,7 +15,7 @@ use crate::commands::each;
 use crate::context::{Context, Output};
 use crate::objects::{self, Listing, View};
 use crate::parse::env;
-use crate::{complete, out};
+use crate::{complete, out, plan};
 
 /// Networks.
 #[derive(Debug, Subcommand)]
@@ -165,7 +165,7 @@ impl Create {
         let draft = Draft { meta, spec: self.spec()? };
         let network = networks.create(&draft, self.plan).await?;
         if self.plan {
-            return out::planned(&network);
+            return plan::creation(&network);
         }
         out::line(&network.meta.name);
         Ok(())

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::commands::each;
 use crate::context::{Context, Output};
 use crate::objects::{self, Listing, View};
-use crate::{complete, out};
+use crate::{complete, out, plan};
 
 /// Machines of the cluster.
 #[derive(Debug, Subcommand)]
@@ -80,10 +80,12 @@ impl Cordon {
     async fn run(&self, context: &Context, cordoned: bool) -> Result<ExitCode> {
         let patch = json!({ "spec": { "cordoned": cordoned } });
         each(&self.names, async |name| {
-            let node = context.client.nodes().patch(name, &patch, None, self.plan).await?;
+            let nodes = context.client.nodes();
+            let write = nodes.patch(name, &patch, None, self.plan);
             if self.plan {
-                return out::planned(&node);
+                return plan::change(&nodes, name, write).await;
             }
+            write.await?;
             out::line(name);
             Ok(())
         })

@@ -4,14 +4,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 use clap_complete::ArgValueCompleter;
-use client::wire::{Goal, SettleQuery};
+use client::wire::Goal;
 use model::Result;
-use model::instance::Instance;
 
 use crate::commands::each;
-use crate::complete;
+use crate::commands::start::settle;
 use crate::context::Context;
-use crate::out;
+use crate::{complete, out, plan};
 
 /// Freezes instances.
 #[derive(Debug, Args)]
@@ -41,8 +40,12 @@ impl Pause {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<ExitCode> {
         each(&self.names, async |name| {
-            let instance = context.instances().pause(name, self.plan).await?;
-            settle(context, &instance, Goal::Paused, self.plan).await?;
+            let instances = context.instances();
+            if self.plan {
+                return plan::change(&instances, name, instances.pause(name, true)).await;
+            }
+            let instance = instances.pause(name, false).await?;
+            settle(&instances, &instance, Goal::Paused, None).await?;
             out::line(name);
             Ok(())
         })
@@ -54,20 +57,15 @@ impl Unpause {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<ExitCode> {
         each(&self.names, async |name| {
-            let instance = context.instances().unpause(name, self.plan).await?;
-            settle(context, &instance, Goal::Started, self.plan).await?;
+            let instances = context.instances();
+            if self.plan {
+                return plan::change(&instances, name, instances.unpause(name, true)).await;
+            }
+            let instance = instances.unpause(name, false).await?;
+            settle(&instances, &instance, Goal::Started, None).await?;
             out::line(name);
             Ok(())
         })
         .await
     }
-}
-
-/// Waits for what a verb was to bring about, unless it was only planned.
-async fn settle(context: &Context, instance: &Instance, goal: Goal, plan: bool) -> Result<()> {
-    if plan {
-        return Ok(());
-    }
-    let query = SettleQuery { goal, timeout: None };
-    context.instances().settle(instance.meta.id.as_str(), &query).await.map(drop)
 }

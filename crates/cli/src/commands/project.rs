@@ -12,7 +12,7 @@ use crate::commands::each;
 use crate::context::{Context, Output};
 use crate::objects::{self, Listing, View};
 use crate::parse::env;
-use crate::{complete, out};
+use crate::{complete, out, plan};
 
 /// Projects.
 #[derive(Debug, Subcommand)]
@@ -86,7 +86,7 @@ impl Project {
                 let spec = ProjectSpec { description: args.description };
                 let project = projects.create(&Draft { meta, spec }, args.plan).await?;
                 if args.plan {
-                    out::planned(&project)?;
+                    plan::creation(&project)?;
                 } else {
                     out::line(&project.meta.name);
                 }

@@ -6,8 +6,8 @@ use clap::Args;
 use clap_complete::ArgValueCompleter;
 use model::Result;
 
-use crate::complete;
 use crate::context::Context;
+use crate::{complete, plan};
 
 /// Gives an instance another name.
 #[derive(Debug, Args)]
@@ -26,7 +26,13 @@ pub struct Rename {
 impl Rename {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<ExitCode> {
-        context.instances().rename(&self.name, &self.new, self.plan).await?;
+        let instances = context.instances();
+        let write = instances.rename(&self.name, &self.new, self.plan);
+        if self.plan {
+            plan::change(&instances, &self.name, write).await?;
+        } else {
+            write.await?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

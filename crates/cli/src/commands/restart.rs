@@ -4,14 +4,14 @@ use std::process::ExitCode;
 
 use clap::Args;
 use clap_complete::ArgValueCompleter;
-use client::wire::{Goal, SettleQuery};
+use client::wire::Goal;
 use model::Result;
 
 use crate::commands::each;
+use crate::commands::start::settle;
 use crate::commands::stop::How;
-use crate::complete;
 use crate::context::Context;
-use crate::out;
+use crate::{complete, out, plan};
 
 /// Stops and starts instances.
 #[derive(Debug, Args)]
@@ -29,12 +29,15 @@ impl Restart {
     pub async fn run(self, context: &Context) -> Result<ExitCode> {
         let request = self.how.request();
         each(&self.names, async |name| {
-            let instance = context.instances().restart(name, &request, self.how.plan).await?;
+            let instances = context.instances();
             if self.how.plan {
-                return out::structured(out::Format::Yaml, &instance).map(drop);
+                let write = instances.restart(name, &request, true);
+                return plan::change(&instances, name, write).await;
             }
-            let query = SettleQuery { goal: Goal::Started, timeout: None };
-            context.instances().settle(instance.meta.id.as_str(), &query).await?;
+            let instance = instances.restart(name, &request, false).await?;
+            let patience = self.how.patience(&instance);
+            let started = settle(&instances, &instance, Goal::Started, Some(patience)).await?;
+            out::warnings(&started.status.warnings);
             out::line(name);
             Ok(())
         })

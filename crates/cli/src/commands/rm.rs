@@ -8,9 +8,8 @@ use client::wire::{DeleteQuery, Goal, SettleQuery};
 use model::{ErrorKind, Result};
 
 use crate::commands::each;
-use crate::complete;
 use crate::context::Context;
-use crate::out;
+use crate::{complete, out, plan};
 
 /// Removes instances.
 #[derive(Debug, Args)]
@@ -41,7 +40,8 @@ impl Rm {
         let asked = each(&self.names, async |name| {
             let instance = context.instances().delete(name, options()).await?;
             if self.plan {
-                return out::structured(out::Format::Yaml, &instance).map(drop);
+                plan::removal(&instance);
+                return Ok(());
             }
             going.push((name.to_owned(), instance.meta.id.to_string()));
             Ok(())

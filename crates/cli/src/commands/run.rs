@@ -7,15 +7,16 @@ use clap_complete::ArgValueCompleter;
 use client::wire::{DeleteQuery, Draft, DraftMeta, Goal, SettleQuery};
 use link::instance::AttachRequest;
 use model::error::Context as _;
-use model::instance::{Instance, InstanceSpec, PullPolicy, RunState};
+use model::instance::{Instance, InstanceSpec, Phase, PullPolicy, RunState};
 use model::{Error, ErrorKind, Result};
 
 use crate::commands::image::pull_with_progress;
+use crate::commands::start::settle;
 use crate::context::Context;
 use crate::flags::InstanceFlags;
 use crate::parse::{env, port};
 use crate::terminal::{End, Part, converse, detach_keys};
-use crate::{complete, exit, out};
+use crate::{complete, exit, out, plan};
 
 const EXAMPLES: &str = "Examples:
   hull run -it --rm debian bash
@@ -27,8 +28,6 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Run {
-    #[command(flatten)]
-    what: What,
     /// Leave it running and print its id
     #[arg(short, long)]
     detach: bool,
@@ -38,6 +37,8 @@ pub struct Run {
     /// Keys that leave it running
     #[arg(long, default_value = "ctrl-p,ctrl-q", value_name = "KEYS")]
     detach_keys: String,
+    #[command(flatten)]
+    what: What,
 }
 
 /// Makes an instance without starting it.
@@ -51,8 +52,6 @@ pub struct Create {
 /// What is run.
 #[derive(Debug, Args)]
 struct What {
-    #[command(flatten)]
-    flags: InstanceFlags,
     /// Read the whole instance from a YAML or JSON file instead of the flags
     #[arg(short, long, value_name = "FILE", conflicts_with = "image")]
     file: Option<String>,
@@ -68,6 +67,8 @@ struct What {
     /// The command and its arguments, instead of the image's
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
+    #[command(flatten)]
+    flags: InstanceFlags,
 }
 
 /// What is to be made, and what a file said of it.
@@ -171,7 +172,7 @@ impl Create {
 
 fn show(what: &What, instance: &Instance) -> Result<()> {
     if what.plan {
-        return out::structured(out::Format::Yaml, instance).map(drop);
+        return plan::creation(instance);
     }
     out::line(instance.meta.id.as_str());
     Ok(())
@@ -184,6 +185,7 @@ impl Run {
         let spec = &mut wanted.draft.spec;
         spec.run = RunState::Running;
         spec.runs = 1;
+        spec.attended = !self.detach;
         if let Some(main) = spec.containers.first_mut() {
             main.stdin_once = main.stdin && !self.detach;
         }
@@ -221,16 +223,15 @@ impl Run {
             stdin: main.is_some_and(|main| main.stdin),
             tty: main.is_some_and(|main| main.tty),
             signals: !self.no_sig_proxy,
+            redraw: false,
             detach: detach_keys(&self.detach_keys)?,
         })
     }
 
     /// Prints the id once it runs.
     async fn leave(&self, context: &Context, instance: &Instance) -> Result<ExitCode> {
-        let query = SettleQuery { goal: Goal::Started, timeout: None };
         let id = instance.meta.id.as_str();
-        let waited = context.instances().settle(id, &query).await;
-        match waited {
+        match settle(&context.instances(), instance, Goal::Started, None).await {
             Ok(started) => out::warnings(&started.status.warnings),
             // It ran and is gone already.
             Err(error) if error.kind() == ErrorKind::NotFound && self.what.flags.rm => {}
@@ -246,7 +247,7 @@ impl Run {
         let request = AttachRequest { stdin: part.stdin, replay: true, run: 1 };
         let session = context.instances().attach(id, "", &request).await?;
         let end = converse(session, part).await;
-        if self.what.flags.rm && !matches!(end, Ok(End::Detached)) {
+        if self.what.flags.rm && !matches!(end, Ok(End::Detached | End::GivenUp)) {
             let query = SettleQuery { goal: Goal::Removed, timeout: None };
             match context.instances().settle(id, &query).await {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),

@@ -4,15 +4,16 @@ use std::process::ExitCode;
 
 use clap::Args;
 use clap_complete::ArgValueCompleter;
+use client::Instances;
 use client::wire::{Goal, SettleQuery};
 use link::instance::AttachRequest;
-use model::{Error, Result};
+use model::instance::Instance;
+use model::{Error, Result, Span};
 
 use crate::commands::each;
-use crate::complete;
 use crate::context::Context;
-use crate::out;
 use crate::terminal::{Part, converse, detach_keys};
+use crate::{complete, out, plan};
 
 /// Starts instances.
 #[derive(Debug, Args)]
@@ -42,12 +43,12 @@ impl Start {
             return self.attached(context, name).await;
         }
         each(&self.names, async |name| {
-            let instance = context.instances().start(name, self.plan).await?;
+            let instances = context.instances();
             if self.plan {
-                return out::structured(out::Format::Yaml, &instance).map(drop);
+                return plan::change(&instances, name, instances.start(name, true)).await;
             }
-            let query = SettleQuery { goal: Goal::Started, timeout: None };
-            let started = context.instances().settle(instance.meta.id.as_str(), &query).await?;
+            let instance = instances.start(name, false).await?;
+            let started = settle(&instances, &instance, Goal::Started, None).await?;
             out::warnings(&started.status.warnings);
             out::line(name);
             Ok(())
@@ -65,8 +66,21 @@ impl Start {
             stdin: self.interactive,
             tty: main.is_some_and(|main| main.tty),
             signals: true,
+            redraw: false,
             detach: detach_keys("ctrl-p,ctrl-q")?,
         };
         Ok(converse(session, &part).await?.code())
     }
+}
+
+/// Waits for what a verb was to bring about, for `patience` if that is not the usual time, and says
+/// how the instance is then.
+pub async fn settle(
+    instances: &Instances,
+    instance: &Instance,
+    goal: Goal,
+    patience: Option<Span>,
+) -> Result<Instance> {
+    let query = SettleQuery { goal, timeout: patience };
+    instances.settle(instance.meta.id.as_str(), &query).await
 }

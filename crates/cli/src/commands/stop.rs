@@ -1,16 +1,18 @@
 //! `hull stop`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use clap_complete::ArgValueCompleter;
-use client::wire::{Goal, SettleQuery, StopRequest};
+use client::wire::{Goal, StopRequest};
+use model::instance::Instance;
 use model::{Result, Span};
 
 use crate::commands::each;
-use crate::complete;
+use crate::commands::start::settle;
 use crate::context::Context;
-use crate::out;
+use crate::{complete, objects, out, plan};
 
 /// How something is stopped.
 #[derive(Debug, Clone, Args)]
@@ -26,7 +28,16 @@ pub struct How {
     pub plan: bool,
 }
 
+/// How long an instance may take to stop when nobody said.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
 impl How {
+    /// How long the end is waited for: the time the instance has, and what the platform may take.
+    pub fn patience(&self, instance: &Instance) -> Span {
+        let given = self.time.or(instance.spec.stop_timeout).map_or(STOP_TIMEOUT, |time| time.0);
+        Span(given.saturating_add(objects::PATIENCE))
+    }
+
     /// What is asked of the API.
     pub fn request(&self) -> StopRequest {
         StopRequest { timeout: self.time, signal: self.signal.clone().unwrap_or_default() }
@@ -52,13 +63,15 @@ impl Stop {
     pub async fn run(self, context: &Context) -> Result<ExitCode> {
         let request = self.how.request();
         each(&self.names, async |name| {
-            let instance = context.instances().stop(name, &request, self.how.plan).await?;
+            let instances = context.instances();
             if self.how.plan {
-                return out::structured(out::Format::Yaml, &instance).map(drop);
+                let write = instances.stop(name, &request, true);
+                return plan::change(&instances, name, write).await;
             }
+            let instance = instances.stop(name, &request, false).await?;
             if !self.no_wait {
-                let query = SettleQuery { goal: Goal::Stopped, timeout: None };
-                context.instances().settle(instance.meta.id.as_str(), &query).await?;
+                let patience = self.how.patience(&instance);
+                settle(&instances, &instance, Goal::Stopped, Some(patience)).await?;
             }
             out::line(name);
             Ok(())

@@ -9,10 +9,10 @@ use model::token::{Token as Known, TokenNoun};
 use model::{Error, Result, Span, Time};
 
 use crate::commands::each;
-use crate::complete;
 use crate::context::{Context, Output};
 use crate::objects::{self, Listing, View};
 use crate::out::{self, Format};
+use crate::{complete, plan};
 
 /// Tokens: what people and programs show to the API.
 #[derive(Debug, Subcommand)]
@@ -108,7 +108,7 @@ impl Token {
                 };
                 let made = tokens.issue(&draft, args.plan).await?;
                 if args.plan {
-                    out::planned(&made.token)?;
+                    plan::creation(&made.token)?;
                 } else {
                     tell(&made, args.output)?;
                 }

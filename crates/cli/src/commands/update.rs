@@ -1,10 +1,12 @@
 //! `hull update`.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 use clap_complete::ArgValueCompleter;
-use model::instance::{ContainerSpec, InstanceSpec, Resources};
+use client::Instances;
+use model::instance::{ContainerSpec, Instance, InstanceSpec, Resources};
 use model::{Bytes, Cpus, Error, ErrorKind, Result, Span};
 use serde_json::{Value, json};
 
@@ -12,10 +14,13 @@ use crate::commands::each;
 use crate::context::Context;
 use crate::flags::swap;
 use crate::parse::limit;
-use crate::{complete, out};
+use crate::{complete, objects, out, plan};
 
 /// Tries when somebody else changes the instance meanwhile.
 const TRIES: u32 = 8;
+
+/// The reason of an instance whose node could not apply all of a change.
+const PARTLY: &str = "PartlyApplied";
 
 /// Changes limits and the restart policy of instances, while they run.
 #[derive(Debug, Args)]
@@ -85,9 +90,14 @@ impl Update {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<ExitCode> {
         each(&self.names, async |name| {
-            let changed = self.update(context, name).await?;
+            let instances = context.instances();
             if self.plan {
-                return out::planned(&changed);
+                return plan::change(&instances, name, self.update(&instances, name)).await;
+            }
+            let changed = self.update(&instances, name).await?;
+            let applied = in_force(&instances, &changed).await?;
+            if let Some(reason) = applied.status.reason.as_ref().filter(|it| it.code == PARTLY) {
+                out::remark(format!("hull: {name}: {}", reason.message));
             }
             out::line(name);
             Ok(())
@@ -97,8 +107,7 @@ impl Update {
 
     /// Containers are a list, which a merge patch replaces as a whole: only what was just read may
     /// be replaced.
-    async fn update(&self, context: &Context, name: &str) -> Result<model::instance::Instance> {
-        let instances = context.instances();
+    async fn update(&self, instances: &Instances, name: &str) -> Result<Instance> {
         let mut tried = 0;
         loop {
             let old = instances.get(name).await?;
@@ -116,6 +125,16 @@ impl Update {
             }
         }
     }
+}
+
+/// Waits until the instance's node has acted on a change. One that is on no node waits for nothing.
+async fn in_force(instances: &Instances, changed: &Instance) -> Result<Arc<Instance>> {
+    let generation = changed.meta.generation;
+    objects::until(instances, &changed.meta.id, |it| {
+        let seen = it.spec.placement.is_none() || it.status.observed_generation >= generation;
+        seen.then_some(Ok(()))
+    })
+    .await
 }
 
 impl Changes {

@@ -20,6 +20,7 @@ use crate::context::{Context, Output};
 use crate::objects::{self, Listing, View};
 use crate::out::{self, Format};
 use crate::parse::env;
+use crate::plan;
 
 /// Volumes.
 #[derive(Debug, Subcommand)]
@@ -259,9 +260,11 @@ impl Volume {
             Volume::Prune(args) => args.run(&volumes).await?,
             Volume::Grow(args) => args.run(&volumes).await?,
             Volume::Rename(args) => {
-                let renamed = volumes.rename(&args.name, &args.new, args.plan).await?;
+                let write = volumes.rename(&args.name, &args.new, args.plan);
                 if args.plan {
-                    out::planned(&renamed)?;
+                    plan::change(&volumes, &args.name, write).await?;
+                } else {
+                    write.await?;
                 }
             }
             Volume::Snapshot(args) => args.run(&snapshots).await?,
@@ -362,7 +365,7 @@ impl New {
         let spec = VolumeSpec { size: self.size, ..spec };
         let volume = volumes.create(&Draft { meta, spec }, self.plan).await?;
         if self.plan {
-            return out::planned(&volume);
+            return plan::creation(&volume);
         }
         if !self.no_wait {
             objects::until(volumes, &volume.meta.id, |it| {
@@ -402,10 +405,11 @@ impl Prune {
 impl Grow {
     async fn run(&self, volumes: &Objects<VolumeNoun>) -> Result<()> {
         let patch = json!({ "spec": { "size": self.size } });
-        let volume = volumes.patch(&self.name, &patch, None, self.plan).await?;
+        let write = volumes.patch(&self.name, &patch, None, self.plan);
         if self.plan {
-            return out::planned(&volume);
+            return plan::change(volumes, &self.name, write).await;
         }
+        let volume = write.await?;
         let generation = volume.meta.generation;
         objects::until(volumes, &volume.meta.id, |it| {
             let status = &it.status;
@@ -427,7 +431,7 @@ impl Take {
         let spec = SnapshotSpec { volume: self.volume, ..SnapshotSpec::default() };
         let snapshot = snapshots.create(&Draft { meta, spec }, self.plan).await?;
         if self.plan {
-            return out::planned(&snapshot);
+            return plan::creation(&snapshot);
         }
         if !self.no_wait {
             objects::until(snapshots, &snapshot.meta.id, |it| {

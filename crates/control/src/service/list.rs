@@ -8,7 +8,7 @@ use model::selector::Selector;
 use model::{Error, Object, Result};
 use serde_json::Value;
 
-use super::{Rules, Service};
+use super::{Rules, Service, project_exists};
 use crate::caller::{Caller, Verb, authorise};
 use crate::mirror::{Entry, name_key};
 
@@ -102,6 +102,9 @@ impl<N: Rules> Service<N> {
         }
         let limit = options.limit.unwrap_or(usize::MAX).max(1);
         self.core.read(|state| {
+            if let Some(project) = project {
+                project_exists(state, project)?;
+            }
             let wanted =
                 |entry: &&Arc<Entry<N>>| matches(&entry.object, &options.labels, &options.fields);
             let mut entries = N::table(state).page(project, after).filter(wanted);

@@ -10,7 +10,7 @@ use model::selector::Selector;
 use model::{Error, Noun, Object, Result};
 
 use super::list::matches;
-use super::{Rules, Service};
+use super::{Rules, Service, project_exists};
 use crate::caller::{Caller, Verb, authorise};
 use crate::core::Core;
 use crate::mirror::Logged;
@@ -61,6 +61,9 @@ impl<N: Rules> Service<N> {
     ) -> Result<ResultStream<Change<N>>> {
         authorise(caller, Verb::Watch, N::KIND, project.unwrap_or_default())?;
         let project = project.filter(|_| N::IN_PROJECT).map(str::to_owned);
+        if let Some(project) = &project {
+            self.core.read(|state| project_exists(state, project))?;
+        }
         let filter = Filter { project, labels, fields };
         let log = Follow::<N>::new(self.core.clone(), after)?;
         let seen = move |change: &Logged<N>| filter.seen(change);
