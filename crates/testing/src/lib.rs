@@ -5,6 +5,7 @@ pub mod inventory;
 pub mod land;
 pub mod node;
 pub mod registry;
+pub mod terminal;
 
 use std::path::PathBuf;
 

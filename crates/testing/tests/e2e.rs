@@ -10,7 +10,9 @@ mod e2e {
 
     mod api;
     mod backup;
+    mod changes;
     mod clean_node;
+    mod copies;
     mod crash;
     mod dying;
     mod engines;
@@ -21,8 +23,10 @@ mod e2e {
     mod logs;
     mod network;
     mod outside;
+    mod reads;
     mod refusals;
     mod sandbox;
     mod start;
     mod storage;
+    mod terminal;
 }

@@ -7,7 +7,7 @@ use clap_complete::ArgValueCompleter;
 use client::wire::{DeleteQuery, Draft, DraftMeta, Goal, SettleQuery};
 use link::instance::AttachRequest;
 use model::error::Context as _;
-use model::instance::{Instance, InstanceSpec, Phase, PullPolicy, RunState};
+use model::instance::{Instance, InstanceSpec, PullPolicy, RunState};
 use model::{Error, ErrorKind, Result};
 
 use crate::commands::image::pull_with_progress;

@@ -65,6 +65,22 @@ fn health_is_checked() {
 }
 
 #[test]
+fn health_over_the_network() {
+    let Some(node) = node() else { return };
+    for (name, flags, health) in [
+        ("by-http", ["--health-http", "80/"], "healthy"),
+        ("by-http-not", ["--health-http", "80/none"], "unhealthy"),
+        ("by-tcp", ["--health-tcp", "80"], "healthy"),
+        ("by-grpc-not", ["--health-grpc", "80/any"], "unhealthy"),
+    ] {
+        let _it = super::process::Named(node, name);
+        let often = ["--health-interval", "200ms", "--health-retries", "3"];
+        node.ok(&[&["run", "-d", "--name", name], &flags[..], &often, &["nginx"]].concat());
+        node.await_field(name, "/status/health", &json!(health));
+    }
+}
+
+#[test]
 fn another_name() {
     let Some(node) = node() else { return };
     let _it = begin(node, "after", &[], "exec sleep 600");

@@ -43,6 +43,60 @@ fn a_published_port_leads_inside() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
+/// Ports in a row that nothing listens on.
+fn free_row(count: u16) -> u16 {
+    let free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    let ends = |first: u16| first.checked_add(count);
+    (0..100)
+        .map(|_| free_port())
+        .find(|first| ends(*first).is_some_and(|end| (*first..end).all(free)))
+        .unwrap()
+}
+
+#[test]
+fn ports_by_range_by_address_and_by_chance() {
+    let Some(node) = node() else { return };
+    let (row, own) = (free_row(3), free_port());
+    let range = format!("{row}-{}:90-92", row + 2);
+    let address = format!("127.0.0.1:{own}:80");
+    let _it = Named(node, "ports");
+    let flags = ["-p", &range, "-p", &address, "-p", "80"];
+    node.ok(&[&["run", "-d", "--name", "ports"], &flags[..], &["nginx"]].concat());
+    let ports = node.field("ports", "/spec/placement/ports");
+    let host = |target: u64, bound: bool| {
+        let fits = |port: &&serde_json::Value| {
+            port["target"] == target && port["address"].is_string() == bound
+        };
+        ports.as_array().unwrap().iter().find(fits).unwrap()["host"].as_u64().unwrap()
+    };
+    for (target, port) in (90..).zip(row..row + 3) {
+        assert_eq!(host(target, false), u64::from(port), "{ports}");
+    }
+    assert_eq!(host(80, true), u64::from(own));
+    for port in [own, u16::try_from(host(80, false)).unwrap()] {
+        until("nginx answers", || ask(port));
+    }
+}
+
+#[test]
+fn a_datagram_is_answered() {
+    let Some(node) = node() else { return };
+    let port = free_port();
+    let publish = format!("{port}:7/udp");
+    let _it = Named(node, "echo");
+    let image = "hull-test/tools";
+    node.ok(&["run", "-d", "--name", "echo", "-p", &publish, image, "workload", "udp", "7"]);
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_millis(200))).unwrap();
+    let answer = until("it is sent back", || {
+        // Nobody listens yet: the next try.
+        let _ = socket.send_to(b"ping", (Ipv4Addr::LOCALHOST, port));
+        let mut answer = [0; 16];
+        socket.recv(&mut answer).ok().map(|count| answer[..count].to_vec())
+    });
+    assert_eq!(answer, b"ping");
+}
+
 #[test]
 fn a_port_that_is_taken() {
     let Some(node) = node() else { return };
