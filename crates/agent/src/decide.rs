@@ -2,7 +2,7 @@
 //!
 //! [`decide`] is a pure function of what is asked ([`InstanceSpec`]), what was seen
 //! ([`InstanceStatus`], into which the engine's observations have been merged by [`crate::observe`])
-//! and the time. Restart, failover, adoption after a crash of the platform and the happy case all
+//! and how long ago things ended ([`Ago`]). Restart, failover, adoption after a crash of the platform and the happy case all
 //! come out of it; there is no second path.
 //!
 //! ```text
@@ -14,9 +14,9 @@
 //!     └──────────────── again  <──────────────┴── policy says again ───────────────────┘
 //! ```
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use model::Time;
 use model::instance::{
     ContainerState, ContainerStatus, InstanceSpec, InstanceStatus, Phase, RestartPolicy, RunState,
 };
@@ -35,8 +35,8 @@ pub const LONG_RUN: Duration = Duration::from_secs(10);
 pub enum Action {
     /// Nothing, until something changes.
     Rest,
-    /// Nothing, until this time.
-    WaitUntil(Time),
+    /// Nothing, for this long.
+    Wait(Duration),
     /// Go through the steps of starting run number `run`; those that are done are passed over.
     Begin {
         /// The run.
@@ -57,8 +57,17 @@ pub enum Action {
     Remove,
 }
 
+/// How long ago things of an instance ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ago {
+    /// The last run of each container that has ended.
+    pub ended: BTreeMap<String, Duration>,
+    /// The last start that failed.
+    pub failed: Duration,
+}
+
 /// Decides the next action. Total: every combination has an answer.
-pub fn decide(spec: &InstanceSpec, deleted: bool, local: &Local, now: Time) -> Action {
+pub fn decide(spec: &InstanceSpec, deleted: bool, local: &Local, ago: &Ago) -> Action {
     if deleted {
         return Action::Remove;
     }
@@ -71,19 +80,19 @@ pub fn decide(spec: &InstanceSpec, deleted: bool, local: &Local, now: Time) -> A
             true => Action::Stop,
             false => Action::Begin { run: spec.runs },
         },
-        RunState::Running | RunState::Paused => keep_running(spec, local, now),
+        RunState::Running | RunState::Paused => keep_running(spec, local, ago),
     }
 }
 
 /// The run asked for has begun: finish beginning it, start again what ended, freeze or thaw.
-fn keep_running(spec: &InstanceSpec, local: &Local, now: Time) -> Action {
+fn keep_running(spec: &InstanceSpec, local: &Local, ago: &Ago) -> Action {
     let status = &local.status;
     match status.phase {
         Phase::Pending | Phase::Creating => return Action::Begin { run: spec.runs },
-        Phase::Failed => return retry_failed(spec, local, now),
+        Phase::Failed => return retry_failed(spec, local, ago),
         Phase::Running | Phase::Paused | Phase::Restarting | Phase::Exited | Phase::Removing => {}
     }
-    let mut earliest: Option<Time> = None;
+    let mut shortest: Option<Duration> = None;
     for (index, container) in spec.containers.iter().enumerate() {
         let Some(seen) = status.container(&container.name) else {
             return Action::Begin { run: spec.runs };
@@ -91,11 +100,12 @@ fn keep_running(spec: &InstanceSpec, local: &Local, now: Time) -> Action {
         match seen.state {
             ContainerState::Waiting => return Action::Begin { run: spec.runs },
             ContainerState::Exited if wants_again(spec.restart, seen) => {
-                let due = due(seen.finished, local.short_runs(&container.name), now);
-                if due <= now {
+                let ended = ago.ended.get(&container.name).copied().unwrap_or_default();
+                let left = left(local.short_runs(&container.name), ended);
+                if left.is_zero() {
                     return Action::Again { container: index };
                 }
-                earliest = Some(earliest.map_or(due, |time| time.min(due)));
+                shortest = Some(shortest.map_or(left, |shortest| shortest.min(left)));
             }
             ContainerState::Running | ContainerState::Paused | ContainerState::Exited => {}
         }
@@ -106,12 +116,12 @@ fn keep_running(spec: &InstanceSpec, local: &Local, now: Time) -> Action {
     } else if spec.run == RunState::Running && has(ContainerState::Paused) {
         Action::Thaw
     } else {
-        earliest.map_or(Action::Rest, Action::WaitUntil)
+        shortest.map_or(Action::Rest, Action::Wait)
     }
 }
 
 /// A run that could not be started is tried again when the policy would restart it.
-fn retry_failed(spec: &InstanceSpec, local: &Local, now: Time) -> Action {
+fn retry_failed(spec: &InstanceSpec, local: &Local, ago: &Ago) -> Action {
     let again = match spec.restart {
         RestartPolicy::No => false,
         RestartPolicy::OnFailure { max } => max.is_none_or(|max| local.failed_starts <= max),
@@ -120,8 +130,8 @@ fn retry_failed(spec: &InstanceSpec, local: &Local, now: Time) -> Action {
     if !again {
         return Action::Rest;
     }
-    let due = due(local.failed_at, local.failed_starts, now);
-    if due <= now { Action::Begin { run: spec.runs } } else { Action::WaitUntil(due) }
+    let left = left(local.failed_starts, ago.failed);
+    if left.is_zero() { Action::Begin { run: spec.runs } } else { Action::Wait(left) }
 }
 
 /// Whether the policy starts a container again that ended as `seen` says.
@@ -157,13 +167,10 @@ pub fn phase(spec: &InstanceSpec, status: &InstanceStatus) -> Phase {
     Phase::Exited
 }
 
-/// When a container that ended at `ended` after `short_runs` short runs in a row may start again.
-/// If the clock jumped back, the wait counts from now.
-fn due(ended: Option<Time>, short_runs: u32, now: Time) -> Time {
-    let wait =
-        FIRST_WAIT.saturating_mul(1 << short_runs.saturating_sub(1).min(16)).min(LONGEST_WAIT);
-    let base = ended.map_or(now, |ended| ended.min(now));
-    Time(base.0.saturating_add(wait).unwrap_or(now.0))
+/// How long a container that ended so long ago, after so many short runs in a row, has to wait yet.
+fn left(short_runs: u32, ended: Duration) -> Duration {
+    let wait = FIRST_WAIT.saturating_mul(1 << short_runs.saturating_sub(1).min(16));
+    wait.min(LONGEST_WAIT).saturating_sub(ended)
 }
 
 fn is_live(seen: &ContainerStatus) -> bool {
@@ -179,10 +186,10 @@ mod tests {
 
     use super::*;
 
-    const NOW: i64 = 1_000_000;
-
-    fn at(seconds: i64) -> Time {
-        Time::from_unix(seconds, 0)
+    /// It ended a second ago.
+    fn ago() -> Ago {
+        let ended = BTreeMap::from([("main".to_owned(), Duration::from_secs(1))]);
+        Ago { ended, failed: Duration::from_secs(1) }
     }
 
     fn spec(run: RunState, runs: u64, restart: RestartPolicy) -> InstanceSpec {
@@ -191,13 +198,8 @@ mod tests {
     }
 
     fn local(phase: Phase, runs: u64, state: ContainerState, code: Option<i32>) -> Local {
-        let main = ContainerStatus {
-            name: "main".into(),
-            state,
-            exit_code: code,
-            finished: code.map(|_| at(NOW - 1)),
-            ..Default::default()
-        };
+        let main =
+            ContainerStatus { name: "main".into(), state, exit_code: code, ..Default::default() };
         Local {
             status: InstanceStatus { phase, runs, containers: vec![main], ..Default::default() },
             ..Default::default()
@@ -275,8 +277,8 @@ mod tests {
                 Action::Thaw,
             ),
         ] {
-            assert_eq!(decide(&spec, false, &local, at(NOW)), expected, "{what}");
-            assert_eq!(decide(&spec, true, &local, at(NOW)), Action::Remove, "{what}, deleted");
+            assert_eq!(decide(&spec, false, &local, &ago()), expected, "{what}");
+            assert_eq!(decide(&spec, true, &local, &ago()), Action::Remove, "{what}, deleted");
         }
     }
 
@@ -285,12 +287,12 @@ mod tests {
         let local = local(Phase::Restarting, 1, ContainerState::Waiting, Some(1));
         let spec = spec(RunState::Running, 1, RestartPolicy::OnFailure { max: Some(1) });
         assert_eq!(phase(&spec, &local.status), Phase::Restarting);
-        assert_eq!(decide(&spec, false, &local, at(NOW)), Action::Begin { run: 1 });
+        assert_eq!(decide(&spec, false, &local, &ago()), Action::Begin { run: 1 });
     }
 
     #[test]
     fn waits_double_up_to_a_minute() {
-        let wait = |n| due(Some(at(NOW)), n, at(NOW)).since(at(NOW));
+        let wait = |n| left(n, Duration::ZERO);
         assert_eq!(wait(1), Duration::from_millis(100));
         assert_eq!(wait(2), Duration::from_millis(200));
         assert_eq!(wait(5), Duration::from_millis(1600));
@@ -298,9 +300,12 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_jumped_back_delays_by_one_wait_only() {
-        let due = due(Some(at(NOW + 3600)), 1, at(NOW));
-        assert_eq!(due.since(at(NOW)), FIRST_WAIT);
+    fn what_is_left_of_a_wait() {
+        let mut local = local(Phase::Restarting, 1, ContainerState::Exited, Some(1));
+        local.short_runs.insert("main".into(), 6);
+        let spec = spec(RunState::Running, 1, RestartPolicy::Always);
+        let wait = Action::Wait(Duration::from_millis(2200));
+        assert_eq!(decide(&spec, false, &local, &ago()), wait);
     }
 
     #[test]
@@ -308,7 +313,7 @@ mod tests {
         let mut local = local(Phase::Restarting, 1, ContainerState::Exited, Some(1));
         local.status.containers[0].restarts = 2;
         let spec = spec(RunState::Running, 1, RestartPolicy::OnFailure { max: Some(2) });
-        assert_eq!(decide(&spec, false, &local, at(NOW)), Action::Rest);
+        assert_eq!(decide(&spec, false, &local, &ago()), Action::Rest);
         assert_eq!(phase(&spec, &local.status), Phase::Exited);
     }
 }

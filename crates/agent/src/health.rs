@@ -12,7 +12,7 @@
 mod probe;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use containers::ContainerId;
 use model::Time;
@@ -31,7 +31,8 @@ pub struct Checker {
     /// When the run that it watches began.
     pub started: Time,
     check: HealthCheck,
-    tries: mpsc::UnboundedReceiver<HealthTry>,
+    /// Each with the age that the container had.
+    tries: mpsc::UnboundedReceiver<(HealthTry, Duration)>,
     task: JoinHandle<()>,
 }
 
@@ -63,7 +64,8 @@ impl Checker {
     /// Takes the tries made since the last call into the status.
     pub fn take_over(&mut self, status: &mut ContainerStatus) {
         while let Ok(tried) = self.tries.try_recv() {
-            judge(status, &self.check, self.started, &tried);
+            let (tried, age) = tried;
+            judge(status, &self.check, age, &tried);
             status.health_log.push(tried);
             let surplus = status.health_log.len().saturating_sub(KEPT);
             status.health_log.drain(..surplus);
@@ -71,15 +73,14 @@ impl Checker {
     }
 }
 
-/// What one more try means.
-fn judge(status: &mut ContainerStatus, check: &HealthCheck, started: Time, tried: &HealthTry) {
+/// What one more try means, of a container of this age.
+fn judge(status: &mut ContainerStatus, check: &HealthCheck, age: Duration, tried: &HealthTry) {
     if tried.exit_code == 0 {
         status.failing = 0;
         status.health = Health::Healthy;
         return;
     }
-    let starting =
-        status.health == Health::Starting && tried.finished.since(started) < check.start_period.0;
+    let starting = status.health == Health::Starting && age < check.start_period.0;
     if starting {
         return;
     }
@@ -95,11 +96,14 @@ async fn watch(
     check: HealthCheck,
     started: Time,
     mut settled: bool,
-    tries: mpsc::UnboundedSender<HealthTry>,
+    tries: mpsc::UnboundedSender<(HealthTry, Duration)>,
     poke: Arc<Notify>,
 ) {
+    // The time of day may jump; from here on it does not count.
+    let (before, here) = (Time::now().since(started), Instant::now());
+    let age = || before.saturating_add(here.elapsed());
     loop {
-        tokio::time::sleep(pause(&check, started, settled)).await;
+        tokio::time::sleep(pause(&check, age(), settled)).await;
         let began = Time::now();
         let outcome = tokio::time::timeout(check.timeout.0, target.tries(&context, &check.probe));
         let (exit_code, output) = match outcome.await {
@@ -109,7 +113,7 @@ async fn watch(
         };
         settled |= exit_code == 0;
         let tried = HealthTry { started: began, finished: Time::now(), exit_code, output };
-        if tries.send(tried).is_err() {
+        if tries.send((tried, age())).is_err() {
             return;
         }
         poke.notify_one();
@@ -117,8 +121,8 @@ async fn watch(
 }
 
 /// Time to the next try: shorter while the container starts.
-fn pause(check: &HealthCheck, started: Time, settled: bool) -> Duration {
-    let starting = !settled && Time::now().since(started) < check.start_period.0;
+fn pause(check: &HealthCheck, age: Duration, settled: bool) -> Duration {
+    let starting = !settled && age < check.start_period.0;
     if starting { check.start_interval.0.min(check.interval.0) } else { check.interval.0 }
 }
 
@@ -139,7 +143,6 @@ mod tests {
         let mut check = HealthCheck::new(Probe::Tcp { port: 1 });
         check.retries = 2;
         check.start_period = Span::seconds(10);
-        let started = Time::from_unix(100, 0);
         let mut status = ContainerStatus { health: Health::Starting, ..Default::default() };
         for (second, code, expected) in [
             (101, 1, Health::Starting),
@@ -151,7 +154,8 @@ mod tests {
             (114, 1, Health::Healthy),
             (115, 1, Health::Unhealthy),
         ] {
-            judge(&mut status, &check, started, &tried(second, code));
+            let age = Duration::from_secs(second.unsigned_abs() - 100);
+            judge(&mut status, &check, age, &tried(second, code));
             assert_eq!(status.health, expected, "at {second}");
         }
     }

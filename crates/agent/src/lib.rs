@@ -14,6 +14,7 @@ mod calls;
 mod content;
 mod context;
 pub mod decide;
+mod ends;
 mod fabric;
 mod farewell;
 mod health;

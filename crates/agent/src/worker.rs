@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::context::Context;
 use crate::decide::{Action, decide, phase};
+use crate::ends::Ends;
 use crate::health::Checker;
 use crate::local::Local;
 use crate::observe::{Ended, engine_id, merge, overall};
@@ -76,6 +77,7 @@ pub struct Worker {
     logs: Arc<RwLock<()>>,
     attention: watch::Receiver<bool>,
     orders: mpsc::Receiver<oneshot::Sender<Result<()>>>,
+    ends: Ends,
     checkers: HashMap<String, Checker>,
     /// What is assigned outside the containers (network, volumes) may be held.
     holding: bool,
@@ -100,6 +102,7 @@ impl Worker {
             context,
             uid,
             dir,
+            ends: Ends::known(&local, Time::now()),
             local,
             wanted: wanted_rx,
             known: known_tx,
@@ -123,11 +126,12 @@ impl Worker {
                 continue;
             }
             let deleted = wanted.meta.deleted.is_some();
-            let action = decide(&wanted.spec, deleted, &self.local, Time::now());
+            let ago = self.ends.ago(&self.local);
+            let action = decide(&wanted.spec, deleted, &self.local, &ago);
             tracing::debug!(instance = %wanted.meta.name, ?action, "decided");
             match action {
                 Action::Rest => self.at_rest(&wanted, None).await,
-                Action::WaitUntil(time) => self.at_rest(&wanted, Some(time)).await,
+                Action::Wait(time) => self.at_rest(&wanted, Some(time)).await,
                 Action::Begin { run } => self.begin(&wanted, run).await,
                 Action::Again { container } => self.again(&wanted, container).await,
                 Action::Stop => self.stop(&wanted).await,
@@ -179,10 +183,10 @@ impl Worker {
     }
 
     /// Waits, after giving back what an ended instance does not need.
-    async fn at_rest(&mut self, wanted: &Instance, until: Option<Time>) {
+    async fn at_rest(&mut self, wanted: &Instance, wait: Option<Duration>) {
         let status = &self.local.status;
         let ended = matches!(status.phase, Phase::Exited | Phase::Failed);
-        if ended && until.is_none() && self.holding {
+        if ended && wait.is_none() && self.holding {
             match steps::release(self, wanted).await {
                 Ok(()) => self.holding = false,
                 Err(error) => {
@@ -194,7 +198,7 @@ impl Worker {
         if self.local.status.observed_generation != wanted.meta.generation {
             self.take_in_changes(wanted).await;
         }
-        self.rest(until.map(|time| time.since(Time::now()))).await;
+        self.rest(wait).await;
     }
 
     /// Waits for a change of what is wanted, a poke, or the time.

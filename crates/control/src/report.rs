@@ -170,7 +170,9 @@ fn merge_instance(
 fn merge_node(old: &Node, status: &NodeStatus, now: Time, batch: &mut Batch) -> bool {
     let seen = status.seen.unwrap_or(now);
     let news = NodeStatus { seen: old.status.seen, ..status.clone() } != old.status;
-    let due = old.status.seen.is_none_or(|before| seen.since(before) >= HEARTBEAT);
+    // Also after the clock was set back.
+    let apart = |before: Time| seen.since(before).max(before.since(seen));
+    let due = old.status.seen.is_none_or(|before| apart(before) >= HEARTBEAT);
     if news || due {
         let mut new = old.clone();
         new.status = NodeStatus { seen: Some(seen), ..status.clone() };
