@@ -91,14 +91,19 @@ async fn keep_running(root: &std::path::Path, places: &Places) -> Result<()> {
     let mut wait = FIRST_WAIT;
     loop {
         let begun = Instant::now();
-        let mut child = start(root, places)?;
-        if !outlives(&mut child, &mut terminate, &mut child_ended).await {
-            return end(child);
+        match start(root, places) {
+            Ok(mut child) => {
+                if !outlives(&mut child, &mut terminate, &mut child_ended).await {
+                    return end(child);
+                }
+                if begun.elapsed() >= LONG_RUN {
+                    wait = FIRST_WAIT;
+                }
+                tracing::warn!(?wait, "the daemon ended, starting it again");
+            }
+            // A full disk, or no process left to be had: both pass.
+            Err(error) => tracing::error!(error = error.chain(), ?wait, "cannot start the daemon"),
         }
-        if begun.elapsed() >= LONG_RUN {
-            wait = FIRST_WAIT;
-        }
-        tracing::warn!(?wait, "the daemon ended, starting it again");
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             _ = terminate.recv() => return Ok(()),

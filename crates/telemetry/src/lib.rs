@@ -27,6 +27,8 @@ pub fn init(format: Format, filter: &str) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter_layer)
         .with_timer(UtcTime::rfc_3339())
+        // It would say so on standard error, and panic where that is the full disk it complains of.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     let outcome = match format {
         Format::Text => builder.with_ansi(false).try_init(),
