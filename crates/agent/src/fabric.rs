@@ -24,6 +24,8 @@ struct Host {
     networks: BTreeMap<Uid, NetworkLinks>,
     ports: BTreeMap<Uid, Vec<PublishedPort>>,
     reserved: Vec<(model::instance::Protocol, u16)>,
+    /// The last value that could not be applied, until a newer one is.
+    failed: Option<u64>,
 }
 
 impl Fabric {
@@ -52,13 +54,15 @@ impl Fabric {
     /// Makes sure that networks are there: bridge and firewall. Costs nothing when they are. Says
     /// whether anything had to be made.
     pub async fn ensure(&self, wanted: &[NetworkLinks]) -> Result<bool> {
-        let missing: Vec<&NetworkLinks> = {
+        let (missing, failed): (Vec<&NetworkLinks>, bool) = {
             let host = self.host.lock().await;
-            wanted.iter().filter(|links| host.networks.get(&links.id) != Some(links)).collect()
+            let missing = |links: &&NetworkLinks| host.networks.get(&links.id) != Some(*links);
+            (wanted.iter().filter(missing).collect(), host.failed.is_some())
         };
-        if missing.is_empty() {
+        if wanted.is_empty() || (missing.is_empty() && !failed) {
             return Ok(false);
         }
+        let any = !missing.is_empty();
         for links in &missing {
             self.driver.ensure_network(links).await?;
         }
@@ -69,7 +73,27 @@ impl Fabric {
             }
             host.value()
         };
-        self.driver.apply(&value, Apply::Changes).await.map(|_| true)
+        self.apply(&value, Apply::Changes).await.map(|_| any)
+    }
+
+    /// Brings the host to a value. What was not applied stands in the value all the same, so whoever
+    /// needs it applies it again: nothing runs behind a firewall that is only wanted.
+    async fn apply(&self, value: &HostNetwork, how: Apply) -> Result<Applied> {
+        let outcome = self.driver.apply(value, how).await;
+        let mut host = self.host.lock().await;
+        match &outcome {
+            Err(_) => host.failed = host.failed.max(Some(value.generation)),
+            Ok(_) if host.failed.is_some_and(|failed| failed < value.generation) => {
+                host.failed = None;
+            }
+            Ok(_) => {}
+        }
+        outcome
+    }
+
+    /// Whether the host is behind what it should be, because that could not be applied.
+    pub async fn is_behind(&self) -> bool {
+        self.host.lock().await.failed.is_some()
     }
 
     /// The networks that are present.
@@ -84,7 +108,7 @@ impl Fabric {
             host.networks.remove(network).map(|_| host.value())
         };
         if let Some(value) = value {
-            self.driver.apply(&value, Apply::Changes).await?;
+            self.apply(&value, Apply::Changes).await?;
         }
         self.driver.remove_network(network).await
     }
@@ -121,16 +145,15 @@ impl Fabric {
     pub async fn publish(&self, instance: &Uid, ports: Vec<PublishedPort>) -> Result<()> {
         let value = {
             let mut host = self.host.lock().await;
-            if host.ports.get(instance).is_some_and(|present| *present == ports) {
-                return Ok(());
-            }
-            if ports.is_empty() && !host.ports.contains_key(instance) {
+            let published = host.failed.is_none()
+                && host.ports.get(instance).is_some_and(|present| *present == ports);
+            if published || (ports.is_empty() && !host.ports.contains_key(instance)) {
                 return Ok(());
             }
             host.ports.insert(instance.clone(), ports.clone());
             host.value()
         };
-        let applied = self.driver.apply(&value, Apply::Changes).await?;
+        let applied = self.apply(&value, Apply::Changes).await?;
         match own_conflict(applied, &ports) {
             None => Ok(()),
             Some(error) => {
@@ -147,7 +170,7 @@ impl Fabric {
             host.ports.remove(instance).map(|_| host.value())
         };
         match value {
-            Some(value) => self.driver.apply(&value, Apply::Changes).await.map(drop),
+            Some(value) => self.apply(&value, Apply::Changes).await.map(drop),
             None => Ok(()),
         }
     }
@@ -160,7 +183,7 @@ impl Fabric {
             (host.generation > 0).then(|| host.value())
         };
         match value {
-            Some(value) => self.driver.apply(&value, Apply::Everything).await.map(drop),
+            Some(value) => self.apply(&value, Apply::Everything).await.map(drop),
             None => Ok(()),
         }
     }

@@ -49,7 +49,7 @@ impl Pass for HostFirewall {
             })?,
         };
         let own = self.context.fabric.driver().names().table();
-        if !looked.tables.contains(&own) {
+        if !looked.tables.contains(&own) || self.context.fabric.is_behind().await {
             self.context.fabric.rewrite().await?;
         }
         let said = format!("{} rules in the way", looked.obstacles.len());
