@@ -23,9 +23,7 @@ impl Inventory {
         let mut last = Self::of(node);
         until("nothing changes any more", || {
             let now = Self::of(node);
-            // Links are removed by the kernel when it finds time.
-            let links = now.0.iter().any(|line| line.starts_with("link hv"));
-            let rests = now == last && !links;
+            let rests = now == last;
             last = now;
             rests.then(|| last.clone())
         })
@@ -117,6 +115,11 @@ fn mounts(root: &Path, all: &mut BTreeSet<String>) {
 fn links(tag: &str, all: &mut BTreeSet<String>) {
     for link in std::fs::read_dir("/sys/class/net").into_iter().flatten().flatten() {
         let name = link.file_name().to_string_lossy().into_owned();
+        let alias = std::fs::read_to_string(link.path().join("ifalias")).unwrap_or_default();
+        // One that is cut off goes when the kernel finds the time.
+        if alias.trim() == "hull retired" {
+            continue;
+        }
         if name.starts_with(&format!("hb{tag}")) || name.starts_with(&format!("hv{tag}")) {
             all.insert(format!("link {name}"));
         }

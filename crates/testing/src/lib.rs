@@ -1,6 +1,8 @@
 //! What tests of the whole house share. The tests themselves are in `tests/`.
 
+pub mod boot;
 pub mod cable;
+pub mod disk;
 pub mod inventory;
 pub mod land;
 pub mod node;

@@ -16,6 +16,7 @@ mod e2e {
     mod crash;
     mod dying;
     mod engines;
+    mod faults;
     mod groups;
     mod hostile;
     mod images;
@@ -24,6 +25,7 @@ mod e2e {
     mod network;
     mod outside;
     mod reads;
+    mod reboot;
     mod refusals;
     mod sandbox;
     mod start;
