@@ -145,7 +145,7 @@ mod tests {
         check.start_period = Span::seconds(10);
         let mut status = ContainerStatus { health: Health::Starting, ..Default::default() };
         for (second, code, expected) in [
-            (101, 1, Health::Starting),
+            (101_i64, 1, Health::Starting),
             (102, 1, Health::Starting),
             (103, 1, Health::Starting),
             (111, 1, Health::Starting),
