@@ -237,6 +237,8 @@ impl Keeper {
         if lost.is_alive() {
             lost.end(STOP_DEADLINE).await?;
         }
-        self.start().await
+        // The try before may have left one that was too slow: it answers by now, or it is ended. Two on
+        // the same state would undo each other's work.
+        self.adopt_or_start().await
     }
 }
