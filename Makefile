@@ -7,6 +7,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 SUBSET ?=
 # Suites of Debian whose containerd is tested; empty for all known.
 SUITES ?=
+# Which machines of test-guests: empty for all, or names.
+KINDS ?=
 # FORCE=1: clean-node does not ask.
 FORCE ?=
 
@@ -60,6 +62,13 @@ e2e: ## tests with real containers; they need root
 .PHONY: engines
 engines: ## the tests that concern containerd, on other versions of it (SUITES="trixie sid")
 	@scripts/engines $(SUITES)
+
+.PHONY: test-guests
+test-guests: ## an operator's days on bare machines, each a virtual one (KINDS="trixie ..." for some)
+	@scripts/packages test guests
+	@$(CARGO) build --release --locked --bin hull
+	@python3 images/build.py up --no-config test
+	@python3 tests/guests/run.py $(KINDS)
 
 .PHONY: bench
 bench: ## measure beside runc, ctr, Docker Engine and Podman on this machine

@@ -1,6 +1,6 @@
 """What an operator does on a machine from the first day on: the steps, in order, each a function.
 
-A step is told the guest and fails by raising. Those that only a kind of machine has say so.
+A step fails by raising, and what follows builds on it.
 """
 
 import json
@@ -16,24 +16,37 @@ def expect(condition, what):
         raise Failed(what)
 
 
+STEPS = []
+
+
+def step(function):
+    """Takes a method into the journey, in the order of this file."""
+    STEPS.append((function.__name__, False))
+    return function
+
+
+def step_under_systemd(function):
+    """The same, for machines with a service manager."""
+    STEPS.append((function.__name__, True))
+    return function
+
+
 class Journey:
-    """One guest and what is remembered about it between steps."""
+    """One guest and what an operator does on it."""
 
     def __init__(self, guest, kind):
         self.guest, self.kind = guest, kind
         self.sh, self.until = guest.sh, guest.until
 
     def steps(self):
-        """In the order of the file; those that systemd is needed for only where it is."""
-        for name, step in vars(Journey).items():
-            if not name.startswith("_") and name not in ("steps", "hull", "pid"):
-                if self.kind.systemd or "systemd" not in (step.__doc__ or ""):
-                    yield name.replace("_", " "), getattr(self, name)
+        for name, needs_systemd in STEPS:
+            if self.kind.systemd or not needs_systemd:
+                yield name.replace("_", " "), getattr(self, name)
 
     def hull(self, words):
         return self.sh(f"hull {words}")
 
-    def pid(self, program):
+    def _pid(self, program):
         return self.sh(f"pgrep --oldest --exact {program}")
 
     def _daemon(self):
@@ -47,14 +60,17 @@ class Journey:
 
     # --- the first day ---
 
+    @step
     def a_bare_machine_is_up_with_one_command(self):
-        self.until("! has=$(command -v containerd nft runc)")
+        code, there = self.guest.run("command -v containerd nft runc hull")
+        expect(code, f"the machine is not bare: {there}")
         user = "su - alice -c" if self.kind.systemd else "sh -c"
         said = self.sh(f"{user} 'cd {CHECKOUT} && make up HULL_BINARY=/brought/hull' 2>&1", 1200)
         for word in ("installing", "containerd", "nftables", "The platform is ready", "admin.token", ":7443"):
             expect(word in said, f"make up does not say {word!r}:\n{said}")
         self.hull("status")
 
+    @step
     def run_again_it_changes_nothing(self):
         before = self._daemon()
         said = self.sh(f"cd {CHECKOUT} && make up HULL_BINARY=/brought/hull 2>&1")
@@ -62,14 +78,15 @@ class Journey:
             expect(word in said, f"the second make up does not say {word!r}:\n{said}")
         expect(before == self._daemon(), "the daemon was started again")
 
+    @step_under_systemd
     def services_of_packages_stay_off(self):
-        """systemd"""
         for unit in ("containerd", "nftables"):
             code, state = self.guest.run(f"systemctl is-active {unit}; systemctl is-enabled {unit}")
             expect("inactive" in state and "disabled" in state, f"{unit} is {state}")
         expect("active" == self.sh("systemctl is-active hull"), "hull.service is not active")
         expect(not self.guest.run("ls /usr/sbin/policy-rc.d 2>/dev/null")[1], "policy-rc.d was left behind")
 
+    @step
     def the_machine_is_said_to_be_fit(self):
         report = json.loads(self.sh("hull check --output json || true"))
         failed = [check for check in report["checks"] if check["outcome"] == "fail"]
@@ -77,11 +94,13 @@ class Journey:
         cgroups = next(check["finding"] for check in report["checks"] if check["name"] == "cgroups")
         expect(self.kind.cgroups in cgroups, f"hull check calls the cgroups {cgroups}")
 
+    @step
     def images_come_from_archives(self):
         for name in ("busybox", "nginx"):
             self.hull(f"image import /brought/{name}.tar")
         expect(self.hull("run --rm busybox echo hello").endswith("hello"), "no hello")
 
+    @step
     def limits_are_those_of_the_kernel(self):
         self.hull("volume create data")
         self.hull(
@@ -97,6 +116,7 @@ class Journey:
             found = self.sh(f"cat $(/usr/local/sbin/cgroup-of $(pgrep -ox nginx) {controller})/{file}")
             expect(found == wanted[controller], f"{file} is {found}")
 
+    @step
     def others_run_too(self):
         self.hull("run -d --name once --restart no busybox sleep 100000")
         self.hull("run -d --name resting --restart unless-stopped busybox sleep 100000")
@@ -109,23 +129,25 @@ class Journey:
 
     # --- what happens to a daemon ---
 
+    @step
     def a_killed_daemon_comes_back_and_nothing_else_ends(self):
-        web, daemon = self.pid("nginx"), self._daemon()
+        web, daemon = self._pid("nginx"), self._daemon()
         self.sh(f"kill -KILL {daemon}")
         self.until(f"pid=$(pgrep --oldest --full '^[^ ]*hull daemon'); [[ $pid != {daemon} ]]; hull status")
-        expect(web == self.pid("nginx"), "the workload ended with the daemon")
+        expect(web == self._pid("nginx"), "the workload ended with the daemon")
         self._answers()
 
+    @step_under_systemd
     def a_restart_of_the_service_ends_no_workload(self):
-        """systemd"""
-        web = self.pid("nginx")
+        web = self._pid("nginx")
         self.sh("systemctl restart hull")
         self.hull("status --wait")
-        expect(web == self.pid("nginx"), "the workload ended with the service")
+        expect(web == self._pid("nginx"), "the workload ended with the service")
         self._answers()
 
+    @step
     def down_leaves_instances_and_their_limits(self):
-        web = self.pid("nginx")
+        web = self._pid("nginx")
         self.sh(f"cd {CHECKOUT} && make down")
         code, _ = self.guest.run("hull status")
         expect(code == 5, f"hull status of a stopped platform ends with {code}")
@@ -135,8 +157,9 @@ class Journey:
         self._answers()
         self._limits_hold()
         self.hull("up")
-        expect(web == self.pid("nginx"), "the workload ended with the platform")
+        expect(web == self._pid("nginx"), "the workload ended with the platform")
 
+    @step
     def a_start_that_fails_says_why(self):
         self.hull("down")
         self.sh("echo '[api]' >>/etc/hull/hull.toml; echo 'listen = 7' >>/etc/hull/hull.toml")
@@ -146,12 +169,14 @@ class Journey:
 
     # --- what happens to a machine ---
 
+    @step
     def after_a_reboot_what_should_run_runs(self):
         self._begin_again(self.guest.reboot)
         if self.kind.systemd:
             found = self.hull("exec web cat /data/end")
             expect(found == "well", f"an instance was not asked to end before the machine did: {found}")
 
+    @step
     def after_a_power_cut_too(self):
         self._begin_again(lambda _: self.guest.cut_power())
 
@@ -174,6 +199,7 @@ class Journey:
 
     # --- the last day ---
 
+    @step
     def removed_it_leaves_nothing(self):
         if self.kind.systemd:
             code, said = self.guest.run(f"cd {CHECKOUT} && make clean-node")
