@@ -50,12 +50,13 @@ impl HostFacts {
     /// Looks at this machine.
     pub fn read() -> Self {
         let status = read("/proc/self/status");
-        let (cgroup, controllers) = cgroups();
+        let root = Path::new(CGROUPS);
+        let (cgroup, controllers) = cgroups(root);
         let apparmor = read("/sys/module/apparmor/parameters/enabled").starts_with('Y');
         Self {
             cgroup,
-            swap_limit: swap_limit(cgroup),
-            blkio_weight: blkio_weight(cgroup),
+            swap_limit: swap_limit(root, cgroup),
+            blkio_weight: blkio_weight(root, cgroup),
             controllers,
             seccomp: status.lines().any(|line| line.starts_with("Seccomp:")),
             apparmor,
@@ -110,32 +111,32 @@ fn read(path: impl AsRef<Path>) -> String {
 /// Where cgroups are mounted.
 pub(crate) const CGROUPS: &str = "/sys/fs/cgroup";
 
-fn cgroups() -> (CgroupVersion, BTreeSet<String>) {
-    let unified = read(format!("{CGROUPS}/cgroup.controllers"));
-    if Path::new(CGROUPS).join("cgroup.controllers").exists() {
+fn cgroups(root: &Path) -> (CgroupVersion, BTreeSet<String>) {
+    let unified = read(root.join("cgroup.controllers"));
+    if root.join("cgroup.controllers").exists() {
         let named = |name: &str| if name == "io" { "blkio".to_owned() } else { name.to_owned() };
         return (CgroupVersion::V2, unified.split_whitespace().map(named).collect());
     }
-    let there = |name: &&str| Path::new(CGROUPS).join(name).is_dir();
+    let there = |name: &&str| root.join(name).is_dir();
     let names = ["memory", "cpu", "cpuset", "cpuacct", "pids", "blkio", "devices", "freezer"];
     (CgroupVersion::V1, names.into_iter().filter(there).map(str::to_owned).collect())
 }
 
-fn swap_limit(version: CgroupVersion) -> bool {
+fn swap_limit(root: &Path, version: CgroupVersion) -> bool {
     match version {
-        CgroupVersion::V1 => Path::new(CGROUPS).join("memory/memory.memsw.limit_in_bytes").exists(),
-        CgroupVersion::V2 => in_some_child(Path::new(CGROUPS), &["memory.swap.max"]),
+        CgroupVersion::V1 => root.join("memory/memory.memsw.limit_in_bytes").exists(),
+        CgroupVersion::V2 => in_some_child(root, &["memory.swap.max"]),
     }
 }
 
-fn blkio_weight(version: CgroupVersion) -> bool {
+fn blkio_weight(root: &Path, version: CgroupVersion) -> bool {
     match version {
         CgroupVersion::V1 => {
-            let blkio = Path::new(CGROUPS).join("blkio");
+            let blkio = root.join("blkio");
             let files = ["blkio.weight", "blkio.bfq.weight"];
             files.iter().any(|file| blkio.join(file).exists()) || in_some_child(&blkio, &files)
         }
-        CgroupVersion::V2 => in_some_child(Path::new(CGROUPS), &["io.weight", "io.bfq.weight"]),
+        CgroupVersion::V2 => in_some_child(root, &["io.weight", "io.bfq.weight"]),
     }
 }
 
@@ -227,6 +228,32 @@ mod tests {
         let found = capabilities("CapPrm:\t000001fffeffffff\nCapBnd:\t000001ffffffffff\n");
         assert_eq!(found.len(), 40);
         assert!(!found.contains("CAP_SYS_RESOURCE"));
+    }
+
+    #[test]
+    fn what_limits_can_be_set() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let put = |path: &str, text: &str| {
+            std::fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+            std::fs::write(root.join(path), text).unwrap();
+        };
+        put("memory/memory.limit_in_bytes", "");
+        put("blkio/user.slice/blkio.bfq.weight", "");
+        let (version, controllers) = cgroups(root);
+        assert_eq!(version, CgroupVersion::V1);
+        assert_eq!(controllers.into_iter().collect::<Vec<_>>(), ["blkio", "memory"]);
+        assert!(!swap_limit(root, version), "this kernel counts no swap");
+        assert!(blkio_weight(root, version));
+
+        put("cgroup.controllers", "cpuset cpu io memory pids\n");
+        let (version, controllers) = cgroups(root);
+        assert_eq!(version, CgroupVersion::V2);
+        assert!(controllers.contains("blkio") && !controllers.contains("io"));
+        assert!(!swap_limit(root, version) && !blkio_weight(root, version));
+        put("init.scope/memory.swap.max", "max\n");
+        put("init.scope/io.weight", "default 100\n");
+        assert!(swap_limit(root, version) && blkio_weight(root, version));
     }
 
     #[test]

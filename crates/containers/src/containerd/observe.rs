@@ -6,8 +6,9 @@ use containerd_client::services::v1::{Container, ListContainersRequest, ListTask
 use containerd_client::types::v1::{Process, Status as TaskStatus};
 use model::Result;
 
+use super::cgroup::Cgroup;
 use super::status::Explain;
-use super::{Containerd, SLOW, call, cgroup, record, wire};
+use super::{Containerd, SLOW, call, record, wire};
 use crate::engine::{ContainerId, Observed, State};
 use crate::spec::cgroup_path;
 
@@ -61,7 +62,7 @@ impl Containerd {
             None => State::Idle,
         };
         let ended = task.filter(|_| state == State::Exited);
-        let oom_killed = ended.is_some() && cgroup::was_out_of_memory(&cgroup_path(&config));
+        let oom_killed = ended.is_some() && Cgroup::at(&cgroup_path(&config)).was_out_of_memory();
         Some(Observed {
             labels: container.labels.clone().into_iter().collect(),
             pid: task.filter(|_| state.is_live()).map(|task| task.pid),

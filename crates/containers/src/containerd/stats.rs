@@ -195,3 +195,87 @@ fn block_io_v2(cgroup: &Cgroup) -> Vec<BlockIo> {
     });
     all.into_values().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::cgroup::tests::tree;
+    use super::*;
+
+    const NANOS: Duration = Duration::from_nanos(1_500_000);
+
+    fn disk(reads: u64) -> BlockIo {
+        let (read_bytes, write_bytes) = (4096, 8192);
+        BlockIo { major: 8, minor: 0, read_bytes, write_bytes, reads, writes: 2 }
+    }
+
+    #[test]
+    fn version_2() {
+        let root = tree(&[
+            ("cgroup.controllers", "cpu io memory pids\n"),
+            (
+                "c/cpu.stat",
+                "usage_usec 1500\nuser_usec 1000\nsystem_usec 500\nnr_periods 4\n\
+                nr_throttled 3\nthrottled_usec 20\n",
+            ),
+            ("c/memory.current", "1048576\n"),
+            ("c/memory.max", "2097152\n"),
+            ("c/memory.events", "low 0\nmax 5\noom_kill 0\n"),
+            ("c/memory.stat", "anon 100\ninactive_file 50\n"),
+            ("c/pids.current", "3\n"),
+            ("c/pids.max", "max\n"),
+            ("c/io.stat", "8:0 rbytes=4096 wbytes=8192 rios=1 wios=2 dbytes=0 dios=0\n"),
+        ]);
+        let stats = read(&Cgroup::below(root.path(), "/c"));
+        assert_eq!(stats.cgroup_version, 2);
+        assert_eq!(
+            (stats.cpu.total, stats.cpu.periods, stats.cpu.throttled_periods),
+            (NANOS, 4, 3)
+        );
+        assert_eq!(stats.cpu.throttled, Duration::from_micros(20));
+        assert_eq!((stats.memory.usage, stats.memory.limit), (1 << 20, 2 << 20));
+        assert_eq!((stats.memory.failures, stats.memory.inactive_file), (5, 50));
+        assert_eq!((stats.pids.current, stats.pids.limit), (3, None));
+        assert_eq!(stats.block_io, [disk(1)]);
+    }
+
+    #[test]
+    fn version_1() {
+        let root = tree(&[
+            ("cpuacct/c/cpuacct.usage", "1500000\n"),
+            ("cpuacct/c/cpuacct.usage_percpu", "1000000 500000\n"),
+            ("cpu/c/cpu.stat", "nr_periods 4\nnr_throttled 3\nthrottled_time 20000\n"),
+            ("memory/c/memory.usage_in_bytes", "1048576\n"),
+            ("memory/c/memory.limit_in_bytes", "2097152\n"),
+            ("memory/c/memory.failcnt", "5\n"),
+            ("memory/c/memory.stat", "cache 1\ntotal_inactive_file 50\n"),
+            ("pids/c/pids.current", "3\n"),
+            ("pids/c/pids.max", "9\n"),
+            (
+                "blkio/c/blkio.throttle.io_service_bytes_recursive",
+                "8:0 Read 4096\n8:0 Write 8192\n8:0 Total 12288\nTotal 12288\n",
+            ),
+            ("blkio/c/blkio.throttle.io_serviced_recursive", "8:0 Read 1\n8:0 Write 2\n"),
+        ]);
+        let stats = read(&Cgroup::below(root.path(), "/c"));
+        assert_eq!(stats.cgroup_version, 1);
+        assert_eq!(
+            (stats.cpu.total, stats.cpu.periods, stats.cpu.throttled_periods),
+            (NANOS, 4, 3)
+        );
+        assert_eq!(stats.cpu.throttled, Duration::from_micros(20));
+        assert_eq!(stats.cpu.per_cpu.len(), 2);
+        assert_eq!((stats.memory.usage, stats.memory.limit), (1 << 20, 2 << 20));
+        assert_eq!((stats.memory.failures, stats.memory.inactive_file), (5, 50));
+        assert_eq!((stats.pids.current, stats.pids.limit), (3, Some(9)));
+        assert_eq!(stats.block_io, [disk(1)]);
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_count_is_nothing() {
+        let root = tree(&[("cgroup.controllers", "cpu\n"), ("c/cpu.stat", "usage_usec 1500\n")]);
+        let stats = read(&Cgroup::below(root.path(), "/c"));
+        assert_eq!((stats.cpu.total, stats.memory.usage, stats.pids.limit), (NANOS, 0, None));
+        assert!(stats.memory.limit > 0, "the machine's memory is the limit");
+        assert!(stats.block_io.is_empty());
+    }
+}
