@@ -1,14 +1,20 @@
 //! A registry of a test's own: the reference one, as Debian ships it (package `docker-registry`).
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use sha2::Digest;
 
 use crate::node::until;
 
 const PROGRAM: &str = "docker-registry";
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const BLOB: &str = "application/octet-stream";
 
 /// Whom a guarded registry knows.
 pub const USER: &str = "ann";
@@ -92,6 +98,66 @@ impl Registry {
         format!("{}/{image}", self.address)
     }
 
+    /// Puts an image of these layers there, whose configuration says that they are `claimed`: plain
+    /// tars, lowest first.
+    pub fn put_image(
+        &self,
+        repository: &str,
+        tag: &str,
+        layers: &[&[u8]],
+        claimed: &[&[u8]],
+    ) -> Result<()> {
+        let diff_ids: Vec<String> = claimed.iter().map(|layer| digest(layer)).collect();
+        let config = json!({
+            "architecture": "amd64", "os": "linux",
+            "rootfs": { "type": "layers", "diff_ids": diff_ids },
+        });
+        let config = config.to_string().into_bytes();
+        for blob in layers.iter().chain([&config.as_slice()]) {
+            self.put_blob(repository, blob)?;
+        }
+        let part = |kind: &str, data: &[u8]| {
+            let media_type = format!("application/vnd.oci.image.{kind}");
+            json!({ "mediaType": media_type, "digest": digest(data), "size": data.len() })
+        };
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": part("config.v1+json", &config),
+            "layers": layers.iter().map(|layer| part("layer.v1.tar", layer)).collect::<Vec<_>>(),
+        });
+        let path = format!("/v2/{repository}/manifests/{tag}");
+        self.send("PUT", &path, MANIFEST, manifest.to_string().as_bytes()).map(drop)
+    }
+
+    /// Distribution specification, "Pushing a blob monolithically": POST then PUT.
+    fn put_blob(&self, repository: &str, data: &[u8]) -> Result<()> {
+        let path = format!("/v2/{repository}/blobs/uploads/");
+        let begun = self.send("POST", &path, BLOB, &[])?;
+        let place = begun.lines().find_map(|line| line.strip_prefix("Location: "));
+        let place = place.context("no place to send a blob to")?;
+        let (_, path) = place.split_once(&self.address.to_string()).context("another place")?;
+        self.send("PUT", &format!("{path}&digest={}", digest(data)), BLOB, data).map(drop)
+    }
+
+    /// Sends a request that must be taken; the head of the answer.
+    fn send(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> Result<String> {
+        let mut socket = TcpStream::connect(self.address)?;
+        write!(
+            socket,
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: {kind}\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n",
+            self.address,
+            body.len()
+        )?;
+        socket.write_all(body)?;
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer)?;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        ensure!(answer.starts_with("HTTP/1.1 20"), "{method} {path}: {answer}");
+        Ok(answer)
+    }
+
     /// All requests so far, as the access log has them.
     pub fn requests(&self) -> Vec<Request> {
         self.log().lines().filter_map(request).collect()
@@ -109,7 +175,7 @@ impl Registry {
     ///
     /// # Panics
     /// When it is not there.
-    pub fn manifest(&self, repository: &str, tag: &str) -> serde_json::Value {
+    pub fn manifest(&self, repository: &str, tag: &str) -> Value {
         let path = self.home.path().join("data/docker/registry/v2");
         let link = format!("repositories/{repository}/_manifests/tags/{tag}/current/link");
         let digest = std::fs::read_to_string(path.join(link)).unwrap_or_default();
@@ -117,8 +183,8 @@ impl Registry {
         let two = hex.get(..2).unwrap_or_default();
         let data = std::fs::read(path.join(format!("blobs/sha256/{two}/{hex}/data")));
         let data = data.unwrap_or_else(|error| panic!("{repository}:{tag}: {error}"));
-        let manifest: serde_json::Value = serde_json::from_slice(&data).unwrap_or_default();
-        serde_json::json!({ "digest": digest, "manifest": manifest })
+        let manifest: Value = serde_json::from_slice(&data).unwrap_or_default();
+        json!({ "digest": digest, "manifest": manifest })
     }
 }
 
@@ -128,6 +194,10 @@ impl Drop for Registry {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn digest(data: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(sha2::Sha256::digest(data)))
 }
 
 /// The installed program, else the one that `make images` unpacked.

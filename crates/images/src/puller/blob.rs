@@ -73,10 +73,27 @@ impl LayerJob<'_> {
         outcome.map_err(|error| failure::about(format!("layer {}", digest.short()), error))
     }
 
+    /// Throws away what is half here of it, unless another pull is at it.
+    pub async fn forget(&self) {
+        let Some(_mine) = self.shared.layers.try_lock(&self.layer.descriptor.digest) else {
+            return;
+        };
+        let reference = self.reference();
+        if let Err(error) = self.store.abort(&reference).await {
+            let cause = error.chain();
+            tracing::warn!(reference, cause, "an ingest could not be aborted");
+        }
+    }
+
+    /// Names what is half here of it.
+    fn reference(&self) -> String {
+        format!("hull-{}", self.layer.descriptor.digest.hex())
+    }
+
     async fn open(&self) -> Result<Ingest> {
         let descriptor = &self.layer.descriptor;
         let request = WriteRequest {
-            reference: format!("hull-{}", descriptor.digest.hex()),
+            reference: self.reference(),
             size: Some(descriptor.size),
             digest: Some(descriptor.digest.clone()),
         };

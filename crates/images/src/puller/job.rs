@@ -90,7 +90,7 @@ impl Job {
         let outcome = self.fetch_into(&*leased, sources, top).await;
         match &outcome {
             Ok(_) => store.release(&id).await?,
-            Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Unsupported) => {
+            Err(error) if is_refusal(error) => {
                 store.release(&id).await?;
                 store.collect().await?;
             }
@@ -179,20 +179,25 @@ impl Job {
         sources: &Sources,
         layers: &[Layer],
     ) -> Result<Option<Digest>> {
+        let (shared, progress) = (&*self.shared, &self.progress);
+        let job = |(index, layer)| LayerJob { shared, store, sources, layer, index, progress };
+        let jobs: Vec<LayerJob<'_>> = layers.iter().enumerate().map(job).collect();
         let mut arrivals = Vec::with_capacity(layers.len());
         let mut fetches: Vec<BoxFuture<'_, Result<()>>> = Vec::with_capacity(layers.len());
-        for (index, layer) in layers.iter().enumerate() {
+        for job in &jobs {
             let (here, arrival) = oneshot::channel();
-            let (shared, progress) = (&*self.shared, &self.progress);
-            let job = LayerJob { shared, store, sources, layer, index, progress };
-            let fetch = async move { job.run().await };
             // Nobody waits for it any more if another layer failed.
-            fetches.push(fetch.map_ok(|()| _ = here.send(())).boxed());
+            fetches.push(job.run().map_ok(|()| _ = here.send(())).boxed());
             arrivals.push(arrival);
         }
-        let (_, top) =
-            try_join(try_join_all(fetches), self.unpack(store, layers, arrivals)).await?;
-        Ok(top)
+        let outcome = try_join(try_join_all(fetches), self.unpack(store, layers, arrivals)).await;
+        if outcome.as_ref().is_err_and(is_refusal) {
+            // The next pull of it would be refused too: there is nothing to go on with.
+            for job in &jobs {
+                job.forget().await;
+            }
+        }
+        outcome.map(|(_, top)| top)
     }
 
     async fn unpack(
@@ -238,6 +243,11 @@ impl Job {
         super::tell_present_if_silent(&image, &self.progress);
         Ok(image)
     }
+}
+
+/// What came is not taken, however often it comes.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Unsupported)
 }
 
 /// The layers with their diff ids, if the configuration fits manifest and platform.

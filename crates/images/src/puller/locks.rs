@@ -17,6 +17,11 @@ impl Locks {
         self.of(digest).lock_owned().await
     }
 
+    /// The lock of `digest`, unless somebody holds it.
+    pub fn try_lock(&self, digest: &Digest) -> Option<OwnedMutexGuard<()>> {
+        self.of(digest).try_lock_owned().ok()
+    }
+
     fn of(&self, digest: &Digest) -> Arc<tokio::sync::Mutex<()>> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lock) = all.get(digest).and_then(Weak::upgrade) {

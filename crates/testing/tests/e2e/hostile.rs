@@ -7,7 +7,9 @@ use std::path::Path;
 
 use serde_json::json;
 use tar::EntryType;
+use testing::cable::{Cable, Way};
 use testing::node::{Node, Setup, until};
+use testing::registry::Registry;
 
 use super::images::store;
 use super::process::able;
@@ -151,6 +153,29 @@ fn what_means_ill_is_refused_and_leaves_nothing() {
     assert_eq!(node.ok(&["image", "ls", "-o", "json"]), images);
     assert!(!Path::new("/etc/cron.d/x").exists());
     assert_eq!(node.ok(&["run", "--rm", "busybox", "echo", "still here"]), "still here");
+}
+
+/// A registry whose image is refused while another of its layers is half here.
+#[test]
+fn a_refused_pull_leaves_nothing() {
+    if !able() {
+        return;
+    }
+    let (node, registry) = (Node::start().unwrap(), Registry::open().unwrap());
+    let cable = Cable::to(registry.address, Way::Back).unwrap();
+    // The layers trade places: each is sound, and neither is what the configuration says.
+    let archive = |data: &[u8]| tar_of(&[("file", EntryType::Regular, "", data)]);
+    let (large, small) = (archive(&vec![7; 6 << 20]), archive(b"x"));
+    let (image, before) = (registry.name("evil:1"), kept(&node));
+    registry.put_image("evil", "1", &[&large, &small], &[&small, &large]).unwrap();
+    cable.hang_after(3 << 20);
+    let pull = node.hull(&["image", "pull", &format!("{}/evil:1", cable.address)]);
+    assert_eq!(pull.code, 2, "{}", pull.stderr);
+    assert!(pull.stderr.contains("configuration says"), "{}", pull.stderr);
+    until("nothing is left of it", || (kept(&node) == before).then_some(()));
+    let pull = node.hull(&["image", "pull", &image]);
+    assert_eq!(pull.code, 2, "{}", pull.stderr);
+    until("nothing is left of it", || (kept(&node) == before).then_some(()));
 }
 
 /// A caller who leaves in the middle of an import leaves nothing either.
