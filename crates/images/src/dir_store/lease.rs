@@ -31,6 +31,8 @@ impl Lease {
     }
 
     pub fn release(inner: &Inner, id: &str) -> Result<()> {
+        // A commit under way would write it anew.
+        let _held = inner.lock();
         remove(&path(inner, id)?)
     }
 

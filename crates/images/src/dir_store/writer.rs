@@ -196,8 +196,12 @@ fn commit(writer: Writer, size: u64, digest: &Digest, labels: Labels) -> Result<
     }
     file.sync_all().map_err(|error| disk(&path, error))?;
     let _held = inner.lock();
-    if let Some(lease) = &lease {
-        Lease::change(inner, lease, |lease| lease.blobs.insert(digest.clone()))?;
+    if let Some(lease) = &lease
+        && let Err(ended) = Lease::change(inner, lease, |lease| lease.blobs.insert(digest.clone()))
+    {
+        // Nobody waits for it any more.
+        remove(&path)?;
+        return Err(ended);
     }
     if inner.blob(digest).exists() {
         return remove(&path);
