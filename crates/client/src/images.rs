@@ -9,8 +9,8 @@ use model::image::Image;
 use crate::Client;
 use crate::request::Call;
 use crate::wire::{
-    ImageQuery, ImportQuery, LogoutRequest, NodeQuery, PruneRequest, PushRequest, RemoveImageQuery,
-    SaveQuery, TAR, TagRequest,
+    ImageQuery, ImportQuery, LogoutRequest, NodeQuery, PruneImagesQuery, PruneRequest, PushRequest,
+    RemoveImageQuery, SaveQuery, TAR, TagRequest,
 };
 
 const IMAGES: &str = "/v1/images";
@@ -89,15 +89,19 @@ impl Images {
         self.post("tag").json(&body).done().await
     }
 
-    /// Takes a name away, and the image with its last name.
-    pub async fn remove(&self, name: &str, force: bool) -> Result<Removed> {
-        let query = RemoveImageQuery { name: name.to_owned(), force, node: self.node.clone() };
+    /// Takes a name away, and the image with its last name. With `plan`, answers what would go.
+    pub async fn remove(&self, name: &str, force: bool, plan: bool) -> Result<Removed> {
+        let (name, node) = (name.to_owned(), self.node.clone());
+        let query = RemoveImageQuery { name, force, plan, node };
         self.client.call(Method::DELETE, IMAGES).query(&query).value().await
     }
 
-    /// Removes images without a name, or with `all` every one that no instance uses.
-    pub async fn prune(&self, all: bool) -> Result<Removed> {
-        self.post("prune").json(&PruneRequest { all }).value().await
+    /// Removes images without a name, or with `all` every one that no instance uses. With `plan`,
+    /// answers what would go.
+    pub async fn prune(&self, all: bool, plan: bool) -> Result<Removed> {
+        let query = PruneImagesQuery { plan, node: self.node.clone() };
+        let call = self.client.post(format!("{IMAGES}/prune")).query(&query);
+        call.json(&PruneRequest { all }).value().await
     }
 
     /// Checks a login with its registry and keeps it.

@@ -22,8 +22,8 @@ use model::Kind;
 pub use channel::{Channel, SessionStatus};
 pub use event::EventsQuery;
 pub use image::{
-    ImageQuery, ImportQuery, LogoutRequest, NodeQuery, PruneRequest, PushRequest, RemoveImageQuery,
-    SaveQuery, TagRequest,
+    ImageQuery, ImportQuery, LogoutRequest, NodeQuery, PruneImagesQuery, PruneRequest, PushRequest,
+    RemoveImageQuery, SaveQuery, TagRequest,
 };
 pub use instance::{
     ArchiveQuery, ContainerQuery, Goal, KillRequest, LogsQuery, SettleQuery, StatsQuery,

@@ -8,7 +8,7 @@ use model::image::Image;
 use model::{Kind, Result};
 
 use crate::caller::{Caller, Verb, authorise};
-use crate::core::Core;
+use crate::core::{Core, Mode};
 
 /// The verbs of images. `node` is a node's name; this one's when empty.
 #[derive(Clone)]
@@ -114,16 +114,24 @@ impl Images {
         node: &str,
         name: &str,
         force: bool,
+        mode: Mode,
     ) -> Result<Removed> {
-        self.on(caller, Verb::Delete, node)?.image_remove(name.to_owned(), force).await
+        let plan = mode == Mode::Plan;
+        self.on(caller, Verb::Delete, node)?.image_remove(name.to_owned(), force, plan).await
     }
 
     /// Removes images without a name, or with `all` every one that no instance uses.
     ///
     /// # Errors
     /// Those of the node.
-    pub async fn prune(&self, caller: &Caller, node: &str, all: bool) -> Result<Removed> {
-        self.on(caller, Verb::Delete, node)?.image_prune(all).await
+    pub async fn prune(
+        &self,
+        caller: &Caller,
+        node: &str,
+        all: bool,
+        mode: Mode,
+    ) -> Result<Removed> {
+        self.on(caller, Verb::Delete, node)?.image_prune(all, mode == Mode::Plan).await
     }
 
     /// Checks a login with its registry and keeps it on the node.

@@ -33,6 +33,8 @@ pub type InUse<'a> = &'a (dyn Fn(&Image) -> Option<String> + Send + Sync);
 pub struct RemoveOptions<'a> {
     /// Also if it has several names and was named by its id.
     pub force: bool,
+    /// Say only what would go.
+    pub plan: bool,
     /// Who uses it; such an image keeps its last name, forced or not.
     pub in_use: InUse<'a>,
 }
@@ -42,6 +44,8 @@ pub struct RemoveOptions<'a> {
 pub struct PruneOptions<'a> {
     /// All that are not in use, not only those without a tag.
     pub all: bool,
+    /// Say only what would go.
+    pub plan: bool,
     /// Only those made before.
     pub until: Option<Time>,
     /// Only those with all of these labels; an empty value asks for the key alone.

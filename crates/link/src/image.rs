@@ -145,12 +145,13 @@ pub trait ImageCalls: Send + Sync {
     /// Gives an image a further name.
     async fn image_tag(&self, name: String, new: String) -> Result<()>;
 
-    /// Takes a name away, and the image with its last name. Refused while an instance uses it,
-    /// unless `force`.
-    async fn image_remove(&self, name: String, force: bool) -> Result<Removed>;
+    /// Takes a name away, and the image with its last name; with `force` all names of an image that
+    /// is named by its id. Refused while an instance uses it. With `plan` it says what would go.
+    async fn image_remove(&self, name: String, force: bool, plan: bool) -> Result<Removed>;
 
-    /// Removes images without a name, or with `all` every one that no instance uses.
-    async fn image_prune(&self, all: bool) -> Result<Removed>;
+    /// Removes images without a name, or with `all` every one that no instance uses. With `plan` it
+    /// says which would go.
+    async fn image_prune(&self, all: bool, plan: bool) -> Result<Removed>;
 
     /// Checks a login with its registry and keeps it on the node, readable by root only.
     async fn registry_login(&self, login: Login) -> Result<()>;

@@ -213,31 +213,34 @@ fn unquoted(text: &str) -> String {
 }
 
 /// Takes a name away.
-pub async fn remove(calls: &Calls, name: &str, force: bool) -> Result<Removed> {
+pub async fn remove(calls: &Calls, name: &str, force: bool, plan: bool) -> Result<Removed> {
     let context = &calls.context;
     let in_use = |image: &Image| users(context, image);
-    let options = RemoveOptions { force, in_use: &in_use };
+    let options = RemoveOptions { force, plan, in_use: &in_use };
     let removed = context.images.local.remove(name, options).await?;
-    Ok(finish(context, removed, "delete"))
+    Ok(finish(context, removed, "delete", plan))
 }
 
 /// Removes images nobody uses.
-pub async fn prune(calls: &Calls, all: bool) -> Result<Removed> {
+pub async fn prune(calls: &Calls, all: bool, plan: bool) -> Result<Removed> {
     let context = &calls.context;
     let in_use = |image: &Image| users(context, image);
-    let options =
-        images::PruneOptions { all, until: None, labels: Default::default(), in_use: &in_use };
+    let options = images::PruneOptions {
+        all,
+        plan,
+        until: None,
+        labels: Default::default(),
+        in_use: &in_use,
+    };
     let removed = context.images.local.prune(options).await?;
-    Ok(finish(context, removed, "prune"))
+    Ok(finish(context, removed, "prune", plan))
 }
 
-fn finish(context: &Context, removed: images::Removed, action: &str) -> Removed {
-    context.images.forget();
-    for name in &removed.untagged {
-        tell(context, "untag", name);
-    }
-    for id in &removed.deleted {
-        tell(context, action, id);
+fn finish(context: &Context, removed: images::Removed, action: &str, plan: bool) -> Removed {
+    if !plan {
+        context.images.forget();
+        removed.untagged.iter().for_each(|name| tell(context, "untag", name));
+        removed.deleted.iter().for_each(|id| tell(context, action, id));
     }
     Removed { untagged: removed.untagged, deleted: removed.deleted, freed: removed.reclaimed }
 }

@@ -115,12 +115,12 @@ impl ImageCalls for Calls {
         images::tag(self, &name, &new).await
     }
 
-    async fn image_remove(&self, name: String, force: bool) -> Result<Removed> {
-        images::remove(self, &name, force).await
+    async fn image_remove(&self, name: String, force: bool, plan: bool) -> Result<Removed> {
+        images::remove(self, &name, force, plan).await
     }
 
-    async fn image_prune(&self, all: bool) -> Result<Removed> {
-        images::prune(self, all).await
+    async fn image_prune(&self, all: bool, plan: bool) -> Result<Removed> {
+        images::prune(self, all, plan).await
     }
 
     async fn registry_login(&self, login: Login) -> Result<()> {

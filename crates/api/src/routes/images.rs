@@ -6,8 +6,8 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use client::wire::{
-    ImageQuery, ImportQuery, LogoutRequest, NodeQuery, PruneRequest, PushRequest, RemoveImageQuery,
-    SaveQuery, TAR, TagRequest,
+    ImageQuery, ImportQuery, LogoutRequest, NodeQuery, PruneImagesQuery, PruneRequest, PushRequest,
+    RemoveImageQuery, SaveQuery, TAR, TagRequest,
 };
 use control::Caller;
 use http::{HeaderMap, Method, StatusCode};
@@ -16,7 +16,7 @@ use link::image::{ImportRequest, Login, Progress, PullRequest, Removed};
 use model::image::Image;
 use model::{Error, Result};
 
-use super::objects::json_value;
+use super::objects::{json_value, mode};
 use super::{Pace, Routes};
 use crate::admit::By;
 use crate::body::{Json, Params};
@@ -54,7 +54,7 @@ fn records(routes: Routes) -> Routes {
         .body::<TagRequest>()
         .answers_nothing(204, "Done.");
     let pruning = describe("pruneImages", "Removes images that are of no use.")
-        .query::<NodeQuery>()
+        .query::<PruneImagesQuery>()
         .body::<PruneRequest>()
         .answers(200, "What is gone.", Named::of::<Removed>());
     let logging_in = describe("loginRegistry", "Checks a login with its registry and keeps it.")
@@ -124,9 +124,9 @@ async fn list(
 async fn remove(
     State(api): State<Arc<Api>>,
     By(caller): By,
-    Params(RemoveImageQuery { name, force, node }): Params<RemoveImageQuery>,
+    Params(RemoveImageQuery { name, force, plan, node }): Params<RemoveImageQuery>,
 ) -> Reply<Response> {
-    json_value(&api.control.images().remove(&caller, &node, &name, force).await?)
+    json_value(&api.control.images().remove(&caller, &node, &name, force, mode(plan)).await?)
 }
 
 async fn tag(
@@ -142,10 +142,10 @@ async fn tag(
 async fn prune(
     State(api): State<Arc<Api>>,
     By(caller): By,
-    Params(NodeQuery { node }): Params<NodeQuery>,
+    Params(PruneImagesQuery { plan, node }): Params<PruneImagesQuery>,
     Json(PruneRequest { all }): Json<PruneRequest>,
 ) -> Reply<Response> {
-    json_value(&api.control.images().prune(&caller, &node, all).await?)
+    json_value(&api.control.images().prune(&caller, &node, all, mode(plan)).await?)
 }
 
 async fn login(

@@ -32,10 +32,10 @@ async fn images_are_listed_shown_tagged_and_removed() {
         assert_eq!(images.show("missing").await.unwrap_err().kind(), ErrorKind::NotFound);
         images.tag(name, "c:2").await.unwrap();
         assert!(world.node.was_asked("tag ghcr.io/a/b:1 c:2"));
-        let used = images.remove(name, false).await.unwrap_err();
+        let used = images.remove(name, false, false).await.unwrap_err();
         assert_eq!(used.kind(), ErrorKind::Conflict);
-        assert_eq!(images.remove(name, true).await.unwrap().untagged, [name]);
-        assert_eq!(images.prune(true).await.unwrap().deleted, ["all=true"]);
+        assert_eq!(images.remove(name, true, false).await.unwrap().untagged, [name]);
+        assert_eq!(images.prune(true, false).await.unwrap().deleted, ["all=true"]);
         let login = |password: &str| Login {
             registry: "r".into(),
             username: "u".into(),

@@ -336,14 +336,14 @@ impl ImageCalls for Node {
         Ok(())
     }
 
-    async fn image_remove(&self, name: String, force: bool) -> Result<Removed> {
+    async fn image_remove(&self, name: String, force: bool, _: bool) -> Result<Removed> {
         match force {
             true => Ok(Removed { untagged: vec![name], ..Removed::default() }),
             false => Err(Error::conflict("an instance uses it").next("use force")),
         }
     }
 
-    async fn image_prune(&self, all: bool) -> Result<Removed> {
+    async fn image_prune(&self, all: bool, _: bool) -> Result<Removed> {
         Ok(Removed { deleted: vec![format!("all={all}")], ..Removed::default() })
     }
 

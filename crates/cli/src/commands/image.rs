@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
+use client::wire::EventsQuery;
 use futures::{StreamExt, TryStreamExt};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use link::image::{ImportRequest, LayerPhase, Login, Progress, PullRequest, Removed};
@@ -23,6 +24,7 @@ use crate::commands::each;
 use crate::complete;
 use crate::context::{Context, Output};
 use crate::out::{self, Format};
+use crate::screen::Screen;
 use crate::stream::{PUBLIC, to_file, to_stdout};
 
 /// Bytes read of an archive at a time.
@@ -114,11 +116,14 @@ pub struct Save {
 
 /// Lists images.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  hull image ls\n  hull image ls -o json")]
+#[command(after_help = "Examples:\n  hull image ls\n  hull image ls -w\n  hull image ls -o json")]
 pub struct Ls {
     /// Only ids
     #[arg(short, long)]
     quiet: bool,
+    /// Go on as they change
+    #[arg(short, long)]
+    watch: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -152,6 +157,9 @@ pub struct Rm {
     /// Also if it has several names
     #[arg(short, long)]
     force: bool,
+    /// Show what would go, and remove nothing
+    #[arg(long)]
+    plan: bool,
     /// The images
     #[arg(required = true, add = ArgValueCompleter::new(complete::images))]
     names: Vec<String>,
@@ -164,6 +172,9 @@ pub struct Prune {
     /// All that no instance uses, not only those without a name
     #[arg(short, long)]
     all: bool,
+    /// Show what would go, and remove nothing
+    #[arg(long)]
+    plan: bool,
 }
 
 /// Keeps a login.
@@ -220,15 +231,23 @@ impl Image {
             Image::Tag(args) => images.tag(&args.name, &args.new).await?,
             Image::Rm(args) => {
                 return each(&args.names, async |name| {
-                    removed(&images.remove(name, args.force).await?);
+                    let gone = images.remove(name, args.force, args.plan).await?;
+                    if args.plan {
+                        return out::planned(&gone);
+                    }
+                    removed(&gone);
                     Ok(())
                 })
                 .await;
             }
             Image::Prune(args) => {
-                let gone = images.prune(args.all).await?;
-                removed(&gone);
-                out::line(format!("{} given back", gone.freed));
+                let gone = images.prune(args.all, args.plan).await?;
+                if args.plan {
+                    out::planned(&gone)?;
+                } else {
+                    removed(&gone);
+                    out::line(format!("{} given back", gone.freed));
+                }
             }
             Image::Login(args) => args.run(context).await?,
             Image::Logout(args) => images.logout(&args.registry).await?,
@@ -411,36 +430,63 @@ impl Save {
     }
 }
 
+const TITLES: [&str; 4] = ["NAME", "ID", "AGE", "SIZE"];
+/// The column of numbers.
+const RIGHT: [usize; 1] = [3];
+
 impl Ls {
     async fn run(self, context: &Context) -> Result<()> {
-        let images = context.client.images().list().await?;
-        if out::structured(self.output.output, &images)? {
-            return Ok(());
+        if !self.watch {
+            return self.print(&context.client.images().list().await?);
         }
-        if self.quiet {
-            images.iter().for_each(|image| out::line(short_id(image)));
-            return Ok(());
-        }
-        let mut rows = Vec::new();
-        for image in &images {
-            let none = ["<none>".to_owned()];
-            let names = if image.names.is_empty() { none.as_slice() } else { &image.names };
-            for name in names {
-                rows.push(vec![
-                    familiar(name),
-                    short_id(image),
-                    image.created.map(out::age).unwrap_or_default(),
-                    image.size.to_string(),
-                ]);
+        // Events are asked for first: what happens between is told again, not missed.
+        let query = EventsQuery { watch: true, kinds: "image".into(), ..EventsQuery::default() };
+        let query = EventsQuery { since: Some(model::Time::now()), ..query };
+        let mut events = context.client.events().read(&query).await?.ready_chunks(256);
+        let mut screen =
+            Screen::new().filter(|_| self.output.output == Format::Table && !self.quiet);
+        loop {
+            let images = context.client.images().list().await?;
+            match &mut screen {
+                Some(screen) => screen.table(&TITLES, rows(&images), &RIGHT),
+                None => self.print(&images)?,
+            }
+            match events.next().await {
+                Some(news) => drop(news.into_iter().collect::<Result<Vec<_>>>()?),
+                None => return Err(cut_short()),
             }
         }
-        if self.output.output == Format::Name {
-            rows.iter().for_each(|row| out::line(&row[0]));
+    }
+
+    fn print(&self, images: &[Known]) -> Result<()> {
+        if out::structured(self.output.output, images)? {
             return Ok(());
         }
-        out::table(&["NAME", "ID", "AGE", "SIZE"], rows, &[3]);
+        match (self.quiet, self.output.output) {
+            (true, _) => images.iter().for_each(|image| out::line(short_id(image))),
+            (false, Format::Name) => rows(images).iter().for_each(|row| out::line(&row[0])),
+            (false, _) => out::table(&TITLES, rows(images), &RIGHT),
+        }
         Ok(())
     }
+}
+
+/// A row for each name; one for an image that has none.
+fn rows(images: &[Known]) -> Vec<Vec<String>> {
+    let mut rows = Vec::new();
+    for image in images {
+        let none = ["<none>".to_owned()];
+        let names = if image.names.is_empty() { none.as_slice() } else { &image.names };
+        for name in names {
+            rows.push(vec![
+                familiar(name),
+                short_id(image),
+                image.created.map(out::age).unwrap_or_default(),
+                image.size.to_string(),
+            ]);
+        }
+    }
+    rows
 }
 
 fn short_id(image: &Known) -> String {

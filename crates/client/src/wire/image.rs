@@ -30,11 +30,26 @@ pub struct ImageQuery {
 pub struct RemoveImageQuery {
     /// Name or id.
     pub name: String,
-    /// Also while an instance uses it.
+    /// All its names, if it is named by its id.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,
+    /// Say what would go, and remove nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plan: bool,
     /// The node's name; the one that answers when empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub node: String,
+}
+
+/// Where images are removed together, and whether in earnest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct PruneImagesQuery {
+    /// Say what would go, and remove nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub plan: bool,
+    /// The node's name; the one that answers when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub node: String,
 }
 

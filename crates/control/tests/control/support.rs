@@ -431,11 +431,11 @@ impl ImageCalls for Calls {
         no()
     }
 
-    async fn image_remove(&self, _: String, _: bool) -> Result<Removed> {
+    async fn image_remove(&self, _: String, _: bool, _: bool) -> Result<Removed> {
         no()
     }
 
-    async fn image_prune(&self, _: bool) -> Result<Removed> {
+    async fn image_prune(&self, _: bool, _: bool) -> Result<Removed> {
         no()
     }
 

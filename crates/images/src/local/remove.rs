@@ -1,9 +1,13 @@
 //! Taking names away, and images with their last name.
 
+use std::collections::BTreeSet;
+
 use model::{Bytes, Error, Result};
 
 use super::summary::Group;
+use super::usage::blobs_of;
 use super::{Images, PruneOptions, RemoveOptions, Removed};
+use crate::digest::Digest;
 
 pub(super) async fn remove(
     images: &Images,
@@ -15,7 +19,9 @@ pub(super) async fn remove(
     // Of a tag and its digest, the tag is what people know: the digest goes alone, the tag does not.
     let others = |own: &String| group.names.iter().any(|other| other != own);
     if let Some(record) = named.clone().filter(others) {
-        images.store.remove_image(&record).await?;
+        if !options.plan {
+            images.store.remove_image(&record).await?;
+        }
         return Ok(Removed { untagged: vec![record], ..Removed::default() });
     }
     if named.is_none() && group.names.len() > 1 && !options.force {
@@ -27,7 +33,7 @@ pub(super) async fn remove(
         return Err(Error::conflict(format!("image {name} is in use by {user}"))
             .next("remove what uses it first"));
     }
-    delete(images, vec![group]).await
+    delete(images, vec![group], options.plan).await
 }
 
 pub(super) async fn prune(images: &Images, options: PruneOptions<'_>) -> Result<Removed> {
@@ -40,7 +46,7 @@ pub(super) async fn prune(images: &Images, options: PruneOptions<'_>) -> Result<
         (options.all || group.dangling()) && old && labelled && group.user(options.in_use).is_none()
     };
     let groups = images.all().await?.into_iter().filter(doomed).collect();
-    delete(images, groups).await
+    delete(images, groups, options.plan).await
 }
 
 /// The name with tag or digest by which the image was named; `None` if by its id.
@@ -50,21 +56,40 @@ fn named(group: &Group, name: &str) -> Option<String> {
     group.names.iter().chain(&group.digests).find(|own| **own == full).cloned()
 }
 
-async fn delete(images: &Images, groups: Vec<Group>) -> Result<Removed> {
-    let before = total(images).await?;
+async fn delete(images: &Images, groups: Vec<Group>, plan: bool) -> Result<Removed> {
     let mut removed = Removed::default();
-    for group in groups {
-        for record in &group.records {
-            images.store.remove_image(&record.name).await?;
-        }
+    for group in &groups {
         removed.deleted.push(group.id().to_owned());
-        removed.untagged.extend(group.names);
-        removed.untagged.extend(group.digests);
+        removed.untagged.extend(group.names.iter().chain(&group.digests).cloned());
+    }
+    removed.reclaimed = match plan {
+        true => alone(images, &groups).await?,
+        false => clear(images, &groups).await?,
+    };
+    Ok(removed)
+}
+
+/// Takes all names away and lets the store collect; how much that gave back.
+async fn clear(images: &Images, groups: &[Group]) -> Result<Bytes> {
+    let before = total(images).await?;
+    for record in groups.iter().flat_map(|group| &group.records) {
+        images.store.remove_image(&record.name).await?;
     }
     images.kept.forget();
     images.store.collect().await?;
-    removed.reclaimed = Bytes(before.saturating_sub(total(images).await?));
-    Ok(removed)
+    Ok(Bytes(before.saturating_sub(total(images).await?)))
+}
+
+/// Bytes that these have and no other image.
+async fn alone(images: &Images, groups: &[Group]) -> Result<Bytes> {
+    let all = images.all().await?;
+    let doomed = |group: &&Group| groups.iter().any(|doomed| doomed.id() == group.id());
+    let kept: BTreeSet<&Digest> =
+        all.iter().filter(|group| !doomed(group)).flat_map(blobs_of).collect();
+    let gone: BTreeSet<&Digest> =
+        groups.iter().flat_map(blobs_of).filter(|digest| !kept.contains(digest)).collect();
+    let blobs = images.store.list().await?;
+    Ok(Bytes(blobs.iter().filter(|blob| gone.contains(&blob.digest)).map(|blob| blob.size).sum()))
 }
 
 async fn total(images: &Images) -> Result<u64> {

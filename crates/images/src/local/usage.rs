@@ -41,7 +41,8 @@ pub(super) async fn usage(images: &Images, in_use: InUse<'_>) -> Result<Usage> {
     Ok(Usage { total, reclaimable: Bytes(total.0.saturating_sub(needed.0)), images: rows })
 }
 
-fn blobs_of(group: &Group) -> BTreeSet<&Digest> {
+/// Everything an image consists of, under all its names.
+pub(super) fn blobs_of(group: &Group) -> BTreeSet<&Digest> {
     let opened = &group.opened;
     let documents = [&opened.manifest_at.digest, &opened.manifest.config.digest];
     let targets = group.records.iter().map(|record| &record.target.digest);

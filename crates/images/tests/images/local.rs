@@ -17,11 +17,15 @@ fn someone(_: &Image) -> Option<String> {
 }
 
 fn gentle() -> RemoveOptions<'static> {
-    RemoveOptions { force: false, in_use: &nobody }
+    RemoveOptions { force: false, plan: false, in_use: &nobody }
+}
+
+fn forced() -> RemoveOptions<'static> {
+    RemoveOptions { force: true, ..gentle() }
 }
 
 fn prune(all: bool) -> PruneOptions<'static> {
-    PruneOptions { all, until: None, labels: Default::default(), in_use: &nobody }
+    PruneOptions { all, plan: false, until: None, labels: Default::default(), in_use: &nobody }
 }
 
 async fn tag(images: &Images, source: &str, target: &str) -> Result<(), Error> {
@@ -82,7 +86,7 @@ async fn names_come_and_go_and_the_image_with_the_last() {
     assert!(error.message().contains("other:1"), "{}", error.message());
     let removed = images.remove(&name, gentle()).await.unwrap();
     assert_eq!((removed.untagged, removed.deleted.len()), (vec![name], 0));
-    let in_use = RemoveOptions { force: true, in_use: &someone };
+    let in_use = RemoveOptions { in_use: &someone, ..forced() };
     let error = images.remove("other:1", in_use).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
     assert!(error.message().contains("instance web-1"), "{}", error.message());
@@ -98,7 +102,7 @@ async fn names_come_and_go_and_the_image_with_the_last() {
 async fn by_force_all_names_go() {
     let (fixture, mock, [one, two]) = two().await;
     tag(&fixture.images, &mock.name("app:1"), "other:1").await.unwrap();
-    let force = RemoveOptions { force: true, in_use: &nobody };
+    let force = forced();
     let removed = fixture.images.remove(&one.id().hex()[..12], force).await.unwrap();
     assert_eq!(removed.untagged.len(), 3);
     // A digest goes alone while a tag is there.
@@ -125,7 +129,13 @@ async fn pruned_is_what_nobody_needs() {
     );
     let used = PruneOptions { in_use: &someone, ..prune(true) };
     assert_eq!(fixture.images.prune(used).await.unwrap().deleted.len(), 0);
-    assert_eq!(fixture.images.prune(prune(false)).await.unwrap().deleted, [one.id().to_string()]);
+    // A plan says what would go, and how much that gives back, and touches nothing.
+    let planned = fixture.images.prune(PruneOptions { plan: true, ..prune(false) }).await.unwrap();
+    let plan = RemoveOptions { plan: true, ..gentle() };
+    let removal = fixture.images.remove(one.id().as_str(), plan).await.unwrap();
+    assert_eq!(removal, planned);
+    assert_eq!(fixture.images.prune(prune(false)).await.unwrap(), planned);
+    assert_eq!(planned.deleted, [one.id().to_string()]);
     assert_eq!(fixture.images.prune(prune(true)).await.unwrap().deleted.len(), 1);
     fixture.assert_empty("all pruned").await;
 }
@@ -179,7 +189,7 @@ async fn a_name_means_the_manifest_it_points_at() {
     for sample in [&gzip, &zstd] {
         let digest = sample.digest().to_string();
         let user = |image: &Image| (image.digest == digest).then(|| "instance web-1".to_owned());
-        let force = RemoveOptions { force: true, in_use: &user };
+        let force = RemoveOptions { in_use: &user, ..forced() };
         let error = images.remove(gzip.id().as_str(), force).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict);
         let used = PruneOptions { in_use: &user, ..prune(true) };

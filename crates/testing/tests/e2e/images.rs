@@ -1,6 +1,7 @@
 //! Images: from registries and to them, in archives and out of them, and what their names mean.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -464,12 +465,32 @@ fn names_come_and_go() {
     node.ok(&["image", "prune", "-a"]);
     assert_eq!(names(&node).len(), 1);
     node.ok(&["rm", "-f", "holder"]);
+    for words in [&["image", "prune", "-a", "--plan"][..], &["image", "rm", &id, "--plan"]] {
+        let planned = node.ok(words);
+        assert!(planned.contains(&id) && planned.contains("mine:1"), "{planned}");
+        assert_eq!(names(&node).len(), 1);
+    }
     let pruned = node.ok(&["image", "prune", "-a"]);
     assert!(pruned.contains(&format!("deleted {id}")), "{pruned}");
     until("nothing is left on the disk", || {
         let blobs = std::fs::read_dir(store(&node).join("blobs/sha256")).ok()?;
         (blobs.count() == 0).then_some(())
     });
+}
+
+#[test]
+fn the_list_goes_on_as_images_change() {
+    let Some(node) = node() else { return };
+    node.ok(&["image", "pull", "-q", "busybox"]);
+    let mut watch = node.command(&["image", "ls", "-w", "-o", "name"]);
+    let mut watch = watch.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|name| name == "busybox:latest"));
+    node.ok(&["image", "tag", "busybox", "e2e-watched:1"]);
+    assert!(lines.any(|name| name == "e2e-watched:1"));
+    node.ok(&["image", "rm", "e2e-watched:1"]);
+    watch.kill().unwrap();
+    watch.wait().unwrap();
 }
 
 /// What an instance was made from is what it is started from again, wherever the name points.
