@@ -7,11 +7,12 @@ use std::time::Duration;
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 use client::wire::ListQuery;
-use futures::stream::{SelectAll, select_all};
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
+use futures::future::ready;
+use futures::stream::{LocalBoxStream, select_all};
 use link::instance::Stats as Sample;
 use model::instance::Phase;
-use model::{Bytes, Error, Result};
+use model::{Bytes, Error, ErrorKind, Result};
 use serde::Serialize;
 
 use crate::context::{Context, Output};
@@ -55,26 +56,38 @@ struct Use {
     stats: Sample,
 }
 
-type Samples = SelectAll<std::pin::Pin<Box<dyn Stream<Item = (String, Result<Sample>)>>>>;
+type Samples = LocalBoxStream<'static, (String, Result<Sample>)>;
+
+/// Processor time is told by what lies between two looks.
+const LOOKS: usize = 2;
 
 impl Stats {
     /// Runs the command.
-    pub async fn run(mut self, context: &Context) -> Result<ExitCode> {
-        if self.names.is_empty() {
-            self.names = running(context).await?;
-        }
-        let samples = self.samples(context).await?;
+    pub async fn run(self, context: &Context) -> Result<ExitCode> {
+        let samples = match self.names.as_slice() {
+            [] => {
+                let samples = self.samples(context, &running(context).await?, true).await?;
+                // One that ended since it was listed is not missed.
+                samples.filter(|(_, it)| ready(!it.as_ref().is_err_and(has_gone))).boxed_local()
+            }
+            names => self.samples(context, names, false).await?,
+        };
         if self.no_stream { self.once(samples).await } else { self.live(samples).await }
     }
 
-    async fn samples(&self, context: &Context) -> Result<Samples> {
+    /// Looks at each again and again; with `--no-stream` twice.
+    async fn samples(&self, context: &Context, names: &[String], pass: bool) -> Result<Samples> {
         let mut streams = Vec::new();
-        for name in &self.names {
-            let samples = context.instances().stats(name, &self.container, true).await?;
+        for name in names {
+            let samples = match context.instances().stats(name, &self.container, true).await {
+                Err(error) if pass && has_gone(&error) => continue,
+                samples => samples?,
+            };
+            let samples = samples.take(if self.no_stream { LOOKS } else { usize::MAX });
             let name = name.clone();
             streams.push(samples.map(move |sample| (name.clone(), sample)).boxed_local());
         }
-        Ok(select_all(streams))
+        Ok(select_all(streams).boxed_local())
     }
 
     /// Two looks at each: processor time is told by what lies between them.
@@ -82,10 +95,7 @@ impl Stats {
         let mut firsts: BTreeMap<String, Sample> = BTreeMap::new();
         let mut uses: BTreeMap<String, Use> = BTreeMap::new();
         let mut code = ExitCode::SUCCESS;
-        let mut failed = 0;
-        while uses.len() + failed < self.names.len()
-            && let Some((name, sample)) = samples.next().await
-        {
+        while let Some((name, sample)) = samples.next().await {
             match (sample, firsts.get(&name)) {
                 (Ok(sample), Some(first)) => {
                     uses.entry(name.clone()).or_insert_with(|| between(&name, first, sample));
@@ -94,7 +104,6 @@ impl Stats {
                 (Err(error), _) => {
                     out::failure(&error);
                     code = exit::code(&error);
-                    failed += 1;
                 }
             }
         }
@@ -199,6 +208,11 @@ fn row(it: &Use) -> Vec<String> {
 /// `1.5 MiB` without the space and the letters that every size has.
 fn compact(bytes: u64) -> String {
     Bytes(bytes).to_string().replace(' ', "").replace("iB", "")
+}
+
+/// Whether an instance is not there any more, or does not run.
+fn has_gone(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict)
 }
 
 #[cfg(test)]
