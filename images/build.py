@@ -349,7 +349,7 @@ def point_hull_at(config, url):
     comment = "# Written by `make images`: the starter images, served on this machine. Delete to pull from the network only.\n"
     with open(config, "a") as file:
         file.write(f'{gap}{comment}{section}\nmirrors = ["{url}"]\n')
-    say(f"{config}: docker.io is looked up at {url} first (a running hull reads this at its next start)")
+    say(f"{config}: docker.io is looked up at {url} first, also by a hull that runs")
 
 
 def _nearest(path):

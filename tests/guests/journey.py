@@ -86,6 +86,12 @@ class Journey:
         expect("active" == self.sh("systemctl is-active hull"), "hull.service is not active")
         expect(not self.guest.run("ls /usr/sbin/policy-rc.d 2>/dev/null")[1], "policy-rc.d was left behind")
 
+    @step_under_systemd
+    def the_groups_members_need_no_sudo(self):
+        code, said = self.guest.run("su - alice -c 'hull ps'")
+        expect(code and "group hull" in said, f"somebody without a right is told: {said}")
+        self.sh("usermod --append --groups hull alice; su - alice -c 'hull ps'")
+
     @step
     def the_machine_is_said_to_be_fit(self):
         report = json.loads(self.sh("hull check --output json || true"))
@@ -209,6 +215,6 @@ class Journey:
             "ls -d /var/lib/hull /run/hull /etc/hull /usr/local/bin/hull /etc/systemd/system/hull.service"
             " /etc/systemd/system/*/hull.service /sys/fs/cgroup/hull-* /sys/fs/cgroup/*/hull-* 2>/dev/null || true;"
             "grep -w hull /proc/mounts || true; nft list tables | grep hull || true;"
-            "ip -o link | grep -E ': h[bv]' || true; pgrep -a 'nginx|hull|containerd' || true"
+            "ip -o link | grep -E ': h[bv]' || true; pgrep -a 'nginx|hull|containerd' || true; getent group hull || true"
         )
         expect(not left, f"left behind:\n{left}")
