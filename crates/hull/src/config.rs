@@ -255,7 +255,8 @@ mod tests {
         assert_eq!(containerd.binary, default.containerd.binary);
         assert_eq!(images, default.images);
         assert_eq!(registries.0["docker.io"].mirrors.len(), 2);
-        let images::RegistryConfig { mirrors: _, insecure, ca } = &registries.0["registry.lab:5000"];
+        let images::RegistryConfig { mirrors: _, insecure, ca } =
+            &registries.0["registry.lab:5000"];
         assert!(!insecure && ca.is_some());
     }
 

@@ -232,22 +232,16 @@ impl Image {
             Image::Rm(args) => {
                 return each(&args.names, async |name| {
                     let gone = images.remove(name, args.force, args.plan).await?;
-                    if args.plan {
-                        return out::planned(&gone);
-                    }
-                    removed(&gone);
+                    removed(&gone, args.plan);
                     Ok(())
                 })
                 .await;
             }
             Image::Prune(args) => {
                 let gone = images.prune(args.all, args.plan).await?;
-                if args.plan {
-                    out::planned(&gone)?;
-                } else {
-                    removed(&gone);
-                    out::line(format!("{} given back", gone.freed));
-                }
+                removed(&gone, args.plan);
+                let would = if args.plan { "would be " } else { "" };
+                out::line(format!("{} {would}given back", gone.freed));
             }
             Image::Login(args) => args.run(context).await?,
             Image::Logout(args) => images.logout(&args.registry).await?,
@@ -256,9 +250,12 @@ impl Image {
     }
 }
 
-fn removed(removed: &Removed) {
-    removed.untagged.iter().for_each(|name| out::line(format!("untagged {name}")));
-    removed.deleted.iter().for_each(|id| out::line(format!("deleted {id}")));
+/// Tells what is gone, or with a plan what would go.
+fn removed(removed: &Removed, plan: bool) {
+    let [untag, delete] =
+        if plan { ["would untag", "would delete"] } else { ["untagged", "deleted"] };
+    removed.untagged.iter().for_each(|name| out::line(format!("{untag} {name}")));
+    removed.deleted.iter().for_each(|id| out::line(format!("{delete} {id}")));
 }
 
 impl Pull {
