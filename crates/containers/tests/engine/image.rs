@@ -75,11 +75,11 @@ pub fn busybox() -> (Layer, Vec<u8>) {
 pub async fn unpack(engine: &Containerd, layer: &Layer, archive: &[u8]) -> String {
     let lease = engine.lease(std::time::Duration::from_secs(600)).await.unwrap();
     engine.put_blob(&layer.digest, archive, [].into(), Some(&lease)).await.unwrap();
-    let chain = engine.unpack(std::slice::from_ref(layer), "", |_| {}).await.unwrap();
-    // Nothing names the image, so the test's own mark keeps it.
-    engine.keep_chain(&layer.digest, &chain).await.unwrap();
+    // Nothing names the image, so the test's own mark keeps it; before the unpack, which lets go of
+    // what it made when it is done.
     let root = ("containerd.io/gc.root".to_owned(), "test".to_owned());
     engine.label_blob(&layer.digest, [root]).await.unwrap();
+    let chain = engine.unpack(std::slice::from_ref(layer), &layer.digest, |_| {}).await.unwrap();
     engine.release(&lease).await.unwrap();
     chain
 }
