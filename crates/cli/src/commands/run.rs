@@ -61,12 +61,16 @@ struct What {
     /// Show what would be made, and make nothing
     #[arg(long)]
     plan: bool,
-    /// The image
-    #[arg(required_unless_present = "file", add = ArgValueCompleter::new(complete::images))]
-    image: Option<String>,
-    /// The command and its arguments, instead of the image's
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<String>,
+    /// The image, then the command and its arguments instead of the image's; what follows the image is
+    /// the command's, whether it looks like an option or not
+    #[arg(
+        required_unless_present = "file",
+        trailing_var_arg = true,
+        value_names = ["IMAGE", "COMMAND"],
+        num_args = 1..,
+        add = ArgValueCompleter::new(complete::images)
+    )]
+    image: Vec<String>,
     #[command(flatten)]
     flags: InstanceFlags,
 }
@@ -79,13 +83,13 @@ struct Wanted {
 
 impl What {
     fn draft(&self) -> Result<Wanted> {
-        let (spec, written) = match (&self.file, &self.image) {
+        let (spec, written) = match (&self.file, self.image.as_slice()) {
             (Some(file), _) => {
                 let (spec, written) = read_spec(file)?;
                 (spec, Some(written))
             }
-            (None, Some(image)) => (self.flags.spec(image, &self.command)?, None),
-            (None, None) => return Err(Error::invalid("no image is named")),
+            (None, [image, command @ ..]) => (self.flags.spec(image, command)?, None),
+            (None, []) => return Err(Error::invalid("no image is named")),
         };
         let flags = &self.flags;
         let meta = DraftMeta {

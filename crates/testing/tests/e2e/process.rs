@@ -49,6 +49,13 @@ fn output_is_passed_on() {
 }
 
 #[test]
+fn what_follows_the_image_is_the_commands() {
+    let Some(node) = node() else { return };
+    let run = ["run", "--rm", "--entrypoint", "sh", "busybox", "-c", "echo $0", "--name"];
+    assert_eq!(node.ok(&run).trim(), "--name");
+}
+
+#[test]
 fn exit_codes_are_passed_on() {
     let Some(node) = node() else { return };
     for (script, code) in [("exit 0", 0), ("exit 7", 7), ("sh -c 'kill -9 $$'", 137)] {
