@@ -347,6 +347,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn labels_without_a_blob_are_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = DirStore::open(directory.path()).unwrap();
+        let labels = || std::fs::read_dir(directory.path().join("meta")).unwrap().count();
+        let data = unique("aborted");
+        let digest = Digest::of(&data);
+        let mut writer = open(&store, &digest, data.len() as u64).await;
+        writer.append(data.clone()).await.unwrap();
+        let ingest = store.ingests().await.unwrap().remove(0);
+        store.abort(&ingest.reference).await.unwrap();
+        writer.commit(data.len() as u64, &digest, Labels::new()).await.unwrap_err();
+        assert_eq!(labels(), 0, "of an aborted ingest");
+        let killed = directory.path().join("meta").join(format!("{}.json", digest.hex()));
+        std::fs::write(killed, "{}").unwrap();
+        store.collect().await.unwrap();
+        assert_eq!(labels(), 0, "of a writer that was killed");
+    }
+
+    #[tokio::test]
     async fn an_opened_directory_is_as_it_was() {
         let directory = tempfile::tempdir().unwrap();
         let store = DirStore::open(directory.path()).unwrap();

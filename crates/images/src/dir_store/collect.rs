@@ -24,10 +24,22 @@ pub(super) fn collect(inner: &Inner) -> Result<()> {
     for digest in blobs.keys().filter(|digest| !kept.contains(*digest)) {
         inner.delete(digest)?;
     }
+    collect_meta(inner)?;
     let tops = kept.iter().filter_map(|digest| blobs.get(digest)).filter_map(unpacked_of);
     let tops = tops.chain(leases.iter().flat_map(|lease| lease.unpacked.iter().cloned()));
     collect_unpacked(inner, tops.collect())?;
     collect_ingests(inner, |name| open.contains(name))
+}
+
+/// Labels of blobs that never came to be, because their writer was killed.
+fn collect_meta(inner: &Inner) -> Result<()> {
+    for name in file_names(&inner.root.join("meta"))? {
+        let hex = name.strip_suffix(".json").unwrap_or(&name);
+        if !inner.root.join("blobs/sha256").join(hex).exists() {
+            remove(&inner.root.join("meta").join(&name))?;
+        }
+    }
+    Ok(())
 }
 
 /// All blobs that can be reached from `roots`.

@@ -209,6 +209,10 @@ fn commit(writer: Writer, size: u64, digest: &Digest, labels: Labels) -> Result<
     write_json(&inner.meta(digest), &Meta { labels })?;
     let placed = fs::rename(&path, inner.blob(digest))
         .and_then(|()| File::open(inner.root.join("blobs/sha256"))?.sync_all());
-    placed.map_err(|error| disk(&path, error))
+    placed.map_err(|error| {
+        // As when the ingest was aborted in between. The first error is the one to be told.
+        let _ = remove(&inner.meta(digest));
+        disk(&path, error)
+    })
     // `_held` goes before `hold`, which takes the same lock.
 }
