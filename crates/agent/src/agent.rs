@@ -20,8 +20,8 @@ use crate::memory::Memory;
 use crate::outbox::Outbox;
 use crate::places::Places;
 use crate::reconcile::{
-    HostFirewall, Instances, Leftovers, NameServer, Names, Networks, NodeFacts, Storage,
-    keep_firewall,
+    HostFirewall, Instances, Leftovers, Names, NamesPass, Networks, NodeFacts, Storage,
+    keep_firewall, keep_names,
 };
 
 /// Slow timers of the passes: what is missed by events is seen by these.
@@ -60,7 +60,7 @@ pub struct Drivers {
     /// The node's own storage.
     pub volumes: Arc<dyn volumes::Driver>,
     /// The name server.
-    pub dns: dns::Server,
+    pub dns: Arc<dyn dns::NameServer>,
 }
 
 /// A running agent.
@@ -81,6 +81,7 @@ impl Agent {
         let (outbox, _) = Outbox::start(config.node.clone(), control.clone());
         let (desired_tx, desired) = watch::channel(memory.desired());
         let reserved = vec![(Protocol::Tcp, config.api.port())];
+        let wakes = Wakes::default();
         let context = Arc::new(Context {
             node: config.node.clone(),
             tag: config.node_id.as_str()[..5].to_owned(),
@@ -89,6 +90,7 @@ impl Agent {
             engine: drivers.engine,
             fabric: Fabric::new(drivers.network, reserved),
             volumes: drivers.volumes,
+            storage: wakes.storage.clone(),
             images: ImageStore::new(drivers.content, drivers.images)?,
             names: Names::new(drivers.dns),
             outbox,
@@ -97,7 +99,6 @@ impl Agent {
             roster: Roster::default(),
         });
         let tasks = Arc::new(Tasks::new(Clock::default()));
-        let wakes = Wakes::default();
         let source = control.desired(&config.node);
         tasks.spawn_plain(follow(source, memory, desired_tx, wakes.clone()));
         tasks
@@ -105,12 +106,13 @@ impl Agent {
         let slow = Timing::every(SLOW);
         let node = NodeFacts::new(context.clone(), config.version, drivers.engine_title);
         tasks.spawn(node, Timing::every(Duration::from_secs(30)), wakes.node.clone());
+        tasks.spawn_plain(keep_names(context.clone()));
         tasks.spawn_plain(keep_firewall(context.clone(), wakes.firewall.clone()));
         let firewall = HostFirewall::new(context.clone(), wakes.node);
         tasks.spawn(firewall, RULES, wakes.firewall);
         tasks.spawn(Instances::new(context.clone()), slow, wakes.instances);
         tasks.spawn(Storage::new(context.clone()), slow, wakes.storage);
-        tasks.spawn(NameServer::new(context.clone()), slow, wakes.names);
+        tasks.spawn(NamesPass::new(context.clone()), slow, wakes.names);
         tasks.spawn(Networks::new(context.clone()), slow, wakes.networks);
         tasks.spawn(Leftovers::new(context.clone()), slow, wakes.leftovers);
         Ok(Self { context, tasks })

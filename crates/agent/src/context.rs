@@ -12,6 +12,7 @@ use model::instance::Instance;
 use model::network::Network;
 use model::volume::Volume;
 use model::{Error, Result, Uid};
+use tasks::Wake;
 use tokio::sync::watch;
 
 use crate::fabric::Fabric;
@@ -37,6 +38,8 @@ pub struct Context {
     pub fabric: Fabric,
     /// Storage: the node's own.
     pub volumes: Arc<dyn volumes::Driver>,
+    /// Wakes the pass over volumes.
+    pub storage: Wake,
     /// Images.
     pub images: ImageStore,
     /// The name server.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use faults::may_die;
 use ipnet::IpNet;
 use model::network::Network;
 use model::{Error, Result, Uid};
@@ -66,6 +67,7 @@ impl Fabric {
         for links in &missing {
             self.driver.ensure_network(links).await?;
         }
+        may_die("networks.bridge");
         let value = {
             let mut host = self.host.lock().await;
             for links in missing {
@@ -73,7 +75,9 @@ impl Fabric {
             }
             host.value()
         };
-        self.apply(&value, Apply::Changes).await.map(|_| any)
+        self.apply(&value, Apply::Changes).await?;
+        may_die("networks.applied");
+        Ok(any)
     }
 
     /// Brings the host to a value. What was not applied stands in the value all the same, so whoever
@@ -110,6 +114,7 @@ impl Fabric {
         if let Some(value) = value {
             self.apply(&value, Apply::Changes).await?;
         }
+        may_die("networks.closed");
         self.driver.remove_network(network).await
     }
 

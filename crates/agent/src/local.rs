@@ -41,8 +41,6 @@ pub struct Resolved {
     pub health: Option<HealthCheck>,
     /// Signal that asks it to end; empty for SIGTERM.
     pub stop_signal: String,
-    /// Volumes made for paths the image wants one at: id at the driver, and path inside.
-    pub image_volumes: Vec<(String, String)>,
 }
 
 impl Local {

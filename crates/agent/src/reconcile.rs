@@ -13,7 +13,7 @@ pub use engine::follow_engine;
 pub use firewall::{HostFirewall, keep_firewall};
 pub use instances::Instances;
 pub use leftovers::Leftovers;
-pub use names::{NameServer, Names};
+pub use names::{Names, NamesPass, keep_names};
 pub use networks::Networks;
 pub use node::NodeFacts;
 pub use storage::Storage;

@@ -203,7 +203,7 @@ pub async fn remove(worker: &Worker, wanted: &Instance) -> Result<()> {
     may_die("remove.network");
     volume::detach(worker, wanted).await?;
     may_die("remove.volume");
-    volume::delete_image_volumes(worker).await?;
+    volume::delete_unheard(worker).await?;
     may_die("remove.image-volume");
     files::release(worker)
 }

@@ -248,6 +248,7 @@ impl Worker {
         let fresh = |name: &str, old: Option<&ContainerStatus>| ContainerStatus {
             name: name.to_owned(),
             image_digest: old.map(|old| old.image_digest.clone()).unwrap_or_default(),
+            volumes: old.map(|old| old.volumes.clone()).unwrap_or_default(),
             ..Default::default()
         };
         let containers = wanted.spec.all_containers();

@@ -20,6 +20,7 @@ use crate::core::{Core, Mode};
 use crate::mirror::State;
 use crate::reconcile::placement::network_finalizer;
 use crate::reconcile::{AGENT, removal};
+use crate::volumes;
 
 /// Reports merged by one commit; removed instances may take some volumes each with them.
 const AT_ONCE: usize = 100;
@@ -164,6 +165,7 @@ fn merge_instance(
     }
     let mut new = Instance::clone(old);
     new.status = status.clone();
+    volumes::adopt(state, &new, node, now, batch);
     removal::conclude(state, old, new, now, batch);
 }
 

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use model::event::Event;
 use model::instance::{Instance, MountKind};
-use model::volume::{LOCAL, Volume, VolumeNoun, VolumePhase, VolumeSource};
-use model::{Bytes, Error, Kind, Object, Result};
+use model::meta::Owner;
+use model::volume::{LOCAL, Volume, VolumeNoun, VolumePhase, VolumeSource, VolumeSpec};
+use model::{Bytes, Error, Kind, Meta, Object, Result, Time};
 
 use crate::batch::Batch;
 use crate::caller::{Caller, Verb, authorise};
 use crate::core::Mode;
 use crate::mirror::State;
 use crate::networks::some_of;
+use crate::reconcile::AGENT;
 use crate::service::{Context, Rules, Service, find, first_difference};
 
 /// The verbs of volumes.
@@ -128,7 +131,7 @@ fn awaiting_clone<'a>(state: &'a State, volume: &'a Volume) -> Option<&'a Arc<Vo
     })
 }
 
-/// The names of the volumes an instance mounts.
+/// The names of the volumes an instance asked to mount. Those its image asked for are its own.
 pub(crate) fn mounted(instance: &Instance) -> impl Iterator<Item = &str> {
     let mounts = instance.spec.all_containers().flat_map(|container| &container.mounts);
     mounts.filter_map(|mount| match &mount.kind {
@@ -137,13 +140,45 @@ pub(crate) fn mounted(instance: &Instance) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The instances that mount a volume.
+/// Whether a volume was made for this instance alone.
+pub(crate) fn is_owned(volume: &Volume, instance: &Instance) -> bool {
+    volume.meta.owner.as_ref().is_some_and(|owner| owner.id == instance.meta.id)
+}
+
+/// Records the volumes that an instance's image asked for, which the node has made already. They are
+/// as if the instance had mounted volumes without a name.
+pub(crate) fn adopt(state: &State, instance: &Instance, node: &str, now: Time, batch: &mut Batch) {
+    let made = instance.status.containers.iter().flat_map(|container| &container.volumes);
+    for volume in made {
+        let taken = state.volumes.by_name(&instance.meta.project, volume.name()).is_some();
+        if taken || state.volumes.by_id(&volume.id).is_some() {
+            continue;
+        }
+        let mut meta = Meta::new(&instance.meta.project, volume.name(), volume.id.clone(), now);
+        meta.finalizers = vec![AGENT.to_owned()];
+        meta.owner = Some(Owner {
+            kind: Kind::Instance,
+            id: instance.meta.id.clone(),
+            name: instance.meta.name.clone(),
+        });
+        let node = Some(node.to_owned());
+        let spec = VolumeSpec { anonymous: true, node, ..VolumeSpec::default() };
+        let volume = Volume::new(meta, spec);
+        batch.create(&volume);
+        let event = Event::new(now, Kind::Volume, "create", &volume.meta);
+        batch.event(&Caller::platform(), event);
+    }
+}
+
+/// The instances that mount a volume, or have it for their own.
 pub(crate) fn users<'a>(
     state: &'a State,
     volume: &'a Volume,
 ) -> impl Iterator<Item = &'a Arc<Instance>> {
     let instances = state.instances.in_project(&volume.meta.project);
-    instances.filter(|instance| mounted(instance).any(|name| name == volume.meta.name))
+    instances.filter(|instance| {
+        is_owned(volume, instance) || mounted(instance).any(|name| name == volume.meta.name)
+    })
 }
 
 impl Volumes {

@@ -3,7 +3,8 @@
 //!
 //! The agent hands over a [`Zones`] value whenever an instance comes, goes or changes its names; the
 //! [`Server`] swaps it in whole and listens on the gateway address of each network in it. The server
-//! depends on nothing but the last value it was given, so it goes on answering while control is away.
+//! depends on nothing but the last value it was given, so it goes on answering while control is away;
+//! in a [`process`] of its own it does so while the whole platform is.
 //! [`files`] renders the files an instance finds in its `/etc`.
 //!
 //! What is asked takes one way: `socket` (bytes in, bytes out) → `responder` (may he ask, is it ours)
@@ -16,6 +17,8 @@ mod exchange;
 pub mod files;
 mod forwarder;
 mod index;
+mod name_server;
+pub mod process;
 mod reply;
 mod responder;
 mod server;
@@ -23,6 +26,7 @@ mod socket;
 mod upstream;
 mod zones;
 
-pub use server::{Config, Listening, Server};
+pub use name_server::{Listening, NameServer};
+pub use server::{Config, Server};
 pub use upstream::{HostResolvConf, read_resolv_conf};
 pub use zones::{Joined, Member, NetworkNames, Zones};

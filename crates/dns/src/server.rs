@@ -5,10 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use model::{Error, Result};
+use model::Result;
 
 use crate::forwarder::Forwarder;
 use crate::index::Index;
+use crate::name_server::Listening;
 use crate::responder::Responder;
 use crate::socket::Listener;
 use crate::zones::Zones;
@@ -22,6 +23,8 @@ pub struct Config {
     pub domain: String,
     /// Where the host's resolvers are named; followed when it changes.
     pub resolv_conf: PathBuf,
+    /// Whether another server of the same user may listen on the same addresses, to take its place.
+    pub shared: bool,
 }
 
 impl Default for Config {
@@ -30,17 +33,9 @@ impl Default for Config {
             port: 53,
             domain: "hull.internal".into(),
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
+            shared: false,
         }
     }
-}
-
-/// Where the server listens after [`Server::publish`].
-#[derive(Debug, Default)]
-pub struct Listening {
-    /// Addresses that are answered on.
-    pub addresses: Vec<SocketAddr>,
-    /// Addresses that could not be listened on, and why.
-    pub failed: Vec<(SocketAddr, Error)>,
 }
 
 /// A running name server. Dropping it ends it.
@@ -48,7 +43,7 @@ pub struct Listening {
 pub struct Server {
     config: Config,
     responder: Arc<Responder>,
-    listeners: Mutex<HashMap<IpAddr, Listener>>,
+    listeners: Mutex<HashMap<IpAddr, Arc<Listener>>>,
 }
 
 impl Server {
@@ -69,9 +64,7 @@ impl Server {
         format!("{project}.{}", self.config.domain)
     }
 
-    /// Answers from `zones` from now on, and listens on exactly its networks' addresses: the gateways,
-    /// which needn't exist yet. An address that can't be listened on is tried again at the next call;
-    /// the others work meanwhile. Costs in proportion to the names; questions never wait for it.
+    /// See [`NameServer::publish`](crate::NameServer::publish).
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -89,13 +82,27 @@ impl Server {
                 continue;
             }
             let place = SocketAddr::new(address, self.config.port);
-            match Listener::start(place, &self.responder) {
-                Ok(listener) => drop(listeners.insert(address, listener)),
+            match Listener::start(place, self.config.shared, &self.responder) {
+                Ok(listener) => drop(listeners.insert(address, Arc::new(listener))),
                 Err(error) => listening.failed.push((place, error)),
             }
         }
         listening.addresses = listeners.values().map(|listener| listener.address).collect();
         listening.addresses.sort_unstable();
         Ok(listening)
+    }
+
+    /// Leaves questions that come from now on to a successor, which must listen already, and answers
+    /// those that are there.
+    pub(crate) async fn retire(&self) {
+        let listeners: Vec<_> = {
+            let all = self.listeners.lock().expect("no holder of the lock panics");
+            all.values().cloned().collect()
+        };
+        for listener in listeners {
+            if let Err(error) = listener.retire().await {
+                tracing::debug!(%error, address = %listener.address, "hears on until it ends");
+            }
+        }
     }
 }

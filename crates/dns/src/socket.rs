@@ -23,6 +23,8 @@ const CONNECTIONS: usize = 128;
 const IDLE: Duration = Duration::from_secs(10);
 /// Bytes that wait to be read from a socket, for bursts while this task isn't scheduled.
 const WAITING: usize = 1 << 20;
+/// Nobody sends from this port (RFC 863).
+const DISCARD: u16 = 9;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 
@@ -31,6 +33,7 @@ const BACKLOG: i32 = 128;
 pub(crate) struct Listener {
     /// Where, with the port that was given if 0 was asked for.
     pub(crate) address: SocketAddr,
+    packets: Arc<UdpSocket>,
     tasks: [AbortHandle; 2],
 }
 
@@ -42,9 +45,13 @@ impl Drop for Listener {
 
 impl Listener {
     /// Starts to answer on `address`, which the host may get only later.
-    pub(crate) fn start(address: SocketAddr, responder: &Arc<Responder>) -> Result<Self> {
+    pub(crate) fn start(
+        address: SocketAddr,
+        shared: bool,
+        responder: &Arc<Responder>,
+    ) -> Result<Self> {
         let what = || format!("the name server cannot listen on {address}");
-        let bound = udp(address).and_then(|udp| Ok((tcp(udp.local_addr()?)?, udp)));
+        let bound = udp(address, shared).and_then(|udp| Ok((tcp(udp.local_addr()?, shared)?, udp)));
         let (tcp, udp) = match bound {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 return Err(Error::conflict(what()).caused_by(error).next(
@@ -55,21 +62,30 @@ impl Listener {
             other => other.context(ErrorKind::Unavailable, what)?,
         };
         let address = udp.local_addr().context(ErrorKind::Internal, what)?;
-        let packets = tokio::spawn(serve_packets(Arc::new(udp), address.ip(), responder.clone()));
+        let packets = Arc::new(udp);
+        let answering =
+            tokio::spawn(serve_packets(packets.clone(), address.ip(), responder.clone()));
         let streams = tokio::spawn(serve_streams(tcp, address.ip(), responder.clone()));
-        Ok(Self { address, tasks: [packets.abort_handle(), streams.abort_handle()] })
+        let tasks = [answering.abort_handle(), streams.abort_handle()];
+        Ok(Self { address, packets, tasks })
+    }
+
+    /// Leaves packets that come from now on to the successor, and answers those that are there: a
+    /// socket that is connected hears from its peer only, here from nobody.
+    pub(crate) async fn retire(&self) -> io::Result<()> {
+        self.packets.connect(SocketAddr::new(self.address.ip(), DISCARD)).await
     }
 }
 
-fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = open(address, SocketType::DGRAM)?;
+fn udp(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
+    let socket = open(address, SocketType::DGRAM, shared)?;
     sockopt::set_socket_recv_buffer_size(&socket, WAITING)?;
     bind(&socket, &address)?;
     UdpSocket::from_std(socket.into())
 }
 
-fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = open(address, SocketType::STREAM)?;
+fn tcp(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = open(address, SocketType::STREAM, shared)?;
     // Connections of the last run don't keep the address.
     sockopt::set_socket_reuseaddr(&socket, true)?;
     bind(&socket, &address)?;
@@ -77,10 +93,11 @@ fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-fn open(address: SocketAddr, kind: SocketType) -> io::Result<std::os::fd::OwnedFd> {
+fn open(address: SocketAddr, kind: SocketType, shared: bool) -> io::Result<std::os::fd::OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, kind, flags, None)?;
+    sockopt::set_socket_reuseport(&socket, shared)?;
     if address.is_ipv4() {
         sockopt::set_ip_freebind(&socket, true)?;
     } else {

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use model::Uid;
+use serde::{Deserialize, Serialize};
 
 /// All names of a node. Names are compared without regard to case (RFC 4343).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Zones {
     /// The networks that are served.
     pub networks: Vec<NetworkNames>,
@@ -15,7 +16,7 @@ pub struct Zones {
 }
 
 /// A network whose members are served.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkNames {
     /// Its identity.
     pub id: Uid,
@@ -32,7 +33,7 @@ pub struct NetworkNames {
 }
 
 /// An instance (or a service with an address of its own).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Member {
     /// The networks it is joined to, first one first: a name that several know is taken from the
     /// first.
@@ -42,7 +43,7 @@ pub struct Member {
 }
 
 /// What a member is on one network.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Joined {
     /// The network.
     pub network: Uid,

@@ -1,10 +1,11 @@
 //! `hull`: the one binary of Monohull.
 //!
-//! Four of its faces are not the command line: `hull daemon`, `hull supervise`, and the two small programs that run
-//! beside containers (`log-driver` and `init`), which must start in a millisecond and stay small, so
-//! they are told apart before anything else is set up.
+//! Some of its faces are not the command line: `hull daemon`, `hull supervise`, `hull name-server`, and
+//! the two small programs that run beside containers (`log-driver` and `init`), which must start in a
+//! millisecond and stay small, so they are told apart before anything else is set up.
 
 mod config;
+mod names;
 mod notify;
 mod pki;
 mod records;
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some(containers::logs::driver::MODE) => containers::logs::driver::main(),
         Some(containers::init::MODE) => run_init(),
+        Some(names::MODE) => names::main(),
         Some("daemon") => server::main(),
         Some("supervise") => supervise::main(),
         _ => cli::main(),

@@ -206,7 +206,7 @@ async fn start_agent(
         },
         network: Arc::new(NetDriver::new(Names::new(tag), &places.run)),
         volumes: Arc::new(volumes),
-        dns: dns::Server::start(dns::Config::default()),
+        dns: Arc::new(crate::names::process(places)),
     };
     Agent::start(settings, drivers, control.clone()).await
 }

@@ -27,7 +27,9 @@ pub use container::{
 pub use health::{HealthCheck, Probe};
 pub use mount::{Mount, MountKind, Propagation};
 pub use net::{Attachment, NetworkMode, Port, Protocol};
-pub use status::{ContainerState, ContainerStatus, Health, InstanceStatus, Phase, Reason};
+pub use status::{
+    ContainerState, ContainerStatus, Health, ImageVolume, InstanceStatus, Phase, Reason,
+};
 
 use crate::error::{Error, Result};
 use crate::name::{check_host_name, check_name};

@@ -14,6 +14,11 @@ use crate::time::Time;
 /// The storage service every node has.
 pub const LOCAL: &str = "local";
 
+/// The name of a volume that nobody gave one: half of an identity, as a name has 63 characters at most.
+pub fn anonymous_name(id: &crate::Uid) -> &str {
+    &id.as_str()[..32]
+}
+
 /// The noun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VolumeNoun;
@@ -80,7 +85,7 @@ pub enum VolumePhase {
     Pending,
     /// It exists.
     Ready,
-    /// It could not be made or changed; `reason` says why.
+    /// It could not be made; `reason` says why.
     Failed,
     /// It is being removed.
     Removing,
@@ -104,6 +109,9 @@ pub struct VolumeStatus {
     /// The size in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<Bytes>,
+    /// How its first contents were copied, when it has a source: `btrfs`, `reflink` or `copy`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub method: String,
     /// Names of the instances that use it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub used_by: Vec<String>,

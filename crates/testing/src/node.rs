@@ -194,6 +194,22 @@ impl Setup {
         self.prepare()?.started()
     }
 
+    /// Its root is a btrfs of so many bytes.
+    pub fn on_btrfs(self, size: u64) -> Result<Self> {
+        let (image, mount) = (self.base.join("btrfs.img"), self.base.join("btrfs"));
+        std::fs::File::create(&image)?.set_len(size)?;
+        std::fs::create_dir(&mount)?;
+        let mut make = Command::new("mkfs.btrfs");
+        make.arg("--quiet").arg(&image);
+        let mut attach = Command::new("mount");
+        attach.args(["-o", "loop"]).args([&image, &mount]);
+        for command in [make, attach] {
+            let outcome = finish(command, None)?;
+            ensure!(outcome.code == 0, "no btrfs: {}", outcome.stderr);
+        }
+        Ok(self.root("btrfs"))
+    }
+
     /// Everything but the start itself.
     pub fn prepare(self) -> Result<Node> {
         let Self { base, root, mut settings, containerd, environment } = self;

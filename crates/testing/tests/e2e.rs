@@ -22,6 +22,7 @@ mod e2e {
     mod images;
     mod life;
     mod logs;
+    mod names;
     mod network;
     mod outside;
     mod reads;
@@ -31,4 +32,5 @@ mod e2e {
     mod start;
     mod storage;
     mod terminal;
+    mod volumes;
 }

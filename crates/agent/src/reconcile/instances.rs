@@ -34,7 +34,14 @@ impl Instances {
         if let Ok(uplink) = self.context.fabric.driver().uplink().await {
             self.context.fabric.set_mtu(uplink.mtu);
         }
-        let mut used = HashSet::new();
+        let (driver, mut used) = (self.context.fabric.driver(), HashSet::new());
+        // Also those that nobody uses now: what is closed off stays closed off.
+        let bridges = driver.observe().await.map(|seen| seen.bridges).unwrap_or_default();
+        let present = desired.networks.iter().filter(|network| {
+            network.meta.deleted.is_none()
+                && bridges.contains(&driver.names().bridge(&network.meta.id))
+        });
+        used.extend(present.map(|network| network.meta.id.clone()));
         for instance in &desired.instances {
             let known = Local::load(&self.context.places.instance(&instance.meta.id));
             if known.is_some_and(|known| known.status.phase.is_live()) {
@@ -50,13 +57,14 @@ impl Instances {
 
     /// Writes the networks of what was taken over anew.
     async fn write(&self, adopted: &[NetworkLinks]) -> Result<()> {
-        if adopted.is_empty() {
-            return Ok(());
+        if !adopted.is_empty() {
+            self.context.fabric.ensure(adopted).await?;
+            self.context.fabric.rewrite().await?;
         }
-        self.context.fabric.ensure(adopted).await?;
-        self.context.fabric.rewrite().await?;
-        // The pass over names came first and found no network that is present.
-        self.context.names.refresh(&self.context).await.map(drop)
+        if self.context.names.wait_for_networks() {
+            self.context.names.refresh(&self.context).await?;
+        }
+        Ok(())
     }
 }
 

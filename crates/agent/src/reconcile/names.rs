@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use dns::{Joined, Member, NetworkNames, Server, Zones};
+use dns::{Joined, Member, NameServer, NetworkNames, Zones};
 use ipnet::IpNet;
 use link::Desired;
 use model::Result;
@@ -12,22 +14,33 @@ use tokio::sync::Mutex;
 
 use crate::context::Context;
 
+/// Wait before another try to start the server.
+const AWAY: Duration = Duration::from_secs(1);
+
 /// The node's name server and what it was told last.
 pub struct Names {
-    server: Server,
+    server: Arc<dyn NameServer>,
     published: Mutex<Option<Zones>>,
+    /// The networks that are present are known.
+    known: AtomicBool,
 }
 
 impl Names {
     /// The names of a node, served by `server`.
-    pub fn new(server: Server) -> Self {
-        Self { server, published: Mutex::default() }
+    pub fn new(server: Arc<dyn NameServer>) -> Self {
+        Self { server, published: Mutex::default(), known: AtomicBool::default() }
+    }
+
+    /// Whether it is not known yet which networks are present, as after a restart.
+    pub fn wait_for_networks(&self) -> bool {
+        !self.known.load(Ordering::Relaxed)
     }
 
     /// Answers from what is desired, on the networks that are present. An instance must not start
     /// before its network's name server listens: resolvers wait seconds before they ask again.
     pub async fn refresh(&self, context: &Context) -> Result<String> {
         let mut published = self.published.lock().await;
+        self.known.store(true, Ordering::Relaxed);
         let desired = context.desired.borrow().clone();
         let present = context.fabric.known().await;
         let zones = zones(&desired, |id| present.contains(id));
@@ -43,22 +56,39 @@ impl Names {
     }
 }
 
+/// Tells the server everything again whenever it has forgotten it: its process ended.
+pub async fn keep_names(context: Arc<Context>) {
+    loop {
+        context.names.server.forgotten().await;
+        tracing::warn!("the name server ended; it is started anew");
+        *context.names.published.lock().await = None;
+        while let Err(error) = context.names.refresh(&context).await {
+            tracing::error!(error = error.chain(), "names cannot be answered");
+            tokio::time::sleep(AWAY).await;
+        }
+    }
+}
+
 /// The pass.
-pub struct NameServer {
+pub struct NamesPass {
     context: Arc<Context>,
 }
 
-impl NameServer {
+impl NamesPass {
     /// The pass of a node.
     pub fn new(context: Arc<Context>) -> Self {
         Self { context }
     }
 }
 
-impl Pass for NameServer {
+impl Pass for NamesPass {
     const NAME: &'static str = "names";
 
     async fn pass(&mut self) -> Result<String> {
+        // The server answers as it was told before a restart, until it is known what of that is there.
+        if self.context.names.wait_for_networks() {
+            return Ok("what runs is not taken over yet".into());
+        }
         self.context.names.refresh(&self.context).await
     }
 }

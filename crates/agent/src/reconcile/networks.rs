@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use faults::may_die;
 use link::Report;
 use model::{Kind, Result, Uid};
 use tasks::Pass;
@@ -33,6 +34,7 @@ impl Pass for Networks {
         let mut removed = 0;
         for network in desired.networks.iter().filter(|network| network.meta.deleted.is_some()) {
             fabric.remove(&network.meta.id).await?;
+            may_die("networks.removed");
             self.context.outbox.put(Report::Removed(Kind::Network, network.meta.id.clone()));
             removed += 1;
         }

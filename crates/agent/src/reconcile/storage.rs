@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use faults::may_die;
 use link::Report;
 use model::instance::Reason;
 use model::volume::{Snapshot, SnapshotStatus, Volume, VolumePhase, VolumeStatus};
-use model::{Kind, Result};
+use model::{Bytes, Kind, Result};
 use tasks::Pass;
 use volumes::{CreateSnapshot, VolumeId, VolumeInfo};
 
@@ -28,12 +29,13 @@ impl Storage {
             return self.delete(volume).await;
         }
         let settled = volume.status.phase == VolumePhase::Ready
+            && volume.status.reason.is_none()
             && volume.status.observed_generation == volume.meta.generation;
         if settled {
             return;
         }
         let mut status = match self.make(volume).await {
-            Ok(info) => ready(&info),
+            Ok(info) => self.grow(volume, info).await,
             Err(error) => VolumeStatus {
                 phase: VolumePhase::Failed,
                 reason: Some(Reason::from_error("CannotMake", &error)),
@@ -46,23 +48,43 @@ impl Storage {
 
     async fn make(&self, volume: &Volume) -> Result<VolumeInfo> {
         let driver = self.context.volumes.as_ref();
-        let id = VolumeId::from(&volume.meta.id);
-        let info = match driver.show(&id).await {
-            Ok(info) => info,
-            Err(_) => driver.create(request_of(&self.context, volume)?).await?,
-        };
-        let grown = volume.spec.size.filter(|size| info.size.is_none_or(|has| has < *size));
-        let Some(size) = grown else { return Ok(info) };
-        let expanded = driver.expand(&id, size).await?;
-        if expanded.node_expansion_required && info.staged() {
-            driver.node_expand(&id).await?;
+        match driver.show(&VolumeId::from(&volume.meta.id)).await {
+            Ok(info) => Ok(info),
+            Err(_) => {
+                let made = driver.create(request_of(&self.context, volume)?).await?;
+                may_die("storage.made");
+                Ok(made)
+            }
         }
-        driver.show(&id).await
+    }
+
+    /// Gives a volume the size it should have. One that cannot have it now is as good as it was.
+    async fn grow(&self, volume: &Volume, info: VolumeInfo) -> VolumeStatus {
+        let wanted = volume.spec.size.filter(|size| info.size.is_none_or(|has| has < *size));
+        let Some(size) = wanted else { return ready(&info) };
+        match self.expand(&info, size).await {
+            Ok(larger) => ready(&larger),
+            Err(error) => VolumeStatus {
+                reason: Some(Reason::from_error("CannotGrow", &error)),
+                ..ready(&info)
+            },
+        }
+    }
+
+    async fn expand(&self, info: &VolumeInfo, size: Bytes) -> Result<VolumeInfo> {
+        let driver = self.context.volumes.as_ref();
+        let expanded = driver.expand(&info.id, size).await?;
+        may_die("storage.grown");
+        if expanded.node_expansion_required && info.staged() {
+            driver.node_expand(&info.id).await?;
+        }
+        driver.show(&info.id).await
     }
 
     async fn delete(&self, volume: &Volume) {
         match self.context.volumes.delete(&VolumeId::from(&volume.meta.id)).await {
             Ok(()) => {
+                may_die("storage.removed");
                 let removed = Report::Removed(Kind::Volume, volume.meta.id.clone());
                 self.context.outbox.put(removed);
             }
@@ -84,6 +106,7 @@ impl Storage {
                 tracing::warn!(snapshot = %snapshot.meta.name, error = error.chain(), "cannot remove");
                 return;
             }
+            may_die("storage.dropped");
             let removed = Report::Removed(Kind::Snapshot, snapshot.meta.id.clone());
             return self.context.outbox.put(removed);
         }
@@ -93,7 +116,9 @@ impl Storage {
         let Some(volume) = &snapshot.spec.volume_id else { return };
         let request =
             CreateSnapshot { id, name: snapshot.meta.name.clone(), volume: VolumeId::from(volume) };
-        let status = match self.context.volumes.create_snapshot(request).await {
+        let taken = self.context.volumes.create_snapshot(request).await;
+        may_die("storage.taken");
+        let status = match taken {
             Ok(info) => SnapshotStatus {
                 phase: VolumePhase::Ready,
                 reason: (!info.consistent).then(|| {
@@ -119,6 +144,7 @@ fn ready(info: &VolumeInfo) -> VolumeStatus {
         format: info.format.to_string(),
         path: info.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
         size: info.size,
+        method: info.method.map(|method| method.to_string()).unwrap_or_default(),
         ..VolumeStatus::default()
     }
 }

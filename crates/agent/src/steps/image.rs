@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::image::Image;
-use model::instance::{ContainerSpec, HealthCheck, Instance, Probe};
-use model::{Error, Result};
+use model::instance::{ContainerSpec, HealthCheck, ImageVolume, Instance, Probe};
+use model::{Error, Result, Uid};
+use sha2::{Digest, Sha256};
 
 use crate::local::Resolved;
 use crate::worker::Worker;
@@ -53,12 +54,13 @@ fn resolve(worker: &mut Worker, container: &ContainerSpec, image: &Image) {
             "" => image.config.stop_signal.clone(),
             own => own.to_owned(),
         },
-        image_volumes: image_volumes(worker, container, image),
     };
     worker.local.resolved.insert(container.name.clone(), resolved);
+    let volumes = image_volumes(worker, container, image);
     let seen = worker.local.status.containers.iter_mut().find(|seen| seen.name == container.name);
     if let Some(seen) = seen {
         seen.image_digest.clone_from(&image.digest);
+        seen.volumes = volumes;
     }
 }
 
@@ -67,12 +69,9 @@ fn health(container: &ContainerSpec, image: &Image) -> Option<HealthCheck> {
     (check.probe != Probe::None).then(|| check.clone())
 }
 
-/// Paths the image wants a volume at and the spec mounts nothing at, with the volumes' ids.
-fn image_volumes(
-    worker: &Worker,
-    container: &ContainerSpec,
-    image: &Image,
-) -> Vec<(String, String)> {
+/// Volumes for the paths that the image wants one at and the spec mounts nothing at. Their identities
+/// follow from the instance's, so that a start that is repeated finds those it has made.
+fn image_volumes(worker: &Worker, container: &ContainerSpec, image: &Image) -> Vec<ImageVolume> {
     let taken = |path: &str| {
         container.mounts.iter().any(|mount| mount.target.trim_end_matches('/') == path)
     };
@@ -80,15 +79,9 @@ fn image_volumes(
     let wanted = paths.filter(|path| path.starts_with('/') && !path.contains("..") && !taken(path));
     wanted
         .map(|path| {
-            let place = format!("{}:{path}", container.name);
-            (format!("{}.{:016x}", worker.uid, fnv1a(place.as_bytes())), path.to_owned())
+            let place = format!("{}/{}:{path}", worker.uid, container.name);
+            let id = Uid::from_bytes(Sha256::digest(place).into());
+            ImageVolume { id, target: path.to_owned() }
         })
         .collect()
-}
-
-/// FNV-1a, 64 bits: names a path in an id. Not for secrets.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }

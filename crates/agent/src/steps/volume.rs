@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use containers::rootfs::Rootfs;
 use faults::may_die;
 use model::error::Context as _;
-use model::instance::{ContainerSpec, Instance, MountKind};
-use model::{Error, ErrorKind, Result};
-use volumes::{CreateVolume, Populate, Publish, Source, VolumeId};
+use model::instance::{ContainerSpec, ImageVolume, Instance, MountKind};
+use model::volume::Volume;
+use model::{Bytes, Error, ErrorKind, Result};
+use volumes::{CreateVolume, Populate, Publish, Source, VolumeId, VolumeInfo};
 
 use crate::context::Context;
 use crate::steps::image::ImagesOf;
@@ -38,17 +40,49 @@ pub async fn attach(worker: &mut Worker, wanted: &Instance, _: &ImagesOf) -> Res
     let mut volumes = VolumesOf::new();
     for container in wanted.spec.all_containers() {
         let mut mounted = Vec::new();
-        for (request, mount) in named(worker, wanted, container)? {
-            mounted.push(stage(&worker.context, wanted, request, mount).await?);
+        for (asked, wish) in named(worker, wanted, container)? {
+            mounted.push(stage(&worker.context, wanted, asked, wish).await?);
         }
-        for (request, mount) in unnamed(worker, container)? {
-            mounted.push(stage(&worker.context, wanted, request, mount).await?);
+        for (asked, wish) in unnamed(worker, container) {
+            mounted.push(stage(&worker.context, wanted, asked, wish).await?);
         }
         if !mounted.is_empty() {
             volumes.insert(container.name.clone(), mounted);
         }
     }
     Ok(volumes)
+}
+
+/// Who asked for a volume.
+enum Asked {
+    /// The spec, for one of the store.
+    Spec(Arc<Volume>),
+    /// The image.
+    Image(ImageVolume),
+}
+
+impl Asked {
+    fn id(&self) -> VolumeId {
+        match self {
+            Asked::Spec(volume) => VolumeId::from(&volume.meta.id),
+            Asked::Image(volume) => VolumeId::from(&volume.id),
+        }
+    }
+
+    fn size(&self) -> Option<Bytes> {
+        match self {
+            Asked::Spec(volume) => volume.spec.size,
+            Asked::Image(_) => None,
+        }
+    }
+
+    /// What makes it. What it is to begin with is needed only then, and may be gone later.
+    fn request(&self, context: &Context) -> Result<CreateVolume> {
+        match self {
+            Asked::Spec(volume) => request_of(context, volume),
+            Asked::Image(volume) => Ok(CreateVolume::new(self.id(), volume.name())),
+        }
+    }
 }
 
 /// What of a [`Mounted`] the spec says.
@@ -63,7 +97,7 @@ fn named(
     worker: &Worker,
     wanted: &Instance,
     container: &ContainerSpec,
-) -> Result<Vec<(CreateVolume, Wish)>> {
+) -> Result<Vec<(Asked, Wish)>> {
     let mut found = Vec::new();
     for mount in &container.mounts {
         let MountKind::Volume { name, subpath, no_copy } = &mount.kind else { continue };
@@ -74,32 +108,28 @@ fn named(
             read_only: mount.read_only,
             subpath: subpath.clone(),
         };
-        found.push((request_of(&worker.context, &volume)?, wish));
+        found.push((Asked::Spec(volume), wish));
     }
     Ok(found)
 }
 
-fn unnamed(worker: &Worker, container: &ContainerSpec) -> Result<Vec<(CreateVolume, Wish)>> {
-    let Some(resolved) = worker.local.resolved.get(&container.name) else { return Ok(Vec::new()) };
-    resolved
-        .image_volumes
-        .iter()
-        .map(|(id, target)| {
-            let id: VolumeId = id.parse()?;
-            let name = format!("{target} of container {}", container.name);
-            let wish = Wish {
-                target: target.clone(),
-                fill: true,
-                read_only: false,
-                subpath: String::new(),
-            };
-            Ok((CreateVolume::new(id, name), wish))
-        })
-        .collect()
+fn unnamed(worker: &Worker, container: &ContainerSpec) -> Vec<(Asked, Wish)> {
+    let seen = worker.local.status.container(&container.name);
+    let volumes = seen.into_iter().flat_map(|seen| &seen.volumes);
+    let wanted = volumes.map(|volume| {
+        let wish = Wish {
+            target: volume.target.clone(),
+            fill: true,
+            read_only: false,
+            subpath: String::new(),
+        };
+        (Asked::Image(volume.clone()), wish)
+    });
+    wanted.collect()
 }
 
 /// What is asked of the driver for a volume of the store.
-pub fn request_of(context: &Context, volume: &model::volume::Volume) -> Result<CreateVolume> {
+pub fn request_of(context: &Context, volume: &Volume) -> Result<CreateVolume> {
     let source = match &volume.spec.source {
         None => None,
         Some(model::volume::VolumeSource::Volume(name)) => {
@@ -129,18 +159,14 @@ pub fn request_of(context: &Context, volume: &model::volume::Volume) -> Result<C
     })
 }
 
-async fn stage(
-    context: &Context,
-    wanted: &Instance,
-    request: CreateVolume,
-    wish: Wish,
-) -> Result<Mounted> {
+async fn stage(context: &Context, wanted: &Instance, asked: Asked, wish: Wish) -> Result<Mounted> {
     let driver = context.volumes.as_ref();
-    let id = request.id.clone();
+    let (id, size) = (asked.id(), asked.size());
     match driver.show(&id).await {
+        Ok(info) if info.size < size => grow(driver, &info, size).await?,
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            driver.create(request).await?;
+            driver.create(asked.request(context)?).await?;
             may_die("volume.made");
         }
         Err(error) => return Err(error),
@@ -152,6 +178,15 @@ async fn stage(
     })?;
     let Wish { target, fill, read_only, subpath } = wish;
     Ok(Mounted { id, path, target, fill, read_only, subpath })
+}
+
+/// Gives a volume that could not be grown while it was used its size, before it is used again. One that
+/// others use has to stay as it is.
+async fn grow(driver: &dyn volumes::Driver, info: &VolumeInfo, size: Option<Bytes>) -> Result<()> {
+    match size {
+        Some(size) if !info.staged() => driver.expand(&info.id, size).await.map(drop),
+        _ => Ok(()),
+    }
 }
 
 /// Fills the container's volumes from its image where they are empty, then counts the instance as
@@ -209,17 +244,26 @@ impl Mounted {
 /// Ends the instance's hold on its volumes.
 pub async fn detach(worker: &Worker, wanted: &Instance) -> Result<()> {
     let driver = worker.context.volumes.as_ref();
-    for id in held(worker, wanted) {
-        volumes::detach(driver, &id, worker.uid.as_str()).await?;
+    let held = held(worker, wanted);
+    for id in &held {
+        volumes::detach(driver, id, worker.uid.as_str()).await?;
+    }
+    if !held.is_empty() {
+        // What could not be done to them while they were used.
+        worker.context.storage.wake();
     }
     Ok(())
 }
 
-/// Removes the volumes that were made because the image wanted them.
-pub async fn delete_image_volumes(worker: &Worker) -> Result<()> {
-    let resolved = worker.local.resolved.values();
-    for (id, _) in resolved.flat_map(|resolved| &resolved.image_volumes) {
-        worker.context.volumes.delete(&id.parse()?).await?;
+/// Removes the volumes that its image asked for and that control has not heard of: the start was called
+/// off before. Those it knows are kept or removed as it says.
+pub async fn delete_unheard(worker: &Worker) -> Result<()> {
+    let desired = worker.context.desired.borrow().clone();
+    let containers = worker.local.status.containers.iter();
+    for volume in containers.flat_map(|container| &container.volumes) {
+        if !desired.volumes.iter().any(|known| known.meta.id == volume.id) {
+            worker.context.volumes.delete(&VolumeId::from(&volume.id)).await?;
+        }
     }
     Ok(())
 }
@@ -235,9 +279,9 @@ fn held(worker: &Worker, wanted: &Instance) -> Vec<VolumeId> {
             }
         }
     }
-    let resolved = worker.local.resolved.values();
-    let unnamed = resolved.flat_map(|resolved| &resolved.image_volumes);
-    ids.extend(unnamed.filter_map(|(id, _)| id.parse().ok()));
+    let containers = worker.local.status.containers.iter();
+    let unnamed = containers.flat_map(|container| &container.volumes);
+    ids.extend(unnamed.map(|volume| VolumeId::from(&volume.id)));
     ids.sort();
     ids.dedup();
     ids

@@ -17,14 +17,23 @@ use crate::objects::{self, Listing, View};
 use crate::parse::env;
 use crate::{complete, out, plan};
 
+const EXAMPLES: &str = "Examples:
+  hull network create back
+  hull run -d --name db --network back -e POSTGRES_PASSWORD=x postgres
+  hull run -d --network default --network back:alias=api,ip=10.128.1.9 nginx
+  hull network create --internal --subnet 10.9.0.0/24 closed
+  hull network ls -o json";
+
 /// Networks.
 #[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub enum Network {
     /// Make a network
     Create(Create),
     /// List networks
     Ls(Ls),
     /// Show networks
+    #[command(visible_alias = "inspect")]
     Show(Show),
     /// Remove networks
     Rm(Rm),
@@ -35,7 +44,7 @@ pub enum Network {
 /// Makes a network.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  hull network create back\n  hull network create --internal --subnet 10.9.0.0/24 db"
+    after_help = "Examples:\n  hull network create back\n  hull network create --internal --subnet 10.9.0.0/24 db\n  hull network create --ipv6 --subnet fd00:9::/64 six"
 )]
 pub struct Create {
     /// Subnet, IPv4 or IPv6; one that is free is chosen when none is given

@@ -1,5 +1,6 @@
 //! `hull ps`.
 
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -135,11 +136,67 @@ pub fn state(instance: &Instance) -> String {
     format!("{phase} ({detail})")
 }
 
+/// Ports in their order, those in a row as one.
 fn ports(ports: &[Port]) -> String {
-    let text = |port: &Port| {
-        let host = port.host.map(|host| host.to_string()).unwrap_or_default();
-        let address = port.address.map(|address| format!("{address}:")).unwrap_or_default();
-        format!("{address}{host}->{}/{}", port.target, port.protocol.as_str())
+    let mut rows: Vec<Port> = Vec::new();
+    for port in ports {
+        match rows.last_mut() {
+            Some(row) if continues(row, port) => row.count += 1,
+            _ => rows.push(port.clone()),
+        }
+    }
+    rows.iter().map(row).collect::<Vec<_>>().join(", ")
+}
+
+fn continues(row: &Port, port: &Port) -> bool {
+    let next = |first: u16| first.checked_add(row.count);
+    row.protocol == port.protocol
+        && row.address == port.address
+        && row.host.and_then(next).is_some_and(|next| port.host == Some(next))
+        && next(row.target) == Some(port.target)
+        && port.count == 1
+}
+
+fn row(port: &Port) -> String {
+    let range = |first: u16| match port.count {
+        0 | 1 => first.to_string(),
+        count => format!("{first}-{}", first.saturating_add(count - 1)),
     };
-    ports.iter().map(text).collect::<Vec<_>>().join(", ")
+    let host = port.host.map(range).unwrap_or_default();
+    let address = match port.address {
+        Some(address @ IpAddr::V6(_)) => format!("[{address}]:"),
+        Some(address) => format!("{address}:"),
+        None => String::new(),
+    };
+    format!("{address}{host}->{}/{}", range(port.target), port.protocol.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::instance::Protocol;
+
+    #[test]
+    fn ports_in_a_row_are_one() {
+        let port = |host, target, address: Option<&str>| Port {
+            target,
+            host: Some(host),
+            address: address.map(|text| text.parse().unwrap()),
+            protocol: Protocol::Tcp,
+            count: 1,
+        };
+        let all = [
+            port(9100, 80, None),
+            port(9101, 81, None),
+            port(9102, 82, None),
+            port(9103, 80, None),
+            port(9104, 81, Some("::1")),
+            port(9105, 81, Some("10.0.0.1")),
+        ];
+        assert_eq!(
+            ports(&all),
+            "9100-9102->80-82/tcp, 9103->80/tcp, [::1]:9104->81/tcp, 10.0.0.1:9105->81/tcp"
+        );
+        assert_eq!(ports(&[]), "");
+    }
 }

@@ -22,14 +22,25 @@ use crate::out::{self, Format};
 use crate::parse::env;
 use crate::plan;
 
+const EXAMPLES: &str = "Examples:
+  hull volume create --size 10g data
+  hull run -d -v data:/var/lib/postgresql/data postgres
+  hull volume ls
+  hull volume grow data 20g
+  hull volume snapshot data before-upgrade
+  hull volume snapshots -o json
+  hull volume restore before-upgrade data-2";
+
 /// Volumes.
 #[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub enum Volume {
     /// Make a volume
     Create(Create),
     /// List volumes
     Ls(Ls),
     /// Show volumes
+    #[command(visible_alias = "inspect")]
     Show(Show),
     /// Remove volumes
     Rm(Rm),
@@ -291,7 +302,7 @@ impl Volume {
 }
 
 const VIEW: View<VolumeNoun> = View {
-    titles: &["NAME", "STATE", "SIZE", "HELD BY", "USED BY", "NODE", "AGE"],
+    titles: &["NAME", "STATE", "SIZE", "HELD BY", "MADE BY", "USED BY", "NODE", "AGE"],
     right: &[2],
     row: |volume: &Known| {
         let size = volume.status.size.or(volume.spec.size);
@@ -300,6 +311,7 @@ const VIEW: View<VolumeNoun> = View {
             state(volume.status.phase, volume.status.reason.as_ref()),
             size.map_or_else(|| "-".into(), |size| size.to_string()),
             volume.status.format.clone(),
+            volume.status.method.clone(),
             volume.status.used_by.join(","),
             volume.spec.node.clone().unwrap_or_default(),
             out::age(volume.meta.created),
@@ -326,7 +338,7 @@ const SNAPSHOT_VIEW: View<SnapshotNoun> = View {
 fn state(phase: VolumePhase, reason: Option<&Reason>) -> String {
     let word = match phase {
         VolumePhase::Pending => "pending",
-        VolumePhase::Ready => return "ready".into(),
+        VolumePhase::Ready => "ready",
         VolumePhase::Failed => "failed",
         VolumePhase::Removing => "removing",
     };
@@ -342,14 +354,32 @@ fn outcome(phase: VolumePhase, reason: Option<&Reason>, title: &str) -> Option<R
         VolumePhase::Ready => Some(Ok(())),
         VolumePhase::Pending if reason.is_none() => None,
         VolumePhase::Pending | VolumePhase::Failed => {
-            let why = reason.map_or("no reason is known", |reason| reason.message.as_str());
-            let error = Error::unavailable(format!("{title} cannot be made: {why}"));
+            let why = match reason {
+                Some(reason) => reason.message.clone(),
+                None => format!("{title} cannot be made, and no reason is known"),
+            };
+            let error = Error::internal(why);
             Some(Err(match reason.and_then(|reason| reason.next.clone()) {
                 Some(next) => error.next(next),
                 None => error,
             }))
         }
         VolumePhase::Removing => Some(Err(Error::conflict(format!("{title} is being removed")))),
+    }
+}
+
+/// Whether a volume has the size it should have, or why it does not have it yet.
+fn grown(volume: &Known) -> Result<()> {
+    let status = &volume.status;
+    match &status.reason {
+        Some(reason) if status.size < volume.spec.size => {
+            let error = Error::conflict(&reason.message);
+            Err(match &reason.next {
+                Some(next) => error.next(next),
+                None => error,
+            })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -416,7 +446,7 @@ impl Grow {
             if status.observed_generation < generation {
                 return None;
             }
-            outcome(status.phase, status.reason.as_ref(), &it.title())
+            Some(grown(it))
         })
         .await?;
         out::line(&volume.meta.name);
@@ -464,7 +494,7 @@ mod tests {
         assert!(outcome(VolumePhase::Pending, None, "volume").is_none());
         assert!(outcome(VolumePhase::Ready, Some(&reason), "volume").unwrap().is_ok());
         let error = outcome(VolumePhase::Failed, Some(&reason), "volume \"a\"").unwrap();
-        assert_eq!(error.unwrap_err().message(), "volume \"a\" cannot be made: the disk is full");
+        assert_eq!(error.unwrap_err().message(), "the disk is full");
         assert_eq!(state(VolumePhase::Failed, Some(&reason)), "failed (the disk is full)");
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use model::instance::{Instance, InstanceNoun, MountKind, NetworkMode, RunState, Sharing};
 use model::meta::Owner;
 use model::network::{DEFAULT_NETWORK, Network, NetworkSpec};
-use model::volume::{Volume, VolumeSpec};
-use model::{Error, Kind, Meta, Result, Uid};
+use model::volume::{Volume, VolumeSpec, anonymous_name};
+use model::{Error, Kind, Meta, Result};
 
 use super::VOLUMES;
 use crate::batch::Batch;
@@ -124,7 +124,7 @@ fn make_volumes(context: &Context<'_>, instance: &mut Instance, batch: &mut Batc
         let MountKind::Volume { name, .. } = &mut mount.kind else { continue };
         let anonymous = name.is_empty();
         if anonymous {
-            *name = anonymous_name(context.core.new_id());
+            anonymous_name(&context.core.new_id()).clone_into(name);
         }
         match context.state.volumes.by_name(&project, name) {
             Some(volume) if volume.meta.deleted.is_some() => {
@@ -142,11 +142,6 @@ fn make_volumes(context: &Context<'_>, instance: &mut Instance, batch: &mut Batc
         }
     }
     Ok(())
-}
-
-/// A name that nobody else gives: half of an identity, as a name has 63 characters at most.
-fn anonymous_name(id: Uid) -> String {
-    id.as_str()[..32].to_owned()
 }
 
 fn new_volume(context: &Context<'_>, project: &str, name: &str, owner: Option<Owner>) -> Volume {

@@ -11,7 +11,7 @@ use crate::caller::{Caller, Verb, authorise};
 use crate::core::Mode;
 use crate::mirror::State;
 use crate::service::{Context, find};
-use crate::volumes::mounted;
+use crate::volumes::{is_owned, users};
 
 /// The finalizer that takes an instance's anonymous volumes away with it.
 pub(crate) const VOLUMES: &str = "volumes";
@@ -104,12 +104,10 @@ pub(crate) fn delete_anonymous(
     caller: &Caller,
     batch: &mut Batch,
 ) {
-    for name in mounted(instance) {
-        let Some(volume) = state.volumes.by_name(&instance.meta.project, name) else { continue };
-        let owned = volume.meta.owner.as_ref().is_some_and(|owner| owner.id == instance.meta.id);
-        let mut users = crate::volumes::users(state, volume);
-        let others = users.any(|user| user.meta.id != instance.meta.id);
-        if volume.spec.anonymous && owned && !others && volume.meta.deleted.is_none() {
+    let volumes = state.volumes.in_project(&instance.meta.project);
+    for volume in volumes.filter(|volume| volume.spec.anonymous && is_owned(volume, instance)) {
+        let others = users(state, volume).any(|user| user.meta.id != instance.meta.id);
+        if !others && volume.meta.deleted.is_none() {
             batch.delete(volume, Object::clone(volume), now, caller);
         }
     }

@@ -43,6 +43,13 @@ fn round(state: &State, batch: &mut Batch) -> usize {
             users.entry(key).or_default().insert(&instance.meta.name);
         }
     }
+    for volume in state.volumes.iter() {
+        let owner = volume.meta.owner.as_ref().and_then(|owner| state.instances.by_id(&owner.id));
+        if let Some(owner) = owner {
+            let key = name_key(&volume.meta.project, &volume.meta.name);
+            users.entry(key).or_default().insert(&owner.meta.name);
+        }
+    }
     let mut written = 0;
     for volume in state.volumes.iter() {
         let now = users.remove(&name_key(&volume.meta.project, &volume.meta.name));

@@ -29,6 +29,7 @@ pub(crate) fn find<'a, N: Rules>(
 pub(crate) fn not_found(kind: Kind, name: &str) -> Error {
     let list = match kind {
         Kind::Instance => "hull ps -a".to_owned(),
+        Kind::Snapshot => "hull volume snapshots".to_owned(),
         _ => format!("hull {kind} ls"),
     };
     Error::not_found(format!("there is no {kind} {name:?}")).next(format!("`{list}` lists them"))

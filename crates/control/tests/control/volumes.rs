@@ -1,8 +1,10 @@
 //! Volumes and snapshots.
 
 use control::{Mode, New, RemoveOptions};
+use link::Report;
+use model::instance::ImageVolume;
 use model::volume::{SnapshotSpec, VolumePhase, VolumeSource, VolumeSpec};
-use model::{Bytes, ErrorKind};
+use model::{Bytes, ErrorKind, Uid};
 
 use crate::support::*;
 
@@ -91,4 +93,45 @@ async fn snapshots_are_taken_of_ready_volumes_and_begin_others() {
     ready(&rig, "copy").await;
     snapshots.delete(caller(), PROJECT, "monday", None, Mode::Apply).await.unwrap();
     rig.eventually("it is gone", || snapshots.get(caller(), PROJECT, "monday").is_err()).await;
+}
+
+#[tokio::test]
+async fn what_an_image_asked_for_is_recorded_as_its_instances_own() {
+    let rig = Rig::new().await;
+    let volumes = rig.control.volumes();
+    for (name, byte) in [("keeps", 7), ("takes", 8)] {
+        let made = rig.create(name, spec("redis")).await.unwrap();
+        let running = rig.until_running(name).await;
+        let mut status = running.status.clone();
+        let volume = ImageVolume { id: Uid::from_bytes([byte; 32]), target: "/data".into() };
+        let own = volume.name().to_owned();
+        status.containers[0].volumes.push(volume);
+        rig.report(vec![Report::Instance(made.meta.id.clone(), Box::new(status))]).await;
+        let seen = volumes.get(caller(), PROJECT, &own).unwrap();
+        assert!(seen.spec.anonymous && seen.spec.node.is_some());
+        assert_eq!(seen.meta.owner.as_ref().unwrap().id, made.meta.id);
+        rig.eventually("its user is written down", || {
+            volumes.get(caller(), PROJECT, &own).is_ok_and(|it| it.status.used_by == [name])
+        })
+        .await;
+        let error = volumes.delete(caller(), PROJECT, &own, None, Mode::Apply).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+        let pruned = volumes.prune(caller(), PROJECT, true, Mode::Plan).await.unwrap();
+        assert!(!pruned.names.contains(&own));
+
+        let options = RemoveOptions { force: true, volumes: name == "takes" };
+        rig.control
+            .instances()
+            .remove(caller(), PROJECT, name, options, Mode::Apply)
+            .await
+            .unwrap();
+        rig.eventually("the instance is gone", || rig.get(name).is_err()).await;
+        if name == "takes" {
+            let gone = || volumes.get(caller(), PROJECT, &own).is_err();
+            rig.eventually("it went with its instance", gone).await;
+        } else {
+            let pruned = volumes.prune(caller(), PROJECT, false, Mode::Plan).await.unwrap();
+            assert_eq!(pruned.names, [own]);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::id::Uid;
 use crate::time::Time;
 
 /// Where an instance is in its life; see the diagram in the [module](super) above.
@@ -182,6 +183,26 @@ pub struct ContainerStatus {
     /// Why it could not be started.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub error: String,
+    /// Volumes that were made for paths its image wants one at and the spec mounts nothing at.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<ImageVolume>,
+}
+
+/// A volume that the image asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageVolume {
+    /// The volume's identity.
+    pub id: Uid,
+    /// Path inside the container.
+    pub target: String,
+}
+
+impl ImageVolume {
+    /// The volume's name: nobody gave it one.
+    pub fn name(&self) -> &str {
+        crate::volume::anonymous_name(&self.id)
+    }
 }
 
 /// One try of a health check.

@@ -66,6 +66,7 @@ pub(super) fn table(name: &str, value: &HostNetwork, guards: &Guards) -> String 
     writeln!(text, "table inet {name} {{").expect(STRING);
     sets(&mut text, value, guards);
     maps(&mut text, value);
+    sources(&mut text, value);
     text.push_str(CHAINS);
     text.push_str("}\n");
     text
@@ -142,6 +143,26 @@ fn maps(text: &mut String, value: &HostNetwork) {
         let elements: Vec<_> = of_map.map(|e| format!("{} : {}", e.key, e.value)).collect();
         block(text, "map", name, kind, false, &elements);
     }
+}
+
+/// For each network, what its members' packets must carry. Rules rather than a set of subnets: while a
+/// table is replaced, such a set is empty for a moment (the kernel fills `pipapo` sets after the rules
+/// that look into them are in force), and what is not in it would be dropped.
+fn sources(text: &mut String, value: &HostNetwork) {
+    let mut verdicts = Vec::new();
+    for network in &value.networks {
+        let chain = format!("from_{}", network.bridge);
+        let four = network.ipv4.map(|net| format!("ip saddr != {} drop", net.trunc()));
+        let six = network.ipv6.map(|net| format!("ip6 saddr != {} drop", net.trunc()));
+        let rules = [
+            four.unwrap_or_else(|| "meta nfproto ipv4 drop".into()),
+            six.unwrap_or_else(|| "meta nfproto ipv6 drop".into()),
+        ];
+        let [four, six] = rules;
+        writeln!(text, "  chain {chain} {{\n    {four}\n    {six}\n  }}").expect(STRING);
+        verdicts.push(format!("{} : jump {chain}", quoted(&network.bridge)));
+    }
+    block(text, "map", "sources", "ifname : verdict", false, &verdicts);
 }
 
 fn set(text: &mut String, name: &str, kind: &str, ranges: bool, elements: &[String]) {

@@ -38,6 +38,10 @@ impl Mortal {
         node.ok(&["image", "pull", "busybox"]);
         node.ok(&[RUN, &[&publish(port)], WHAT].concat());
         node.ok(&["rm", "-fv", "one"]);
+        // The volume that its image asked for goes after it.
+        until("only the named volume is left", || {
+            (node.ok(&["volume", "ls", "-o", "name"]) == "named").then_some(())
+        });
         let empty = Inventory::at_rest(&node);
         Some(Self { node, file, port, empty, deaths: Cell::new(0) })
     }
@@ -51,6 +55,12 @@ impl Mortal {
         // Who waited is told that nobody answers any more, or was answered just before.
         assert!([0, 5].contains(&done.code), "{place}: {} {}", done.code, done.stderr);
         self.node.await_ready();
+        // A supervisor that has seen few deaths waits little before the next start.
+        self.deaths.set(self.deaths.get() + 1);
+        if self.deaths.get().is_multiple_of(4) {
+            self.node.ok(&["down"]);
+            assert_eq!(self.node.up().code, 0, "{place}: {}", self.node.log());
+        }
     }
 
     fn works(&self, place: &str) {
@@ -71,12 +81,6 @@ impl Mortal {
         let removed = self.node.hull(&["rm", "-fv", "one"]);
         assert!([0, 3].contains(&removed.code), "{place}: {}", removed.stderr);
         self.empty.await_again(&self.node, place);
-        // A supervisor that has seen few deaths waits little before the next start.
-        self.deaths.set(self.deaths.get() + 1);
-        if self.deaths.get().is_multiple_of(4) {
-            self.node.ok(&["down"]);
-            assert_eq!(self.node.up().code, 0, "{place}: {}", self.node.log());
-        }
     }
 }
 
@@ -215,6 +219,80 @@ fn while_it_starts_again() {
         assert_eq!(it.node.field("one", "/status/containers/0/exitCode"), json!(7), "{place}");
         let runs = std::fs::read_to_string(dir.path().join("runs")).unwrap();
         assert_eq!(runs, "run\nrun\n", "{place}");
+        it.leaves_nothing(place);
+    }
+}
+
+/// A value of a volume, by JSON pointer.
+fn of_volume(node: &Node, name: &str, pointer: &str) -> serde_json::Value {
+    let shown = node.hull(&["volume", "show", "-o", "json", name]);
+    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap_or_default();
+    shown.pointer(pointer).cloned().unwrap_or_default()
+}
+
+#[test]
+fn while_it_keeps_volumes() {
+    let Some(it) = Mortal::start() else { return };
+    let ready = |name: &str| {
+        let phase = || (of_volume(&it.node, name, "/status/phase") == "ready").then_some(());
+        until(&format!("{name} is ready"), phase);
+    };
+    it.dies_at("storage.made", &["volume", "create", "--size", "32m", "kept"]);
+    ready("kept");
+    let write = ["run", "--rm", "-v", "kept:/d", "busybox", "sh", "-c", "echo kept >/d/f"];
+    it.node.ok(&write);
+    it.dies_at("storage.grown", &["volume", "grow", "kept", "64m"]);
+    until("it has grown", || {
+        (of_volume(&it.node, "kept", "/status/size") == json!(64 << 20)).then_some(())
+    });
+    it.dies_at("storage.taken", &["volume", "snapshot", "kept", "then"]);
+    until("it is taken", || it.node.ok(&["volume", "snapshots"]).contains("ready").then_some(()));
+    it.dies_at("storage.made", &["volume", "restore", "then", "back"]);
+    ready("back");
+    it.dies_at("storage.made", &["volume", "clone", "kept", "twin"]);
+    ready("twin");
+    for name in ["kept", "back", "twin"] {
+        let read = ["run", "--rm", "-v", &format!("{name}:/d"), "busybox", "cat", "/d/f"];
+        assert_eq!(it.node.ok(&read), "kept", "{name}");
+        it.dies_at("storage.removed", &["volume", "rm", name]);
+        let gone = || (it.node.hull(&["volume", "show", name]).code == 3).then_some(());
+        until(&format!("{name} is gone"), gone);
+    }
+    it.dies_at("storage.dropped", &["volume", "rm-snapshot", "then"]);
+    until("it is dropped", || {
+        it.node.ok(&["volume", "snapshots", "-o", "name"]).is_empty().then_some(())
+    });
+    it.empty.await_again(&it.node, "volumes and snapshots");
+}
+
+#[test]
+fn while_it_makes_networks() {
+    let Some(it) = Mortal::start() else { return };
+    let places = [
+        ("networks.bridge", true),
+        ("networks.applied", true),
+        ("networks.closed", false),
+        ("networks.removed", false),
+    ];
+    for (place, comes) in places {
+        it.node.ok(&["network", "create", "--ipv6", "short"]);
+        let run = ["run", "-d", "--name", "one", "--network", "short", "busybox", "sleep", "600"];
+        let goes = ["network", "rm", "short"];
+        if comes {
+            it.dies_at(place, &run);
+            it.node.await_phase("one", "running");
+            let found = ["exec", "one", "nslookup", "-type=aaaa", "one"];
+            let named = || (it.node.hull(&found).code == 0).then_some(());
+            until(&format!("{place}: its name is answered"), named);
+            it.node.ok(&["rm", "-f", "one"]);
+            it.node.ok(&goes);
+        } else {
+            it.node.ok(&run);
+            it.node.ok(&["rm", "-f", "one"]);
+            it.dies_at(place, &goes);
+        }
+        let gone = || (it.node.hull(&["network", "show", "short"]).code == 3).then_some(());
+        until(&format!("{place}: the network is gone"), gone);
         it.leaves_nothing(place);
     }
 }

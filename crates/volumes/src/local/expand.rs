@@ -66,11 +66,14 @@ impl Core {
         if offline && image::mounted(place)? {
             if !publish::users(place)?.is_empty() {
                 return Err(Error::unsupported(format!(
-                    "volume {:?} cannot be grown while it is used: hull lacks CAP_SYS_RESOURCE, \
-                     which growing a mounted ext4 takes",
+                    "volume {:?} cannot be grown while it is used: it holds an ext4 file system, and \
+                     the platform lacks CAP_SYS_RESOURCE, which growing that while it is mounted takes",
                     record.name
                 ))
-                .next("stop the instances that use it and try again"));
+                .next(
+                    "stop the instances that use it: it grows then. Volumes from 300 MiB on are made \
+                     with xfs here and grow while they are used",
+                ));
             }
             image::unmount(place)?;
         }
