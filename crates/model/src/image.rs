@@ -160,8 +160,32 @@ pub struct Image {
     pub config: ImageConfig,
     /// Digests of its layers, unpacked, lowest first.
     pub layers: Vec<String>,
+    /// The disk it carries, when it is the image of a machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<MachineImage>,
     /// How it came about, lowest first.
     pub history: Vec<ImageHistory>,
+}
+
+/// The disk that a machine's image carries.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MachineImage {
+    /// Path of the disk in the image's file system: `/disk/disk.qcow2`.
+    pub disk: String,
+    /// The disk is compressed as a file (gzip), not only inside its format.
+    pub compressed: bool,
+    /// What starts before the guest.
+    pub firmware: crate::instance::FirmwareKind,
+    /// Path of a kernel in the image, when it is to be started without firmware.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kernel: String,
+    /// Path of the kernel's first file system.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub initrd: String,
+    /// The kernel's command line.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub command_line: String,
 }
 
 /// What an image says about how to run it (OCI image specification, `config.md`).

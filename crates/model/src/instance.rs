@@ -13,6 +13,7 @@
 
 pub mod container;
 pub mod health;
+pub mod machine;
 pub mod mount;
 pub mod net;
 pub mod status;
@@ -25,6 +26,10 @@ pub use container::{
     Capabilities, ContainerSpec, Device, LogOptions, PullPolicy, Resources, Seccomp, Ulimit,
 };
 pub use health::{HealthCheck, Probe};
+pub use machine::{
+    CloudInit, DiskBus, DiskMount, FirmwareKind, MachineEnd, MachineProfile, MachineSpec,
+    MachineStatus,
+};
 pub use mount::{Mount, MountKind, Propagation};
 pub use net::{Attachment, NetworkMode, Port, Protocol};
 pub use status::{
@@ -89,6 +94,9 @@ pub struct InstanceSpec {
     /// The containers, started in this order. The first is the one that verbs mean when none is
     /// named, and whose exit code is the instance's.
     pub containers: Vec<ContainerSpec>,
+    /// What is asked of it as a machine; refused where its image carries no disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine: Option<MachineSpec>,
     /// Host name; the instance's name when empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub hostname: String,
@@ -296,6 +304,12 @@ impl InstanceSpec {
                     ))
                     .at(format!("{place}.name")));
                 }
+            }
+        }
+        if let Some(machine) = &self.machine {
+            machine.validate().map_err(|error| error.under("machine"))?;
+            if self.all_containers().count() > 1 {
+                return Err(Error::invalid("a machine is alone in its instance").at("machine"));
             }
         }
         self.validate_identity()?;

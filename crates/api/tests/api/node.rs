@@ -254,6 +254,7 @@ pub fn image(name: &str) -> Image {
         os: "linux".into(),
         config: ImageConfig::default(),
         layers: Vec::new(),
+        machine: None,
         history: Vec::new(),
     }
 }

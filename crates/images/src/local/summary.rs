@@ -48,6 +48,7 @@ impl Group {
             os: platform.os,
             config: config.config.to_model(),
             layers: config.rootfs.diff_ids.iter().map(ToString::to_string).collect(),
+            machine: None,
             history: self.history(),
         }
     }

@@ -80,6 +80,9 @@ pub struct InstanceStatus {
     /// One for each container, initial ones first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub containers: Vec<ContainerStatus>,
+    /// What was seen of it as a machine; absent for containers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine: Option<super::MachineStatus>,
     /// Health of all containers taken together.
     pub health: Health,
     /// Boot of the node in which this was seen; a new boot means nothing runs any more.

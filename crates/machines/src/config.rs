@@ -1,0 +1,198 @@
+//! What one machine is made of, as the agent resolved it. The agent writes it beside the machine's
+//! sockets; [`crate::monitor`] reads it inside the walls. All paths are those seen inside.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
+
+/// Where the machine's own directory is mounted inside its walls.
+pub const DIRECTORY: &str = "/machine";
+/// File of [`MachineConfig`] in that directory.
+pub const CONFIG: &str = "machine.json";
+/// File of [`crate::monitor::Told`]: what the monitor saw of the guest.
+pub const TOLD: &str = "told.json";
+/// Socket of QEMU's control protocol, for the agent.
+pub const QMP: &str = "qmp.sock";
+/// Socket of the guest agent.
+pub const GUEST_AGENT: &str = "agent.sock";
+/// Socket of the graphical console (RFB).
+pub const VNC: &str = "vnc.sock";
+
+/// A machine.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MachineConfig {
+    /// Its name, shown by QEMU.
+    pub name: String,
+    /// Its identity, as SMBIOS tells it to the guest: a UUID.
+    pub uuid: String,
+    /// QEMU's program.
+    pub program: PathBuf,
+    /// Processors at its start.
+    pub cpus: u32,
+    /// Processors it may come to have.
+    pub max_cpus: u32,
+    /// Bytes of memory at its start.
+    pub memory: u64,
+    /// Bytes of memory it may come to have.
+    pub max_memory: u64,
+    /// What runs its instructions.
+    pub accelerator: Accelerator,
+    /// What starts before its disk.
+    pub firmware: Firmware,
+    /// Boots without firmware looking for a disk.
+    pub kernel: Option<Kernel>,
+    /// Its disks, in boot order.
+    pub disks: Vec<Disk>,
+    /// Its network cards.
+    pub nics: Vec<Nic>,
+    /// Directories of the host shared with it.
+    pub shares: Vec<Share>,
+    /// A graphical console.
+    pub graphics: bool,
+    /// Settings that Windows wants: its clock, its paravirtual interface, devices it has drivers for.
+    pub windows: bool,
+    /// The guest may run guests.
+    pub nested: bool,
+    /// Memory comes from huge pages.
+    pub hugepages: bool,
+    /// Socket of a TPM's emulator.
+    pub tpm: Option<PathBuf>,
+    /// What the watchdog does when the guest stops feeding it; no watchdog without.
+    pub watchdog: bool,
+    /// PCI devices of the host given to it: `0000:01:00.0`.
+    pub pci: Vec<String>,
+    /// Name of a state saved in its disks to go on from.
+    pub resume: Option<String>,
+}
+
+/// What runs the guest's instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Accelerator {
+    /// The processor, by KVM.
+    Kvm,
+    /// QEMU's translator.
+    #[default]
+    Tcg,
+}
+
+/// What starts before the guest's own code.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Firmware {
+    /// SeaBIOS.
+    #[default]
+    Bios,
+    /// OVMF.
+    #[serde(rename_all = "camelCase")]
+    Uefi {
+        /// Its code, read-only.
+        code: PathBuf,
+        /// This machine's variables.
+        variables: PathBuf,
+        /// It starts only what is signed.
+        secure: bool,
+    },
+}
+
+/// A kernel that QEMU loads itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Kernel {
+    /// The kernel.
+    pub image: PathBuf,
+    /// Its first file system.
+    pub initrd: Option<PathBuf>,
+    /// Its command line.
+    pub command_line: String,
+}
+
+/// A disk.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Disk {
+    /// Name in QEMU and serial number in the guest: `root`, `seed`, the volume's name.
+    pub name: String,
+    /// Its file or block device.
+    pub path: PathBuf,
+    /// Format of the file. Never found out by looking: a guest could write another format's header.
+    pub format: Format,
+    /// Where it is plugged in.
+    pub bus: Bus,
+    /// It cannot be written.
+    pub read_only: bool,
+    /// Bounds: operations in a second, reads and writes together; 0 for none.
+    pub iops: u64,
+    /// Bytes in a second, reads and writes together; 0 for none.
+    pub bps: u64,
+}
+
+/// Format of a disk image's file, as QEMU calls it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "names of formats")]
+pub enum Format {
+    #[default]
+    Qcow2,
+    Raw,
+}
+
+/// Where a disk is plugged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Bus {
+    /// virtio-blk.
+    #[default]
+    Virtio,
+    /// A disk on a virtio-scsi controller.
+    Scsi,
+    /// SATA: slow, and known to every system.
+    Sata,
+    /// A CD drive.
+    Cdrom,
+}
+
+/// A network card. Its tap is in the machine's network namespace and belongs to QEMU's user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Nic {
+    /// Name of the tap.
+    pub tap: String,
+    /// Name of the bridge between tap and network, on which DHCP is answered.
+    pub bridge: String,
+    /// Hardware address of the guest's card.
+    pub mac: String,
+    /// Largest packet.
+    pub mtu: u32,
+    /// The guest's address.
+    pub ipv4: Option<Ipv4Net>,
+    /// The guest's address.
+    pub ipv6: Option<Ipv6Net>,
+    /// Where packets to the world go.
+    pub gateway4: Option<Ipv4Addr>,
+    /// Where packets to the world go.
+    pub gateway6: Option<Ipv6Addr>,
+    /// Who answers names.
+    pub dns: Vec<IpAddr>,
+    /// Domains that names without a dot are looked for in.
+    pub search: Vec<String>,
+    /// The name the guest is to give itself.
+    pub hostname: String,
+}
+
+/// A directory shared with the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Share {
+    /// Name the guest mounts it by.
+    pub tag: String,
+    /// The directory inside the walls.
+    pub path: PathBuf,
+    /// Where the guest mounts it.
+    pub target: String,
+    /// It cannot be written.
+    pub read_only: bool,
+}

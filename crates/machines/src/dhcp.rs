@@ -1,0 +1,1 @@
+//! DHCPv4, DHCPv6 and router advertisements for one guest.

@@ -1,0 +1,1 @@
+//! Disk images: looked at, made, converted.

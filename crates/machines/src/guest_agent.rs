@@ -1,0 +1,1 @@
+//! The agent inside the guest (QEMU guest agent protocol).

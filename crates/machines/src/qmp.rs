@@ -1,0 +1,1 @@
+//! QEMU's control protocol (QMP).

@@ -1,0 +1,1 @@
+//! cloud-init's first-boot data.

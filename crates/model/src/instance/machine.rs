@@ -1,0 +1,202 @@
+//! What an instance that is a machine has beyond what every instance has.
+//!
+//! An instance is a machine when the image of its one container carries a disk. Its processors and
+//! memory are the container's [`resources`](super::Resources), its mounts are shared directories and
+//! disks, its ports, networks, restart policy and health check are the instance's.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::name::check_name;
+use crate::quantity::Bytes;
+
+/// What was asked of the machine. An instance whose image carries no disk refuses it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MachineSpec {
+    /// Size of its root disk; the image's when absent, and never less.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root_size: Option<Bytes>,
+    /// Further disks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<DiskMount>,
+    /// Images whose disk is put in as a CD.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cdroms: Vec<String>,
+    /// What the guest does at its first boot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cloud_init: Option<CloudInit>,
+    /// What starts before the guest; the image's when absent, else BIOS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<FirmwareKind>,
+    /// A TPM 2.0.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tpm: bool,
+    /// Settings for a family of systems.
+    pub profile: MachineProfile,
+    /// The guest may run guests.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub nested: bool,
+    /// Memory from huge pages.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub hugepages: bool,
+    /// A watchdog that resets a guest that hangs.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub watchdog: bool,
+    /// PCI devices of the node given to it: `0000:01:00.0`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pci: Vec<String>,
+    /// Processors it may come to have while it runs; those it starts with when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_cpus: Option<u32>,
+    /// Memory it may come to have while it runs; what it starts with when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_memory: Option<Bytes>,
+    /// Take up the state that the last stop saved, if it saved one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub save: bool,
+}
+
+/// A volume given to a machine as a disk.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DiskMount {
+    /// The volume's name; it is made if it is not there.
+    pub volume: String,
+    /// Size of the disk in it, when it is new; 10 GiB when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<Bytes>,
+    /// Where it is plugged in.
+    pub bus: DiskBus,
+    /// It cannot be written.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
+    /// Most operations in a second; 0 for no bound.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub iops: u64,
+    /// Most bytes in a second; 0 for no bound.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub bps: u64,
+}
+
+/// Where a disk is plugged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum DiskBus {
+    /// virtio-blk.
+    #[default]
+    Virtio,
+    /// virtio-scsi.
+    Scsi,
+    /// SATA, for systems without virtio drivers.
+    Sata,
+}
+
+/// First-boot data (cloud-init).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CloudInit {
+    /// `#cloud-config`, a script, or what else cloud-init takes as user data.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub user_data: String,
+    /// The same from the vendor, which user data overrides.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub vendor_data: String,
+    /// Network configuration, version 1 or 2, instead of the platform's own.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub network_config: String,
+    /// Public keys that may log in as the image's default user.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ssh_keys: Vec<String>,
+}
+
+/// What starts before the guest's own code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum FirmwareKind {
+    /// SeaBIOS.
+    #[default]
+    Bios,
+    /// UEFI.
+    Uefi,
+    /// UEFI that starts only what is signed.
+    SecureBoot,
+}
+
+/// Settings for a family of systems.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum MachineProfile {
+    /// For Linux, BSD and what else has virtio drivers.
+    #[default]
+    Generic,
+    /// For Windows: SATA and e1000e, local time, Hyper-V's interface.
+    Windows,
+}
+
+/// What was seen of the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MachineStatus {
+    /// `kvm` or `tcg`.
+    pub accelerator: String,
+    /// Why KVM is not used.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub slow: String,
+    /// Processors it has.
+    pub cpus: u32,
+    /// Memory it has.
+    pub memory: Bytes,
+    /// Times the guest restarted itself in this run.
+    pub reboots: u32,
+    /// How its last run ended: see [`MachineEnd`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<MachineEnd>,
+    /// Changes that wait for the next start.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<String>,
+}
+
+/// How a machine's run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum MachineEnd {
+    /// The guest shut itself down: exit code 0.
+    Shutdown,
+    /// The guest's kernel panicked (pvpanic): exit code 70.
+    Panic,
+    /// Its state was saved: exit code 0.
+    Saved,
+    /// QEMU failed: its exit code, or 128 and the signal.
+    Crash,
+}
+
+impl MachineSpec {
+    pub(super) fn validate(&self) -> Result<()> {
+        for (i, disk) in self.disks.iter().enumerate() {
+            check_name(&disk.volume).map_err(|error| error.at(format!("disks[{i}].volume")))?;
+            if disk.size.is_some_and(|size| size < Bytes::mib(1)) {
+                return Err(Error::invalid("less than 1 MiB").at(format!("disks[{i}].size")));
+            }
+        }
+        for address in &self.pci {
+            if !is_pci_address(address) {
+                return Err(Error::invalid(format!("{address:?} is not a PCI address"))
+                    .at("pci")
+                    .next("write it as lspci -D does: 0000:01:00.0"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_pci_address(text: &str) -> bool {
+    let parts: Vec<&str> = text.split([':', '.']).collect();
+    let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+    lengths == [4, 2, 2, 1] && parts.concat().bytes().all(|c| c.is_ascii_hexdigit())
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
