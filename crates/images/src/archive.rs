@@ -15,7 +15,7 @@ pub(crate) mod layer;
 mod rootfs;
 mod save;
 mod sniff;
-mod tar;
+pub(crate) mod tar;
 
 pub(crate) use directory::import_directory;
 pub(crate) use import::import;

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::error::Context;
-use model::image::{ImageConfig, ImageHistory};
+use model::image::{ImageConfig, ImageHistory, MachineImage};
 use model::instance::{HealthCheck, Probe};
 use model::{Error, ErrorKind, Result, Span, Time};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::digest::Digest;
+use crate::machine::machine_of;
 use crate::platform::Platform;
 
 /// The part of a configuration that is read; the stored blob keeps the rest.
@@ -135,8 +136,16 @@ fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::E
 impl ConfigFile {
     /// Reads a configuration blob.
     pub fn parse(data: &[u8]) -> Result<Self> {
-        serde_json::from_slice(data)
-            .context(ErrorKind::Invalid, || "the image's configuration cannot be read".to_owned())
+        let config: Self = serde_json::from_slice(data).context(ErrorKind::Invalid, || {
+            "the image's configuration cannot be read".to_owned()
+        })?;
+        machine_of(String::new(), &config.config.labels)?;
+        Ok(config)
+    }
+
+    /// The machine that an image with `disk` is of.
+    pub fn machine(&self, disk: Option<&String>) -> Option<MachineImage> {
+        machine_of(disk?.clone(), &self.config.labels).ok()
     }
 
     /// For which machine, by its own account; `None` if it does not say.

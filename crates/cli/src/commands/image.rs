@@ -427,9 +427,9 @@ impl Save {
     }
 }
 
-const TITLES: [&str; 4] = ["NAME", "ID", "AGE", "SIZE"];
+const TITLES: [&str; 5] = ["NAME", "ID", "TYPE", "AGE", "SIZE"];
 /// The column of numbers.
-const RIGHT: [usize; 1] = [3];
+const RIGHT: [usize; 1] = [4];
 
 impl Ls {
     async fn run(self, context: &Context) -> Result<()> {
@@ -478,6 +478,7 @@ fn rows(images: &[Known]) -> Vec<Vec<String>> {
             rows.push(vec![
                 familiar(name),
                 short_id(image),
+                if image.machine.is_some() { "machine" } else { "container" }.to_owned(),
                 image.created.map(out::age).unwrap_or_default(),
                 image.size.to_string(),
             ]);

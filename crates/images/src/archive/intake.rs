@@ -9,7 +9,7 @@ use model::{Error, Result};
 use super::contents::{Contents, Stored};
 use super::layer::{Checked, LayerCheck};
 use super::tar::{Entry, Kind};
-use crate::content::{BlobWriter, ContentStore, Ingest, LABEL_UNCOMPRESSED, Labels, WriteRequest};
+use crate::content::{BlobWriter, ContentStore, Ingest, WriteRequest};
 use crate::digest::{Digest, Hasher};
 use crate::limits::Limits;
 
@@ -109,7 +109,7 @@ impl<'a> Intake<'a> {
             Sink::Document(data) => self.contents.add_document(name, digest, data.freeze()),
             Sink::Blob { writer, check } => {
                 let checked = check.finish().await;
-                let labels = checked.as_ref().map(label).unwrap_or_default();
+                let labels = checked.as_ref().map(Checked::labels).unwrap_or_default();
                 match writer {
                     Some(writer) => writer.commit(size, &digest, labels).await?,
                     None => self.store.set_labels(&digest, labels).await?,
@@ -185,10 +185,6 @@ pub(super) async fn forget(store: &dyn ContentStore, reference: &str) {
         let cause = error.chain();
         tracing::warn!(reference, cause, "an ingest could not be aborted");
     }
-}
-
-fn label(checked: &Checked) -> Labels {
-    [(LABEL_UNCOMPRESSED.to_owned(), checked.diff_id.to_string())].into()
 }
 
 fn refuse(name: &str, why: &str) -> Error {

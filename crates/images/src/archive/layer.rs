@@ -19,9 +19,10 @@ use tokio::task::JoinHandle;
 use super::budget::Budget;
 use super::compression::{Compression, MAGIC_LENGTH};
 use super::tar::{Entry, Event, Kind, Scanner};
-use crate::content::ContentStore;
+use crate::content::{ContentStore, LABEL_UNCOMPRESSED, Labels};
 use crate::digest::{Digest, Hasher};
 use crate::limits::Limits;
+use crate::machine::LayerDisk;
 
 /// Pieces of a layer that wait for the check; each is what one read of the network brought.
 const QUEUE: usize = 16;
@@ -37,6 +38,16 @@ pub(crate) struct Checked {
     pub unpacked: u64,
     pub entries: u64,
     pub compression: Compression,
+    pub disk: LayerDisk,
+}
+
+impl Checked {
+    /// What the layer's blob is labelled with.
+    pub fn labels(&self) -> Labels {
+        let mut labels = self.disk.labels();
+        labels.insert(LABEL_UNCOMPRESSED.to_owned(), self.diff_id.to_string());
+        labels
+    }
 }
 
 /// A check that is under way.
@@ -157,21 +168,26 @@ struct Pass<'a> {
     budget: Budget<'a>,
     hasher: Hasher,
     scanner: Scanner,
+    disk: LayerDisk,
 }
 
 impl<'a> Pass<'a> {
     fn new(limits: &'a Limits) -> Self {
         let (hasher, scanner) = (Hasher::new(), Scanner::new());
-        Self { budget: Budget::new(limits), hasher, scanner }
+        Self { budget: Budget::new(limits), hasher, scanner, disk: LayerDisk::default() }
     }
 
     fn take(&mut self, mut data: &[u8], packed: u64) -> Result<()> {
         self.budget.unpacked(data.len() as u64, packed)?;
         self.hasher.update(data);
         while let Some(event) = self.scanner.next(&mut data).map_err(no_tar)? {
-            if let Event::Entry(entry) = event {
-                check_entry(&entry)?;
-                self.budget.entry(entry.unpacked)?;
+            match event {
+                Event::Entry(entry) => {
+                    check_entry(&entry)?;
+                    self.budget.entry(entry.unpacked)?;
+                    self.disk.entry(&entry);
+                }
+                Event::Data(data) => self.disk.data(data),
             }
         }
         Ok(())
@@ -180,7 +196,8 @@ impl<'a> Pass<'a> {
     fn finish(self, compression: Compression) -> Result<Checked> {
         self.scanner.finish().map_err(no_tar)?;
         let (unpacked, entries) = (self.budget.total(), self.budget.entries());
-        Ok(Checked { diff_id: self.hasher.finish(), unpacked, entries, compression })
+        let (diff_id, disk) = (self.hasher.finish(), self.disk);
+        Ok(Checked { diff_id, unpacked, entries, compression, disk })
     }
 }
 

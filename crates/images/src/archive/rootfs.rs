@@ -8,7 +8,7 @@ use super::assemble::{Assembled, manifest_of};
 use super::import::{Import, unreadable};
 use super::intake::forget;
 use super::layer::{Checked, LayerCheck};
-use crate::content::{BlobWriter, Ingest, LABEL_UNCOMPRESSED, Layer, WriteRequest};
+use crate::content::{BlobWriter, Ingest, Layer, WriteRequest};
 use crate::descriptor::Descriptor;
 use crate::digest::{Digest, Hasher};
 use crate::image_config::{ConfigFile, HistoryEntry, RootFs, RunConfig};
@@ -59,8 +59,7 @@ async fn write(
         return Err(Error::invalid("it is empty"));
     }
     let digest = hasher.finish();
-    let labels = [(LABEL_UNCOMPRESSED.to_owned(), checked.diff_id.to_string())].into();
-    writer.commit(size, &digest, labels).await?;
+    writer.commit(size, &digest, checked.labels()).await?;
     Ok((Descriptor::new(checked.compression.layer_type(), digest, size), checked))
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::try_join_all;
 use model::error::Context;
 use model::{ErrorKind, Result};
 
@@ -11,6 +12,7 @@ use crate::content::{ContentStore, Layer};
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
 use crate::image_config::ConfigFile;
+use crate::machine::disk_of;
 use crate::manifest::{Document, Index, Manifest};
 use crate::platform::Platform;
 
@@ -27,6 +29,8 @@ pub(crate) struct Opened {
     pub manifest: Manifest,
     pub config: ConfigFile,
     pub config_data: Bytes,
+    /// Path of the disk that its layers carry.
+    pub disk: Option<String>,
 }
 
 impl Images {
@@ -72,8 +76,14 @@ impl Images {
             return Ok(None);
         };
         let config = ConfigFile::parse(&config_data)?;
-        let target = target.clone();
-        Ok(Some(Opened { target, manifest_at, manifest, config, config_data }))
+        let (target, disk) = (target.clone(), self.disk(&manifest).await?);
+        Ok(Some(Opened { target, manifest_at, manifest, config, config_data, disk }))
+    }
+
+    async fn disk(&self, manifest: &Manifest) -> Result<Option<String>> {
+        let infos = manifest.layers.iter().map(|layer| self.store.info(&layer.digest));
+        let infos = try_join_all(infos).await?;
+        Ok(disk_of(infos.iter().flatten().map(|info| &info.labels)))
     }
 
     /// Unpacks all layers; those that are unpacked cost a look-up. A lease keeps them until the image

@@ -35,7 +35,8 @@ impl Group {
 
     /// What the model knows of it.
     pub fn summary(&self) -> Image {
-        let Opened { target, manifest_at: _, manifest, config, config_data: _ } = &self.opened;
+        let Opened { target, manifest_at: _, manifest, config, config_data: _, disk } =
+            &self.opened;
         let platform = config.platform().unwrap_or_default();
         Image {
             id: self.id().to_owned(),
@@ -48,7 +49,7 @@ impl Group {
             os: platform.os,
             config: config.config.to_model(),
             layers: config.rootfs.diff_ids.iter().map(ToString::to_string).collect(),
-            machine: None,
+            machine: config.machine(disk.as_ref()),
             history: self.history(),
         }
     }

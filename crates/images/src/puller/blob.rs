@@ -9,9 +9,7 @@ use model::{Error, ErrorKind, Result};
 use super::Shared;
 use super::sources::{Sources, wrong_digest};
 use crate::archive::layer::{Checked, LayerCheck};
-use crate::content::{
-    BlobWriter, ContentStore, Ingest, LABEL_UNCOMPRESSED, Labels, Layer, WriteRequest,
-};
+use crate::content::{BlobWriter, ContentStore, Ingest, LABEL_UNCOMPRESSED, Layer, WriteRequest};
 use crate::descriptor::Descriptor;
 use crate::failure;
 use crate::limits::Limits;
@@ -218,7 +216,7 @@ impl LayerJob<'_> {
             None => None,
         };
         let checked = verdict.as_ref().and_then(|verdict| verdict.as_ref().ok());
-        let labels = checked.map(uncompressed_label).unwrap_or_default();
+        let labels = checked.map(Checked::labels).unwrap_or_default();
         match making.writer.commit(*size, digest, labels).await {
             Err(error) if error.kind() == ErrorKind::Invalid => return Ok(false),
             outcome => outcome?,
@@ -236,7 +234,7 @@ impl LayerJob<'_> {
         let digest = &self.layer.descriptor.digest;
         let limits = &self.shared.registries.settings.limits;
         let checked = LayerCheck::of_stored(self.store, digest, limits).await?;
-        self.store.set_labels(digest, uncompressed_label(&checked)).await?;
+        self.store.set_labels(digest, checked.labels()).await?;
         self.judge(&checked)
     }
 
@@ -252,8 +250,4 @@ impl LayerJob<'_> {
 fn broke_off(remote: &Remote, offset: u64, size: u64) -> Failure {
     let host = remote.name();
     Failure::passing(Error::unavailable(format!("{host} broke off after {offset} of {size} bytes")))
-}
-
-fn uncompressed_label(checked: &Checked) -> Labels {
-    [(LABEL_UNCOMPRESSED.to_owned(), checked.diff_id.to_string())].into()
 }

@@ -1,11 +1,16 @@
 //! Pulls that go well, and those that cannot.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
 use images::{
-    Digest, LABEL_UNCOMPRESSED, Phase, Progress, PullOptions, PullPolicy, Settings, media,
+    Digest, Images, ImportOptions, LABEL_UNCOMPRESSED, Limits, Phase, Progress, PullOptions,
+    PullPolicy, Settings, media,
 };
 use model::ErrorKind;
 use model::image::Reference;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::mock::{Answer, Mock};
 use crate::sample::{Packing, Sample, SampleLayer, config_of, index_of, tar_of};
@@ -280,4 +285,44 @@ async fn throughput() {
             size as f64 / 1e6 / seconds
         );
     }
+}
+
+#[tokio::test]
+async fn machines_are_told_from_containers() {
+    let mock = Mock::good().await;
+    let fixture = Fixture::new();
+    let layer = |path: &str, data: &[u8], packing| {
+        SampleLayer::of_tar(tar_of(&[("etc", b""), (path, data)]), packing)
+    };
+    let disk = || layer("disk/disk.qcow2", b"QFI\xfb...", Packing::Gzip);
+    let gone = layer("disk/.wh.disk.qcow2", b"", Packing::Plain);
+    let mut firmware = serde_json::from_slice::<Value>(&Sample::new(vec![disk()]).config).unwrap();
+    firmware["config"]["Labels"] = json!({ "io.monohull.machine.firmware": "uefi" });
+    for (tag, sample, expected) in [
+        ("container", Sample::new(vec![layer("file", b"x", Packing::Zstd)]), None),
+        ("machine", Sample::new(vec![layer("file", b"y", Packing::Zstd), disk()]), Some("Bios")),
+        ("uefi", Sample::with_config(vec![disk()], firmware), Some("Uefi")),
+        ("gone", Sample::new(vec![disk(), gone]), None),
+    ] {
+        mock.put(tag, &sample);
+        let name = mock.name(&format!("team/app:{tag}"));
+        let pulled = fixture.puller.pull(&reference(&name), always()).await.unwrap();
+        let machine = pulled.machine.as_ref().map(|machine| {
+            assert_eq!(machine.disk, "/disk/disk.qcow2");
+            format!("{:?}", machine.firmware)
+        });
+        assert_eq!(machine.as_deref(), expected, "{tag}");
+        let anew = Images::new(Arc::clone(&fixture.store), Limits::default());
+        assert_eq!(anew.show(&name).await.unwrap().machine, pulled.machine, "{tag}");
+        let archive = fixture.images.save(std::slice::from_ref(&name), None).await.unwrap();
+        let archive: Vec<Bytes> = archive.try_collect().await.unwrap();
+        let other = Fixture::new();
+        let imported = other.images.import(&archive.concat()[..], ImportOptions::default()).await;
+        assert_eq!(imported.unwrap()[0].machine, pulled.machine, "{tag}");
+    }
+    let mut bad: Value = serde_json::from_slice(&Sample::new(vec![disk()]).config).unwrap();
+    bad["config"]["Labels"] = json!({ "io.monohull.machine.kernel": "../../boot/vmlinuz" });
+    mock.put("bad", &Sample::with_config(vec![disk()], bad));
+    let pulled = fixture.puller.pull(&reference(&mock.name("team/app:bad")), always()).await;
+    assert!(pulled.unwrap_err().message().contains("io.monohull.machine.kernel"));
 }
