@@ -58,7 +58,7 @@ impl Qmp {
 
 async fn deleted(id: &str, events: &mut Events) -> Result<()> {
     loop {
-        match events.next().await {
+        match events.recv().await {
             Some(Event::DeviceDeleted { device }) if device == id => return Ok(()),
             Some(Event::DeviceUnplugError { device }) if device == id => {
                 return Err(Error::conflict(format!("the guest does not give up device {id}"))

@@ -107,7 +107,7 @@ impl Events {
     }
 
     /// The next event; `None` when the connection is gone. May be dropped while it waits.
-    pub async fn next(&mut self) -> Option<Event> {
+    pub async fn recv(&mut self) -> Option<Event> {
         match self.receiver.recv().await {
             Ok(event) => Some(event),
             Err(RecvError::Lagged(missed)) => Some(Event::Missed(missed)),

@@ -63,7 +63,7 @@ impl Qmp {
     /// Waits until a job may have another state.
     async fn changed(&self, job: &str, events: &mut Events) -> Result<()> {
         loop {
-            match events.next().await {
+            match events.recv().await {
                 Some(Event::JobStatusChange { id, .. }) if id == job => return Ok(()),
                 Some(Event::Missed(_)) => return Ok(()),
                 Some(_) => {}

@@ -79,7 +79,7 @@ impl Qmp {
     pub async fn quit(&self) -> Result<()> {
         let mut events = self.listen();
         match self.command("quit", Value::Null).await {
-            Ok(()) => while events.next().await.is_some() {},
+            Ok(()) => while events.recv().await.is_some() {},
             Err(error) if error.kind() == ErrorKind::Unavailable => {}
             Err(error) => return Err(error),
         }

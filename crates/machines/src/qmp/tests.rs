@@ -17,7 +17,7 @@ const SOON: Duration = Duration::from_secs(20);
 async fn until(events: &mut Events, wanted: impl Fn(&Event) -> bool) -> Event {
     let search = async {
         loop {
-            let event = events.next().await.expect("the connection is open");
+            let event = events.recv().await.expect("the connection is open");
             if wanted(&event) {
                 return event;
             }
@@ -134,10 +134,10 @@ async fn ends(qmp: &Qmp, events: &mut Events) {
     qmp.quit().await.unwrap();
     let event = until(events, |event| matches!(event, Event::Shutdown { .. })).await;
     assert_eq!(event, Event::Shutdown { guest: false, reason: "host-qmp-quit".to_owned() });
-    let end = async { while events.next().await.is_some() {} };
+    let end = async { while events.recv().await.is_some() {} };
     tokio::time::timeout(SOON, end).await.expect("the events end");
     assert_eq!(qmp.query_status().await.unwrap_err().kind(), ErrorKind::Unavailable);
-    assert!(qmp.events().next().await.is_none());
+    assert!(qmp.events().recv().await.is_none());
     qmp.quit().await.unwrap();
 }
 
@@ -229,7 +229,7 @@ async fn what_nobody_asked_for_is_passed_over() {
                   {\"return\": {\"running\": true, \"status\": \"running\", \"new\": {}}, \"id\": 2}\n";
     let qmp = bad_peer(lines.to_vec()).await;
     assert!(qmp.query_status().await.unwrap().running);
-    let event = qmp.events().next().await.unwrap();
+    let event = qmp.events().recv().await.unwrap();
     assert_eq!(event, Event::Other { name: "NEW".to_owned(), data: json!(3) });
 }
 
