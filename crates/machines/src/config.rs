@@ -175,6 +175,10 @@ pub struct Nic {
     pub gateway4: Option<Ipv4Addr>,
     /// Where packets to the world go.
     pub gateway6: Option<Ipv6Addr>,
+    /// The gateway's link-local address: the one that a router advertisement must come from. The guest
+    /// gets no IPv6 default route without.
+    #[serde(default)]
+    pub router6: Option<Ipv6Addr>,
     /// Who answers names.
     pub dns: Vec<IpAddr>,
     /// Domains that names without a dot are looked for in.

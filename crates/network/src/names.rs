@@ -1,6 +1,7 @@
 //! Names of what is ours on the host.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use model::{Error, Result, Uid};
@@ -77,6 +78,14 @@ impl Names {
         // Locally administered, unicast (IEEE 802, section 8.2); the second octet tells bridges from
         // instances.
         [0x02, 0xb5, a, b, c, d]
+    }
+
+    /// The link-local address of the bridge of that name, if its network has IPv6: the one that a
+    /// router advertisement of this gateway comes from (RFC 4291, appendix A).
+    pub fn bridge_link_local(bridge: &str) -> Ipv6Addr {
+        let [a, b, c, d, e, f] = Self::bridge_mac(bridge);
+        let octets = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f];
+        Ipv6Addr::from(octets)
     }
 
     /// The host's end of the link between an instance and a network, 15 bytes.

@@ -629,3 +629,20 @@ async fn two_nodes_share_a_host() {
     assert!(ground.outside.ask(&format!("{HOST4}:8080")).await.is_ok());
     ground.end().await;
 }
+
+#[tokio::test]
+async fn a_gateway_has_the_link_local_address_that_is_told() {
+    if !is_root() {
+        return;
+    }
+    let ground = Ground::new().await;
+    // Random ones are what this host wants otherwise.
+    ground.host.run("echo 3 > /proc/sys/net/ipv6/conf/default/addr_gen_mode").await;
+    let one = ground.network(1).await;
+    let address = network::Names::bridge_link_local(&one.bridge);
+    // A bridge has none before it has a port.
+    let _instance = ground.instance(&one, 5).await;
+    let shown = ground.host.run(&format!("ip -6 addr show dev {} scope link", one.bridge)).await;
+    assert!(shown.contains(&format!(" {address}/64 ")), "{address}: {shown}");
+    ground.end().await;
+}

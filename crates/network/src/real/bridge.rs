@@ -73,6 +73,9 @@ fn set_parameters(network: &NetworkLinks) -> Result<()> {
     let off = if network.ipv6.is_some() { "0" } else { "1" };
     sysctl::write_if_there(&format!("ipv6/conf/{name}/accept_ra"), "0")?;
     sysctl::write_if_there(&format!("ipv6/conf/{name}/accept_dad"), "0")?;
+    // Guests are told the bridge's link-local address before they see it: one that follows from its
+    // hardware address (IN6_ADDR_GEN_MODE_EUI64), whatever the host has elsewhere.
+    sysctl::write_if_there(&format!("ipv6/conf/{name}/addr_gen_mode"), "0")?;
     sysctl::write_if_there(&format!("ipv6/conf/{name}/disable_ipv6"), off)?;
     let forward = if network.internal { "0" } else { "1" };
     sysctl::ensure(&format!("ipv4/conf/{name}/forwarding"), forward).map(drop)
