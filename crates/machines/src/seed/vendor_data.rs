@@ -1,0 +1,101 @@
+//! The platform's own part of the first-boot data.
+//!
+//! Shared directories are mounted by a hook that cloud-init runs early in each boot. `mounts:` would be
+//! the natural word, but it takes devices only, and one of the user's own would replace it: of
+//! settings, the user's win whole. A hook stands beside whatever else is there.
+
+use std::fmt::Write as _;
+
+use crate::config::Share;
+
+/// The user's vendor data with the platform's part, as one text.
+pub(super) fn merged(own: &str, shares: &[Share]) -> String {
+    let shares: Vec<&Share> = shares.iter().filter(|share| !share.target.is_empty()).collect();
+    match (own.trim().is_empty(), shares.is_empty()) {
+        (_, true) => own.to_owned(),
+        (true, false) => hook(&shares),
+        (false, false) => multipart(&[own, &hook(&shares)]),
+    }
+}
+
+/// A script that mounts what isn't mounted. The guest knows which of the two file systems it is.
+fn hook(shares: &[&Share]) -> String {
+    let mut text = "#cloud-boothook\n#!/bin/sh\n\
+        # Directories that the platform shares with this machine.\n\
+        share() {\n\
+        \x20 mkdir -p \"$2\"\n\
+        \x20 grep -q \"^$1 \" /proc/mounts && return\n\
+        \x20 mount -t virtiofs -o \"$3\" \"$1\" \"$2\" 2>/dev/null ||\n\
+        \x20 mount -t 9p -o \"$3,trans=virtio,version=9p2000.L,msize=524288\" \"$1\" \"$2\"\n\
+        }\n"
+    .to_owned();
+    for share in shares {
+        let mode = if share.read_only { "ro" } else { "rw" };
+        let (tag, target) = (quoted(&share.tag), quoted(&share.target));
+        let _ = writeln!(text, "share {tag} {target} {mode}");
+    }
+    text
+}
+
+/// A word of a shell that means itself.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// A message of several parts (RFC 2046, section 5.1). What a part is, cloud-init sees by the word it
+/// begins with; one that is a message itself comes as it is, inside.
+fn multipart(parts: &[&str]) -> String {
+    let mut boundary = "hull".to_owned();
+    while parts.iter().any(|part| part.contains(&boundary)) {
+        boundary.push('-');
+    }
+    let mut text =
+        format!("Content-Type: multipart/mixed; boundary=\"{boundary}\"\nMIME-Version: 1.0\n");
+    for part in parts {
+        let header = match super::user_data::kind(part) {
+            Some(super::user_data::Kind::Mime) => "",
+            _ => "Content-Type: text/plain; charset=\"utf-8\"\nContent-Transfer-Encoding: 8bit\n\n",
+        };
+        let _ = write!(text, "\n--{boundary}\n{header}{}\n", part.trim_start());
+    }
+    let _ = writeln!(text, "--{boundary}--");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn share() -> Share {
+        let target = "/srv/it's".to_owned();
+        Share { tag: "data".to_owned(), path: "/x".into(), target, read_only: true }
+    }
+
+    #[test]
+    fn both_parts_are_there() {
+        let own = "#cloud-config\npackages: [jq]\n";
+        assert_eq!(merged(own, &[]), own);
+        assert_eq!(merged("", &[]), "");
+        assert!(merged(" \n", &[share()]).starts_with("#cloud-boothook\n#!/bin/sh\n"));
+        let both = merged(own, &[share()]);
+        assert!(both.contains("\n\n#cloud-config\npackages: [jq]\n"), "{both}");
+        assert!(both.contains(r"share 'data' '/srv/it'\''s' ro"), "{both}");
+        assert_eq!(both.matches("\n--hull\n").count(), 2);
+        assert!(both.ends_with("\n--hull--\n"));
+    }
+
+    #[test]
+    fn a_message_goes_inside_as_it_is() {
+        let own =
+            "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"hull\"\n\n--hull--\n";
+        let both = merged(own, &[share()]);
+        assert!(both.starts_with("Content-Type: multipart/mixed; boundary=\"hull-"), "{both}");
+        assert!(both.contains(&format!("\n{own}")), "{both}");
+    }
+
+    #[test]
+    fn a_share_nobody_asked_to_mount_is_left() {
+        let unmounted = Share { target: String::new(), ..share() };
+        assert_eq!(merged("", &[unmounted]), "");
+    }
+}
