@@ -24,6 +24,7 @@ from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 
+import machine
 import oci
 import registry
 import rootfs
@@ -31,8 +32,10 @@ import rootfs
 HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "monohull"
 IMAGES = CACHE / "images"
-ALL = ["busybox", "debian", "nginx", "redis", "postgres", "tools"]
-TEST = ["busybox", "nginx", "redis", "tools"]
+ALL = ["busybox", "debian", "nginx", "redis", "postgres", "tools", "hull-tiny", "debian-cloud"]
+# Built when asked for: what it is made of comes from elsewhere than the distribution.
+FOREIGN = ["alpine-machine"]
+TEST = ["busybox", "nginx", "redis", "tools", "hull-tiny"]
 VARIANTS = ["zstd", "plain", "docker", "multi", "layers"]
 VARIANTS_OF = "busybox"
 # Debian's names of processors, and the names that images use.
@@ -48,7 +51,7 @@ class Recipe:
         self.name = name
         self.home = HERE / name
         if not (self.home / "image.json").is_file():
-            raise SystemExit(f"images: no recipe named {name}: there are {', '.join(ALL)}")
+            raise SystemExit(f"images: no recipe named {name}: there are {', '.join(ALL + FOREIGN)}")
         self.spec = json.loads((self.home / "image.json").read_text())
         self.layout = IMAGES / name
         self.tree = CACHE / "trees" / name
@@ -68,6 +71,8 @@ class Recipe:
         sha.update(self.parent.key.encode() if self.parent else b"")
         sha.update("\n".join([rootfs.architecture(), *rootfs.sources()]).encode())
         code = [HERE / "build.py", HERE / "oci.py", HERE / "rootfs.py"]
+        if "machine" in self.spec:
+            code += [HERE / "machine.py", *sorted(machine.TOOLS.glob("*.sh"))]
         for path in code + sorted(p for p in self.home.rglob("*") if p.is_file()):
             sha.update(f"{path.relative_to(HERE)} {os.access(path, os.X_OK)}\n".encode())
             sha.update(path.read_bytes())
@@ -122,6 +127,33 @@ class Builder:
         say(f"built {recipe.name} {version}: {size:.1f} MB in {time.monotonic() - started:.0f} s")
 
     def _make(self, recipe, work):
+        if "machine" in recipe.spec:
+            return self._make_machine(recipe, work)
+        return self._make_container(recipe, work)
+
+    def _make_machine(self, recipe, work):
+        """A machine's image is its disk: one layer, with no file of the tree that the disk was made of."""
+        files = work.with_name(f"{recipe.name}.machine")
+        shutil.rmtree(files, ignore_errors=True)
+        if "wheel" in recipe.spec:
+            version = rootfs.unpack_wheel(recipe.spec["wheel"], work)
+            machine.take(recipe.spec["machine"], work, files)
+        else:
+            version = self._machine_tree(recipe, work)
+            tools = machine.Tools(CACHE / "trees" / "disk-tools", recipe.parent.tree, self.apt)
+            machine.build(recipe.spec["machine"], work, tools, files)
+        layers = [self._layer(files, {}, f"images/{recipe.name}")]
+        shutil.rmtree(files)
+        return version, layers
+
+    def _machine_tree(self, recipe, work):
+        rootfs.copy_tree(recipe.parent.tree, work)
+        _add_own_files(recipe, work)
+        if "kernel" in recipe.spec:
+            rootfs.unpack_kernel(fill(recipe.spec["kernel"], _names("0")), work, self.apt)
+        return self._install(recipe, work)
+
+    def _make_container(self, recipe, work):
         """The packages are one layer and our own files another: they change at different times."""
         layers, before = [], {}
         if recipe.parent:
@@ -146,7 +178,7 @@ class Builder:
             version = rootfs.os_release().get("VERSION_ID", "0")
         else:
             self._script(recipe, work, "prepare.sh")
-            self.apt.install(work, recipe.spec["packages"])
+            self.apt.install(work, fill(recipe.spec["packages"], _names("0")))
             version = rootfs.version_in(work, recipe.spec.get("version_of", "base-files"))
         self._script(recipe, work, "finish.sh")
         rootfs.tidy(work)
@@ -171,6 +203,8 @@ class Builder:
     def _write(self, recipe, layers, version):
         names = _names(version)
         config = fill(recipe.spec["config"], names)
+        if "machine" in recipe.spec:
+            config = machine.config_of(config, recipe.spec["machine"])
         layout = oci.Layout(recipe.layout)
         image = layout.add_image(layers, config, PLATFORM[rootfs.architecture()], self.created)
         tags = fill(recipe.spec["tags"], names) if "tags" in recipe.spec else version_tags(version)
@@ -259,6 +293,7 @@ def _names(version):
     return {
         "version": version,
         "major": version.split(".")[0],
+        "arch": rootfs.architecture(),
         "os": release["ID"],
         "os_version": release.get("VERSION_ID", ""),
         "codename": release["VERSION_CODENAME"],
@@ -374,7 +409,7 @@ def main():
     parser.add_argument("--port", type=int, default=int(os.environ.get("REGISTRY_PORT") or 5555))
     verbs = parser.add_subparsers(dest="verb", required=True)
     verb = verbs.add_parser("up", help="build what is missing and serve it")
-    verb.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ALL)}; or `test` for the subset that tests need")
+    verb.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ALL + FOREIGN)}; or `test` for the subset that tests need")
     verb.add_argument("--refresh", action="store_true", help="rebuild with the newest packages")
     verb.add_argument("--config", type=Path, default=Path("/etc/hull/hull.toml"), help="where to name the mirror")
     verb.add_argument("--no-config", action="store_true", help="serve only; leave hull's configuration alone")

