@@ -17,6 +17,7 @@ use crate::context::{Context, Roster};
 use crate::fabric::Fabric;
 use crate::image_store::ImageStore;
 use crate::memory::Memory;
+use crate::metadata::Metadata;
 use crate::outbox::Outbox;
 use crate::places::Places;
 use crate::reconcile::{
@@ -41,6 +42,8 @@ pub struct Config {
     pub places: Places,
     /// Where the API listens, which nobody may publish.
     pub api: SocketAddr,
+    /// Port of each gateway where instances are told what they are; none where they are not.
+    pub metadata: Option<u16>,
     /// Version of the platform.
     pub version: String,
 }
@@ -80,7 +83,8 @@ impl Agent {
         let memory = Memory::open(config.places.memory())?;
         let (outbox, _) = Outbox::start(config.node.clone(), control.clone());
         let (desired_tx, desired) = watch::channel(memory.desired());
-        let reserved = vec![(Protocol::Tcp, config.api.port())];
+        let own = [Some(config.api.port()), config.metadata];
+        let reserved = own.into_iter().flatten().map(|port| (Protocol::Tcp, port)).collect();
         let wakes = Wakes::default();
         let context = Arc::new(Context {
             node: config.node.clone(),
@@ -88,11 +92,12 @@ impl Agent {
             boot_id: facts.boot_id.clone(),
             places: config.places.clone(),
             engine: drivers.engine,
-            fabric: Fabric::new(drivers.network, reserved),
+            fabric: Fabric::new(drivers.network, reserved, config.metadata),
             volumes: drivers.volumes,
             storage: wakes.storage.clone(),
             images: ImageStore::new(drivers.content, drivers.images)?,
             names: Names::new(drivers.dns),
+            metadata: Metadata::new(config.metadata),
             outbox,
             desired,
             obstacles: Default::default(),

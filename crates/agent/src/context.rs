@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::fabric::Fabric;
 use crate::image_store::ImageStore;
+use crate::metadata::Metadata;
 use crate::outbox::Outbox;
 use crate::places::Places;
 use crate::reconcile::Names;
@@ -44,6 +45,8 @@ pub struct Context {
     pub images: ImageStore,
     /// The name server.
     pub names: Names,
+    /// Tells instances what they are.
+    pub metadata: Metadata,
     /// Reports on their way.
     pub outbox: Outbox,
     /// What the node should have.

@@ -25,14 +25,20 @@ struct Host {
     networks: BTreeMap<Uid, NetworkLinks>,
     ports: BTreeMap<Uid, Vec<PublishedPort>>,
     reserved: Vec<(model::instance::Protocol, u16)>,
+    metadata: Option<u16>,
     /// The last value that could not be applied, until a newer one is.
     failed: Option<u64>,
 }
 
 impl Fabric {
-    /// The fabric of a node; `reserved` are ports the platform itself listens on.
-    pub fn new(driver: Arc<dyn Driver>, reserved: Vec<(model::instance::Protocol, u16)>) -> Self {
-        let host = Mutex::new(Host { reserved, ..Default::default() });
+    /// The fabric of a node; `reserved` are ports the platform itself listens on, `metadata` is the
+    /// one of each gateway that answers who asks for metadata.
+    pub fn new(
+        driver: Arc<dyn Driver>,
+        reserved: Vec<(model::instance::Protocol, u16)>,
+        metadata: Option<u16>,
+    ) -> Self {
+        let host = Mutex::new(Host { reserved, metadata, ..Default::default() });
         Self { driver, mtu: AtomicU32::new(network::Uplink::ETHERNET_MTU), host }
     }
 
@@ -103,6 +109,11 @@ impl Fabric {
     /// The networks that are present.
     pub async fn known(&self) -> std::collections::BTreeSet<Uid> {
         self.host.lock().await.networks.keys().cloned().collect()
+    }
+
+    /// The values of the networks that are present.
+    pub async fn present(&self) -> Vec<NetworkLinks> {
+        self.host.lock().await.networks.values().cloned().collect()
     }
 
     /// Takes a network away.
@@ -202,6 +213,7 @@ impl Host {
             networks: self.networks.values().cloned().collect(),
             ports: self.ports.values().flatten().cloned().collect(),
             reserved: self.reserved.clone(),
+            metadata: self.metadata,
         }
     }
 }

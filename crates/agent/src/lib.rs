@@ -21,6 +21,7 @@ mod health;
 mod image_store;
 mod local;
 mod memory;
+mod metadata;
 pub mod observe;
 mod outbox;
 mod places;

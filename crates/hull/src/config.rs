@@ -21,6 +21,8 @@ pub struct Config {
     pub log: Log,
     /// Networks of instances.
     pub network: Network,
+    /// What instances are told of themselves.
+    pub metadata: Metadata,
     /// The container engine.
     pub containerd: Containerd,
     /// Registries: mirrors, plain HTTP, certificates. The one table that is read again when the file
@@ -80,6 +82,22 @@ impl Default for Network {
     fn default() -> Self {
         let pool = ipnet::Ipv4Net::new(std::net::Ipv4Addr::new(10, 128, 0, 0), 9);
         Self { pool: pool.expect("9 is a prefix length") }
+    }
+}
+
+/// What instances are told of themselves, at `http://169.254.169.254/`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metadata {
+    /// Whether they are. If not, they ask whom the host asks: the cloud it runs in, if any.
+    pub enabled: bool,
+    /// Port of each network's gateway that answers.
+    pub port: u16,
+}
+
+impl Default for Metadata {
+    fn default() -> Self {
+        Self { enabled: true, port: 7480 }
     }
 }
 
@@ -246,12 +264,14 @@ mod tests {
         };
         let text: Vec<String> = text.lines().map(plain).collect();
         let written: Config = toml::from_str(&text.join("\n")).unwrap();
-        let Config { node, api, log, network, containerd, registries, images } = written;
+        let Config { node, api, log, network, metadata, containerd, registries, images } = written;
         let default = Config::default();
         assert_eq!(node.name, default.node.name);
         assert_eq!(api.listen, default.api.listen);
         assert_eq!((log.filter, log.json), (default.log.filter, default.log.json));
         assert_eq!(network.pool, default.network.pool);
+        assert_eq!(metadata.enabled, default.metadata.enabled);
+        assert_eq!(metadata.port, default.metadata.port);
         assert_eq!(containerd.binary, default.containerd.binary);
         assert_eq!(images, default.images);
         assert_eq!(registries.0["docker.io"].mirrors.len(), 2);

@@ -192,6 +192,7 @@ async fn start_agent(
         node_id: node.meta.id.clone(),
         places: agent::Places::new(&places.state, &places.run),
         api: config.api.listen,
+        metadata: config.metadata.enabled.then_some(config.metadata.port),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let drivers = Drivers {

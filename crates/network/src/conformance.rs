@@ -184,6 +184,7 @@ async fn the_past_does_not_overwrite(driver: &dyn Driver) {
         networks: vec![one.clone()],
         ports: ports.iter().map(|host| port(&link, Protocol::Tcp, *host, 80)).collect(),
         reserved: Vec::new(),
+        metadata: None,
     };
     let apply = async |value: &HostNetwork, how| {
         let applied = driver.apply(value, how).await.expect("applied");
@@ -209,6 +210,7 @@ async fn ports_are_kept_apart(driver: &dyn Driver) {
         networks: vec![one.clone()],
         ports: [21022, 21080].map(|host| port(&link, Protocol::Tcp, host, 80)).into(),
         reserved: vec![(Protocol::Tcp, 21022)],
+        metadata: None,
     };
     let applied = driver.apply(&value, Apply::Changes).await.expect("applied");
     let refused: Vec<_> = applied.conflicts.iter().map(|c| c.port.host).collect();

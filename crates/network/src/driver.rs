@@ -1,6 +1,6 @@
 //! The interface of the room.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -114,6 +114,10 @@ pub trait Driver: Send + Sync + 'static {
     /// in sets don't count. What happens between two calls is not missed, from the first call on. One
     /// caller at a time.
     async fn disturbed(&self) -> Result<Disturbance>;
+
+    /// The instance whose link the owner of an address was last heard on. Members of a network can take
+    /// each other's addresses, but not the link they sit at, which says in the kernel whose it is.
+    async fn neighbour(&self, network: &Uid, address: Ipv4Addr) -> Result<Option<Uid>>;
 
     /// Counters of an instance's interfaces, in the order of their names; none when it has none.
     async fn statistics(&self, instance: &Uid) -> Result<Vec<InterfaceStatistics>>;

@@ -1,7 +1,7 @@
 //! A driver without a host, for tests of those who use one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -268,6 +268,14 @@ impl Driver for FakeDriver {
     async fn disturbed(&self) -> Result<Disturbance> {
         self.disturbance.notified().await;
         Ok(Disturbance::Ours)
+    }
+
+    async fn neighbour(&self, network: &Uid, address: Ipv4Addr) -> Result<Option<Uid>> {
+        let state = self.state();
+        let has = |link: &InterfaceLink| link.ipv4.is_some_and(|net| net.addr() == address);
+        let mut found = state.instances.iter();
+        let found = found.find(|(_, links)| links.get(network).is_some_and(has));
+        Ok(found.map(|(instance, _)| instance.clone()))
     }
 
     async fn statistics(&self, instance: &Uid) -> Result<Vec<InterfaceStatistics>> {

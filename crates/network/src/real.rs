@@ -4,7 +4,7 @@ mod bridge;
 mod facts;
 mod instance;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -145,6 +145,11 @@ impl Driver for NetDriver {
             }
         };
         Ok(watch.disturbed().await)
+    }
+
+    async fn neighbour(&self, network: &Uid, address: Ipv4Addr) -> Result<Option<Uid>> {
+        let network = network.clone();
+        self.run(move |parts| parts.neighbour(&network, address)).await
     }
 
     async fn statistics(&self, instance: &Uid) -> Result<Vec<InterfaceStatistics>> {

@@ -267,6 +267,7 @@ async fn flows_of_datagrams_follow_the_port() {
         networks: vec![one.clone()],
         ports: vec![port(&to_first, Protocol::Udp, 5353, 53)],
         reserved: vec![],
+        metadata: None,
     };
     ground.apply(3, &[&one], vec![]).await;
     assert!(say(&client, NEVER).is_err());
@@ -614,6 +615,7 @@ async fn two_nodes_share_a_host() {
         networks: vec![two.clone()],
         ports: [8080, 8081].map(|host| port(&theirs.interfaces[0], Protocol::Tcp, host, 80)).into(),
         reserved: vec![],
+        metadata: None,
     };
     let applied = other.apply(&value, Apply::Everything).await.unwrap();
     let refused: Vec<_> = applied.conflicts.iter().map(|conflict| conflict.port.host).collect();
@@ -644,5 +646,56 @@ async fn a_gateway_has_the_link_local_address_that_is_told() {
     let _instance = ground.instance(&one, 5).await;
     let shown = ground.host.run(&format!("ip -6 addr show dev {} scope link", one.bridge)).await;
     assert!(shown.contains(&format!(" {address}/64 ")), "{address}: {shown}");
+    ground.end().await;
+}
+
+#[tokio::test]
+async fn members_ask_the_platform_what_they_are_and_the_host_whom_it_asked() {
+    if !is_root() {
+        return;
+    }
+    let ground = Ground::new().await;
+    let (one, closed) = (ground.network(1).await, ground.internal(2).await);
+    let value = |generation, metadata| HostNetwork {
+        generation,
+        networks: vec![one.clone(), closed.clone()],
+        metadata,
+        ..HostNetwork::default()
+    };
+    ground.driver.apply(&value(1, Some(7555)), Apply::Changes).await.unwrap();
+    let (first, link) = ground.instance(&one, 5).await;
+    let (other, _) = ground.instance(&one, 6).await;
+    let (shut, _) = ground.instance(&closed, 5).await;
+    ground.host.serve("10.213.1.1:7555").await;
+    ground.host.serve("10.213.2.1:7555").await;
+    // A cloud's own service, which the host reaches as ever.
+    ground.outside.run("ip addr add 169.254.169.254/32 dev lo").await;
+    ground.host.run(&format!("ip route add 169.254.169.254 via {OUTSIDE4}")).await;
+    ground.outside.serve("169.254.169.254:80").await;
+    let metadata = "169.254.169.254:80";
+    assert_eq!(first.ask(metadata).await.unwrap(), "10.213.1.5".parse::<IpAddr>().unwrap());
+    assert_eq!(other.ask(metadata).await.unwrap(), "10.213.1.6".parse::<IpAddr>().unwrap());
+    assert_eq!(ground.host.ask(metadata).await.unwrap(), HOST4.parse::<IpAddr>().unwrap());
+    assert_stopped(&shut, metadata).await;
+    // Who asks is told by the link it sits at.
+    let asked = async |address: &str| {
+        ground.driver.neighbour(&one.id, address.parse().unwrap()).await.unwrap()
+    };
+    let owner = asked("10.213.1.5").await.unwrap();
+    assert_ne!(asked("10.213.1.6").await.unwrap(), owner);
+    assert_eq!(asked("10.213.1.7").await, None);
+    first.run("ip link set eth0 down").await;
+    other
+        .run(
+            "ip addr flush dev eth0; ip addr add 10.213.1.5/24 dev eth0
+             ip route add default via 10.213.1.1",
+        )
+        .await;
+    ground.host.run(&format!("ip neigh flush dev {}", one.bridge)).await;
+    assert_eq!(other.ask(metadata).await.unwrap(), link.ipv4.unwrap().addr());
+    assert_ne!(asked("10.213.1.5").await.unwrap(), owner, "the address was taken, not the link");
+    // Switched off, they ask whom the host asks.
+    ground.driver.apply(&value(2, None), Apply::Changes).await.unwrap();
+    assert_eq!(other.ask(metadata).await.unwrap(), HOST4.parse::<IpAddr>().unwrap());
     ground.end().await;
 }

@@ -22,6 +22,7 @@ mod e2e {
     mod images;
     mod life;
     mod logs;
+    mod metadata;
     mod names;
     mod network;
     mod outside;

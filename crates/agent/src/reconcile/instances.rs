@@ -63,6 +63,7 @@ impl Instances {
         }
         if self.context.names.wait_for_networks() {
             self.context.names.refresh(&self.context).await?;
+            self.context.metadata.refresh(&self.context).await;
         }
         Ok(())
     }

@@ -43,6 +43,9 @@ impl Pass for Networks {
             fabric.remove(id).await?;
             removed += 1;
         }
+        if removed > 0 {
+            self.context.metadata.refresh(&self.context).await;
+        }
         Ok(if removed == 0 { String::new() } else { format!("removed {removed} networks") })
     }
 }

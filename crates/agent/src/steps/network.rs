@@ -1,5 +1,7 @@
 //! Step: the instance's network namespace, its interfaces, and the ports that lead to it.
 
+use std::sync::Arc;
+
 use containers::Namespace;
 use faults::may_die;
 use link::Desired;
@@ -11,7 +13,7 @@ use crate::context::Context;
 use crate::worker::Worker;
 
 /// Makes the namespace and everything in it, and publishes the ports.
-pub async fn attach(context: &Context, wanted: &Instance) -> Result<()> {
+pub async fn attach(context: &Arc<Context>, wanted: &Instance) -> Result<()> {
     match &wanted.spec.network {
         NetworkMode::Host | NetworkMode::Instance { .. } => return Ok(()),
         NetworkMode::None | NetworkMode::Networks { .. } => {}
@@ -26,6 +28,7 @@ pub async fn attach(context: &Context, wanted: &Instance) -> Result<()> {
     if context.fabric.ensure(&networks).await? {
         may_die("network.bridge");
         context.names.refresh(context).await?;
+        context.metadata.refresh(context).await;
     }
     let links = InstanceLinks::of(&wanted.meta.id, &placement.interfaces, &networks)?;
     context.fabric.driver().attach(&links).await?;

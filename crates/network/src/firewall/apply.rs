@@ -245,8 +245,8 @@ impl State {
 
 impl HostNetwork {
     fn same_but_ports(&self, other: &HostNetwork) -> bool {
-        let HostNetwork { generation: _, networks, ports: _, reserved: _ } = self;
-        *networks == other.networks
+        let HostNetwork { generation: _, networks, ports: _, reserved: _, metadata } = self;
+        *networks == other.networks && *metadata == other.metadata
     }
 }
 

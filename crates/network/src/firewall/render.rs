@@ -143,6 +143,19 @@ fn maps(text: &mut String, value: &HostNetwork) {
         let elements: Vec<_> = of_map.map(|e| format!("{} : {}", e.key, e.value)).collect();
         block(text, "map", name, kind, false, &elements);
     }
+    block(text, "map", "metadata", "ifname : ipv4_addr . inet_service", false, &metadata(value));
+}
+
+/// Where each bridge's members find what they are. Those of an internal network reach nothing but
+/// names.
+fn metadata(value: &HostNetwork) -> Vec<String> {
+    let Some(port) = value.metadata else { return Vec::new() };
+    let open = value.networks.iter().filter(|network| !network.internal);
+    open.filter_map(|network| {
+        let gateway = network.ipv4?.addr();
+        Some(format!("{} : {gateway} . {port}", quoted(&network.bridge)))
+    })
+    .collect()
 }
 
 /// For each network, what its members' packets must carry. Rules rather than a set of subnets: while a

@@ -1,6 +1,6 @@
 //! The rtnetlink messages this room sends, as plain functions from what is meant to what is sent.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::RawFd;
 
 use ipnet::IpNet;
@@ -14,6 +14,7 @@ use netlink_packet_route::link::{
     BridgePortState, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth,
     LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
+use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
@@ -180,6 +181,24 @@ pub fn get_link_at(index: u32) -> Request {
 /// Asks for all links.
 pub fn get_links() -> Request {
     Request::new(RouteNetlinkMessage::GetLink(LinkMessage::default()), 0)
+}
+
+/// Asks for what an address of a link was resolved to.
+pub fn get_neighbour(link: u32, address: Ipv4Addr) -> Request {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.ifindex = link;
+    message.attributes = vec![NeighbourAttribute::Destination(NeighbourAddress::Inet(address))];
+    Request::new(RouteNetlinkMessage::GetNeighbour(message), 0)
+}
+
+/// Asks a bridge where it last heard a hardware address.
+pub fn get_bridge_port(bridge: u32, mac: Vec<u8>) -> Request {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Bridge;
+    message.attributes =
+        vec![NeighbourAttribute::LinkLayerAddress(mac), NeighbourAttribute::Controller(bridge)];
+    Request::new(RouteNetlinkMessage::GetNeighbour(message), 0)
 }
 
 /// Gives a link an address. IPv6 addresses count at once: duplicate detection (RFC 4862, section

@@ -1,7 +1,7 @@
 //! rtnetlink(7): links, addresses and routes of one namespace.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use model::{Error, ErrorKind, Result};
@@ -13,6 +13,7 @@ use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessa
 use netlink_packet_route::link::{
     InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, Stats64,
 };
+use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType,
 };
@@ -148,6 +149,34 @@ impl Rtnl {
         let listed = self.list(message::get_routes(), NLM_F_DUMP);
         let listed = listed.map_err(|error| failed(error, "listing routes"))?;
         Ok(listed.into_iter().filter_map(Route::read).collect())
+    }
+
+    /// The hardware address that an address of a link was resolved to.
+    pub fn hardware_address(&mut self, link: u32, address: Ipv4Addr) -> Result<Option<Vec<u8>>> {
+        let found = self.neighbour(message::get_neighbour(link, address))?;
+        Ok(found.and_then(|message| {
+            message.attributes.into_iter().find_map(|attribute| match attribute {
+                NeighbourAttribute::LinkLayerAddress(mac) => Some(mac),
+                _ => None,
+            })
+        }))
+    }
+
+    /// The link, joined to this bridge, that a hardware address was last heard on.
+    pub fn bridge_port(&mut self, bridge: u32, mac: Vec<u8>) -> Result<Option<u32>> {
+        let found = self.neighbour(message::get_bridge_port(bridge, mac))?;
+        Ok(found.map(|message| message.header.ifindex))
+    }
+
+    fn neighbour(&mut self, request: Request) -> Result<Option<NeighbourMessage>> {
+        match self.list(request, 0) {
+            Ok(listed) => Ok(listed.into_iter().find_map(|message| match message {
+                RouteNetlinkMessage::NewNeighbour(message) => Some(message),
+                _ => None,
+            })),
+            Err(error) if is(&error, Errno::ENOENT) || is(&error, Errno::ENODEV) => Ok(None),
+            Err(error) => Err(failed(error, "asking who has an address")),
+        }
     }
 
     fn single_link(&mut self, request: Request) -> Result<Option<Link>> {

@@ -1,7 +1,7 @@
 //! Looking: the uplink, what of ours is there, counters.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use model::{Result, Uid};
@@ -40,6 +40,18 @@ pub(crate) fn uplink(host: &mut Rtnl, names: &Names) -> Result<Uplink> {
         subnets,
         ipv6: sysctl::has_ipv6(),
     })
+}
+
+impl Parts {
+    /// See [`crate::Driver::neighbour`].
+    pub(super) fn neighbour(&self, network: &Uid, address: Ipv4Addr) -> Result<Option<Uid>> {
+        let mut host = Rtnl::open()?;
+        let Some(bridge) = host.link(&self.names.bridge(network))? else { return Ok(None) };
+        let Some(mac) = host.hardware_address(bridge.index, address)? else { return Ok(None) };
+        let Some(port) = host.bridge_port(bridge.index, mac)? else { return Ok(None) };
+        let Some(link) = host.link_at(port)? else { return Ok(None) };
+        Ok(described(&link.alias).filter(|(_, of)| of == network).map(|(instance, _)| instance))
+    }
 }
 
 /// The link of the default route, IPv4's before IPv6's, the smallest metric first.

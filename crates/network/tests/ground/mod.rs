@@ -253,6 +253,7 @@ impl Ground {
             networks: networks.iter().map(|network| (*network).clone()).collect(),
             ports,
             reserved: Vec::new(),
+            metadata: None,
         };
         let applied = self.driver.apply(&value, Apply::Changes).await.unwrap();
         applied.conflicts.into_iter().map(|conflict| conflict.error).collect()
