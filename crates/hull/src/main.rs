@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Some(containers::logs::driver::MODE) => containers::logs::driver::main(),
         Some(containers::init::MODE) => run_init(),
         Some(names::MODE) => names::main(),
+        Some(machines::disk::walls::MODE) => machines::disk::walls::main(),
         Some("daemon") => server::main(),
         Some("supervise") => supervise::main(),
         _ => cli::main(),

@@ -141,6 +141,13 @@ impl Error {
         self
     }
 
+    /// Puts the object's name before the message, for messages that go on from it: `disk x` `is cut off`.
+    #[must_use]
+    pub fn about(mut self, object: impl fmt::Display) -> Self {
+        self.message = format!("{object} {}", self.message);
+        self
+    }
+
     /// Says what the reader can do about it.
     #[must_use]
     pub fn next(mut self, step: impl Into<String>) -> Self {
