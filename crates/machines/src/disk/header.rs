@@ -152,7 +152,7 @@ fn raw(head: &[u8], size: u64) -> Result<u64> {
         let (has, needed) = (Bytes(size), Bytes(needed));
         Error::invalid(format!("is cut off: it has {has}, its partitions need {needed}"))
     };
-    if size % SECTOR != 0 {
+    if !size.is_multiple_of(SECTOR) {
         return Err(Error::invalid(
             "is not a raw disk: its size is not whole sectors of 512 bytes",
         ));

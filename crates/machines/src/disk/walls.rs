@@ -59,6 +59,7 @@ pub struct Bind {
 }
 
 /// `hull disk-tool CELL`: becomes the program.
+#[expect(clippy::print_stderr, reason = "whoever started it reads there why it did not")]
 pub fn main() -> ExitCode {
     let cell = std::env::args().nth(2).and_then(|text| serde_json::from_str(&text).ok());
     let outcome = match cell {
