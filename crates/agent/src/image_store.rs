@@ -26,9 +26,10 @@ pub struct ImageStore {
 impl ImageStore {
     /// The images of `content`.
     pub fn new(content: Arc<dyn ContentStore>, settings: Settings) -> Result<Self> {
+        let local = Images::new(content.clone(), settings.limits.clone());
         Ok(Self {
-            local: Images::new(content.clone(), settings.limits.clone()),
-            puller: Arc::new(Puller::new(content.clone(), settings.clone())?),
+            puller: Arc::new(Puller::of(local.clone(), settings.clone())?),
+            local,
             pusher: Arc::new(Pusher::new(content.clone(), settings)?),
             content,
             parsed: Mutex::default(),

@@ -22,6 +22,7 @@ mod failure;
 mod image_config;
 mod limits;
 mod local;
+mod locks;
 mod machine;
 mod manifest;
 pub mod media;

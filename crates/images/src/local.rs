@@ -12,6 +12,7 @@ use crate::archive::ImportOptions;
 use crate::content::{ByteStream, ContentStore, Labels, Layer};
 use crate::digest::Digest;
 use crate::limits::Limits;
+use crate::locks::Locks;
 use crate::platform::Platform;
 
 mod find;
@@ -100,12 +101,13 @@ pub struct Images {
     pub(crate) store: Arc<dyn ContentStore>,
     pub(crate) limits: Limits,
     kept: kept::Kept,
+    unpacking: Arc<Locks>,
 }
 
 impl Images {
     /// The images of `store`.
     pub fn new(store: Arc<dyn ContentStore>, limits: Limits) -> Self {
-        Self { store, limits, kept: kept::Kept::default() }
+        Self { store, limits, kept: kept::Kept::default(), unpacking: Arc::default() }
     }
 
     /// All images, newest first.

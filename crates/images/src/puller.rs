@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use crate::content::ContentStore;
 use crate::credentials::{CredentialFile, Credentials};
 use crate::local::Images;
+use crate::locks::Locks;
 use crate::platform::Platform;
 use crate::progress::{LayerProgress, Phase, Progress};
 use crate::registry::Registries;
@@ -17,12 +18,10 @@ use crate::settings::Settings;
 mod blob;
 mod flight;
 mod job;
-mod locks;
 mod sources;
 
 use flight::{Flights, Key};
 use job::Job;
-use locks::Locks;
 
 /// When a registry is asked.
 #[derive(
@@ -74,8 +73,13 @@ struct Shared {
 impl Puller {
     /// A puller into `store`.
     pub fn new(store: Arc<dyn ContentStore>, settings: Settings) -> Result<Self> {
+        Self::of(Images::new(store, settings.limits.clone()), settings)
+    }
+
+    /// A puller into the store of `images`, with whom it works hand in hand: one store has one.
+    pub fn of(images: Images, settings: Settings) -> Result<Self> {
         settings.registries.now().validate()?;
-        let images = Images::new(store.clone(), settings.limits.clone());
+        let store = images.store.clone();
         let permits = Semaphore::new(settings.transfer.parallel.max(1));
         let registries = Registries::new(settings);
         let (layers, leases, flights) = (Locks::default(), Locks::default(), Flights::default());

@@ -87,13 +87,14 @@ impl Images {
     }
 
     /// Unpacks all layers; those that are unpacked cost a look-up. A lease keeps them until the image
-    /// does.
+    /// does. It has one name for the image, so that one that a killed process held is taken up.
     pub(crate) async fn unpack_opened(&self, opened: &Opened) -> Result<()> {
         let layers = opened.layers()?;
         if layers.is_empty() {
             return Ok(());
         }
         let config = &opened.manifest.config.digest;
+        let _alone = self.unpacking.lock(config).await;
         let id = format!("hull-unpack-{config}");
         let leased = self.store.lease(&id, KEEP).await?;
         let outcome = unpack(&*leased, config, &layers).await;

@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use images::{Digest, ImportKind, ImportOptions, Platform, media};
+use images::{Digest, ImportKind, ImportOptions, Platform, PullOptions, PullPolicy, Puller, media};
 use model::image::{ImageConfig, Reference};
 use serde_json::{Value, json};
 
 use crate::mock::Mock;
 use crate::sample::{Packing, Sample, SampleLayer, gzip, index_of, tar_of, zstd};
-use crate::store::Fixture;
+use crate::store::{Fixture, settings};
 
 pub const FULL_NAME: &str = "io.containerd.image.name";
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -278,4 +278,29 @@ async fn layers_kept_plain_or_packed_come_through() {
     let fixture = Fixture::new();
     let images = import(&fixture, &oci_archive(&sample, Some("a:1"))).await;
     assert_eq!(images[0].digest, sample.digest().as_str());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_imported_image_is_unpacked_for_all_who_start_from_it() {
+    for seed in 0..20 {
+        let fixture = Fixture::new();
+        let layers = (0..4).map(|layer| SampleLayer::noisy(900 + seed * 10 + layer, 500));
+        let sample = Sample::new(layers.collect());
+        let name = import(&fixture, &oci_archive(&sample, Some("a:1"))).await[0].id.clone();
+        let puller = Puller::of(fixture.images.clone(), settings()).unwrap();
+        let users = (0..8).map(|i| {
+            let (images, name) = (fixture.images.clone(), name.clone());
+            let puller = puller.clone();
+            tokio::spawn(async move {
+                if i % 2 == 0 {
+                    return images.unpack(&name).await;
+                }
+                let options = PullOptions { policy: PullPolicy::Never, ..PullOptions::default() };
+                puller.pull(&Reference::parse("a:1").unwrap(), options).await.map(drop)
+            })
+        });
+        for user in users.collect::<Vec<_>>() {
+            user.await.unwrap().unwrap();
+        }
+    }
 }

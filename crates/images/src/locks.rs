@@ -1,5 +1,5 @@
 //! One at a time for each thing named by a digest. For a blob: two images with a common layer fetch
-//! it once.
+//! it once. For what works under a lease of one name: none lets go of it under another's hands.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -9,7 +9,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::digest::Digest;
 
 #[derive(Default)]
-pub(super) struct Locks(Mutex<HashMap<Digest, Weak<tokio::sync::Mutex<()>>>>);
+pub(crate) struct Locks(Mutex<HashMap<Digest, Weak<tokio::sync::Mutex<()>>>>);
 
 impl Locks {
     /// Waits until nobody else holds the lock of `digest`.
