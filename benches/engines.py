@@ -370,6 +370,15 @@ class Http:
         return self.get(self.one_path.format(name=name))
 
     def request(self, method, path, body=b""):
+        """A server closes what was idle for long; it has then read nothing of what is sent, so it is sent again."""
+        was_open = self.connection is not None
+        try:
+            return self._request(method, path, body)
+        except (OSError, EOFError):
+            untouched = not self.rest
+            self.close()
+            if not (was_open and untouched):
+                raise
         try:
             return self._request(method, path, body)
         except (OSError, EOFError):
