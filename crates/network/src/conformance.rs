@@ -60,6 +60,7 @@ pub fn interface(network: &NetworkLinks, name: &str, last: u8) -> InterfaceLink 
         gateway4: network.gateway4(),
         gateway6: None,
         mtu: network.mtu,
+        guest: false,
     }
 }
 

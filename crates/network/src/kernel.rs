@@ -8,3 +8,4 @@ pub mod namespace;
 pub mod route;
 pub mod socket;
 pub mod sysctl;
+pub mod tap;

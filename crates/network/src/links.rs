@@ -86,6 +86,10 @@ pub struct InterfaceLink {
     pub gateway6: Option<Ipv6Addr>,
     /// Largest packet, bytes.
     pub mtu: u32,
+    /// The addresses are those of a guest: the interface is joined to a bridge inside,
+    /// [`InterfaceLink::inner_bridge`], with a tap, [`InterfaceLink::tap`], and has none itself.
+    #[serde(default)]
+    pub guest: bool,
 }
 
 impl InstanceLinks {
@@ -116,6 +120,13 @@ impl InstanceLinks {
         }
         Ok(Self { id: id.clone(), interfaces })
     }
+
+    /// The same for a machine: what is inside is a guest's.
+    #[must_use]
+    pub fn of_guest(mut self) -> Self {
+        self.interfaces.iter_mut().for_each(|interface| interface.guest = true);
+        self
+    }
 }
 
 impl InterfaceLink {
@@ -131,7 +142,28 @@ impl InterfaceLink {
             gateway4: interface.ipv4.and(network.gateway4()),
             gateway6: interface.ipv6.and(network.gateway6()),
             mtu: network.mtu,
+            guest: false,
         }
+    }
+
+    /// Name of the tap that a guest is behind.
+    pub fn tap(&self) -> String {
+        format!("tap-{}", self.name)
+    }
+
+    /// Name of the bridge between a guest's tap and the network.
+    pub fn inner_bridge(&self) -> String {
+        format!("br-{}", self.name)
+    }
+
+    /// The hardware address of the link itself: its own where the assigned one is a guest's.
+    pub(crate) fn link_octets(&self) -> Result<[u8; 6]> {
+        let mut octets = self.octets()?;
+        if self.guest {
+            // Bit 3 of the first octet is free in addresses of our own making (02:…).
+            octets[0] ^= 0x04;
+        }
+        Ok(octets)
     }
 
     /// The hardware address as six octets.
@@ -159,6 +191,9 @@ impl InterfaceLink {
             || matches!(self.name.as_str(), "." | ".." | "lo" | "all" | "default")
         {
             return Err(self.invalid("name", "is not a name for an interface"));
+        }
+        if self.guest && self.tap().len() > MAX_INTERFACE_NAME {
+            return Err(self.invalid("name", "is too long for an interface of a machine"));
         }
         self.octets().map(drop)
     }

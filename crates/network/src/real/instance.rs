@@ -16,7 +16,7 @@ use crate::error;
 use crate::kernel::message::{self, Pair, Request};
 use crate::kernel::namespace::Entered;
 use crate::kernel::route::{Address, Link, Route, Rtnl, failed, is};
-use crate::kernel::sysctl;
+use crate::kernel::{sysctl, tap};
 use crate::links::{InstanceLinks, InterfaceLink};
 
 /// Index of loopback in every namespace (`LOOPBACK_IFINDEX`, linux/net_namespace.h).
@@ -190,11 +190,49 @@ impl Sides {
             None => self.make(&name, bridge.index, wanted)?,
         };
         may_die("network.pair");
+        if wanted.guest {
+            return self.join_guest(wanted, link.index, seen);
+        }
         let off = if wanted.ipv6.is_some() { "0" } else { "1" };
         sysctl::write_if_there(&format!("ipv6/conf/{}/disable_ipv6", wanted.name), off)?;
         let requests = settle(wanted, link.index, seen);
         let what = || format!("addressing {} of instance {}", wanted.name, self.instance.short());
         self.inside.all(requests, what)
+    }
+
+    /// Makes what is between a guest and its link: a bridge with a tap. None of them has an address but
+    /// the bridge its link-local one, by which a guest with IPv6 is told of its address.
+    fn join_guest(&mut self, wanted: &InterfaceLink, link: u32, seen: &Inside) -> Result<()> {
+        let (bridge, tap) = (wanted.inner_bridge(), wanted.tap());
+        let what = || format!("making {bridge} of machine {}", self.instance.short());
+        sysctl::write_if_there(&format!("ipv6/conf/{}/disable_ipv6", wanted.name), "1")?;
+        tap::ensure(&tap)?;
+        // Its own hardware address, not the lowest of what is joined to it, which may change.
+        let mut mac = wanted.link_octets()?;
+        mac[0] ^= 0x08;
+        let mut requests = vec![message::new_bridge(&bridge, mac)];
+        // One that was a container's before has addresses.
+        let stale = seen.addresses.iter().filter(|address| address.link == link);
+        requests.extend(stale.map(|address| message::remove_address(link, address.net)));
+        self.inside.all(requests, what)?;
+        let off = if wanted.ipv6.is_some() { "0" } else { "1" };
+        sysctl::write_if_there(&format!("ipv6/conf/{tap}/disable_ipv6"), "1")?;
+        sysctl::write_if_there(&format!("ipv6/conf/{bridge}/disable_ipv6"), off)?;
+        let found = |link: Option<Link>, name: &str| {
+            link.ok_or_else(|| Error::internal(format!("interface {name} is gone again")))
+        };
+        let between = found(self.inside.link(&bridge)?, &bridge)?;
+        let end = found(self.inside.link(&tap)?, &tap)?;
+        let joined =
+            || vec![LinkAttribute::Mtu(wanted.mtu), LinkAttribute::Controller(between.index)];
+        self.inside.all(
+            vec![
+                message::change_link(link, joined()),
+                message::change_link(end.index, joined()),
+                message::change_link(between.index, vec![LinkAttribute::Mtu(wanted.mtu)]),
+            ],
+            what,
+        )
     }
 
     /// The two ends of the link if both are where they belong.
@@ -221,7 +259,7 @@ impl Sides {
             host: name,
             bridge,
             inside: &wanted.name,
-            mac: wanted.octets()?,
+            mac: wanted.link_octets()?,
             mtu: wanted.mtu,
             namespace: self.entered.handle.as_raw_fd(),
         };
@@ -256,7 +294,7 @@ impl Sides {
                 vec![LinkAttribute::Mtu(wanted.mtu), LinkAttribute::Controller(bridge)];
             self.host.all(vec![message::change_link(host.index, attributes)], what)?;
         }
-        let octets = wanted.octets()?;
+        let octets = wanted.link_octets()?;
         if inside.mac != octets || inside.mtu != wanted.mtu {
             let attributes =
                 vec![LinkAttribute::Mtu(wanted.mtu), LinkAttribute::Address(octets.to_vec())];
