@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::calls::Calls;
 use crate::context::{Context, Roster};
 use crate::fabric::Fabric;
+use crate::guests::Changes;
 use crate::image_store::ImageStore;
 use crate::memory::Memory;
 use crate::metadata::Metadata;
@@ -46,6 +47,8 @@ pub struct Config {
     pub metadata: Option<u16>,
     /// Version of the platform.
     pub version: String,
+    /// The program itself.
+    pub program: std::path::PathBuf,
 }
 
 /// What the agent acts through.
@@ -102,6 +105,11 @@ impl Agent {
             desired,
             obstacles: Default::default(),
             roster: Roster::default(),
+            guests: Changes::open()?,
+            turns: Default::default(),
+            agents: Default::default(),
+            program: config.program.clone(),
+            proof: Default::default(),
         });
         let tasks = Arc::new(Tasks::new(Clock::default()));
         let source = control.desired(&config.node);
@@ -111,6 +119,7 @@ impl Agent {
         let slow = Timing::every(SLOW);
         let node = NodeFacts::new(context.clone(), config.version, drivers.engine_title);
         tasks.spawn(node, Timing::every(Duration::from_secs(30)), wakes.node.clone());
+        tasks.spawn_plain(crate::guests::follow_changes(context.clone()));
         tasks.spawn_plain(keep_names(context.clone()));
         tasks.spawn_plain(keep_firewall(context.clone(), wakes.firewall.clone()));
         let firewall = HostFirewall::new(context.clone(), wakes.node);

@@ -11,6 +11,7 @@ mod instance;
 mod logs;
 mod machine;
 mod sessions;
+mod snapshots;
 
 use std::sync::Arc;
 

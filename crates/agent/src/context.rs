@@ -1,6 +1,7 @@
 //! What every task of the agent holds: the drivers, the places, and who else is on the node.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -16,12 +17,16 @@ use tasks::Wake;
 use tokio::sync::watch;
 
 use crate::fabric::Fabric;
+use crate::guests::{Agents, Changes, Turns};
 use crate::image_store::ImageStore;
 use crate::metadata::Metadata;
 use crate::outbox::Outbox;
 use crate::places::Places;
 use crate::reconcile::Names;
 use crate::worker::Handle;
+
+/// How long each guest of the probe may take.
+const KVM_DEADLINE: Duration = Duration::from_secs(1);
 
 /// What every task of the agent holds.
 pub struct Context {
@@ -55,6 +60,16 @@ pub struct Context {
     pub obstacles: RwLock<Vec<Obstacle>>,
     /// The instances' tasks.
     pub roster: Roster,
+    /// What machines tell.
+    pub guests: Changes,
+    /// Whose turn it is to speak to machines.
+    pub turns: Turns,
+    /// The agents inside guests.
+    pub agents: Agents,
+    /// The program itself, which is also process 1 of machines.
+    pub program: PathBuf,
+    /// What was proved about KVM, once somebody wanted to know.
+    pub proof: tokio::sync::OnceCell<host::kvm::Proof>,
 }
 
 /// The instances' tasks, by identity.
@@ -125,6 +140,23 @@ impl Context {
     /// Rules of the host's own that stop instances' packets.
     pub fn obstacles(&self) -> Vec<Obstacle> {
         self.obstacles.read().expect("nobody panics with it").clone()
+    }
+
+    /// What is proved about KVM on this node; found out when the first machine starts.
+    pub async fn kvm(&self) -> host::kvm::Proof {
+        let probe = || async {
+            let probed = tokio::task::spawn_blocking(|| host::kvm::probe(KVM_DEADLINE)).await;
+            probed.unwrap_or_default()
+        };
+        self.proof.get_or_init(probe).await.clone()
+    }
+
+    /// The host's addresses on a network, on which its name server answers.
+    pub fn gateways(&self, network: &Uid) -> Vec<IpAddr> {
+        let Ok(network) = self.network(network) else { return Vec::new() };
+        let ipv4 = network.spec.host4().map(|net| IpAddr::from(net.addr()));
+        let ipv6 = network.spec.host6().filter(|_| network.spec.enable_ipv6);
+        ipv4.into_iter().chain(ipv6.map(|net| IpAddr::from(net.addr()))).collect()
     }
 
     /// Whether the engine does not answer now.

@@ -17,6 +17,7 @@ pub mod decide;
 mod ends;
 mod fabric;
 mod farewell;
+mod guests;
 mod health;
 mod image_store;
 mod local;

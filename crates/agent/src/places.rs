@@ -52,6 +52,12 @@ impl Places {
         self.run.join("shm").join(uid.as_str())
     }
 
+    /// Sockets of a machine, and what it is made of. The name is short: a socket's path has 107
+    /// characters at most.
+    pub fn machine(&self, uid: &Uid) -> PathBuf {
+        self.run.join("machines").join(uid.short())
+    }
+
     /// The state directory itself.
     pub fn state(&self) -> &Path {
         &self.state

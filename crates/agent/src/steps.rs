@@ -6,7 +6,7 @@
 //! | volume | volumes created, mounted, given to the instance | [`release`] |
 //! | network | namespace, interfaces, published ports; beside the first container's next two | [`release`] |
 //! | files | `/etc/hosts`, `hostname`, `resolv.conf` | [`forget`] |
-//! | container | writable layer and record, volumes filled from the image | [`remove`] |
+//! | container | writable layer and record, volumes filled from the image; a machine's disks | [`remove`] |
 //! | run | processes | [`stop`], [`end_all`] |
 //!
 //! Names and health follow from what was seen, not from a step. Each step is safe to repeat, and
@@ -16,6 +16,7 @@
 mod container;
 mod files;
 mod image;
+pub mod machine;
 mod network;
 mod run;
 mod volume;
@@ -46,8 +47,9 @@ pub async fn start(worker: &mut Worker, wanted: &Arc<Instance>) -> Result<()> {
     network::tell_obstacles(worker, wanted);
     // The kernel makes the one while the engine makes the other; neither needs the other to be there.
     let context = worker.context.clone();
+    let user = images.network_user(wanted)?;
     tokio::try_join!(
-        network::attach(&context, wanted),
+        network::attach(&context, wanted, user),
         prepare_first(worker, wanted, &images, &volumes),
     )?;
     may_die("start.prepared");
@@ -68,6 +70,7 @@ pub async fn start(worker: &mut Worker, wanted: &Arc<Instance>) -> Result<()> {
             worker.attended().await;
         }
         run::begin(worker, wanted, container).await?;
+        machine::begun(worker, wanted).await?;
         may_die("start.run");
     }
     Ok(())
@@ -128,7 +131,7 @@ pub async fn start_again(worker: &mut Worker, wanted: &Arc<Instance>, name: &str
     let images = image::ensure(worker, wanted).await?;
     let volumes = volume::attach(worker, wanted, &images).await?;
     network::tell_obstacles(worker, wanted);
-    network::attach(&worker.context, wanted).await?;
+    network::attach(&worker.context, wanted, images.network_user(wanted)?).await?;
     files::write(worker, wanted)?;
     if let Some(id) = engine_id(&worker.uid, &wanted.spec, name) {
         worker.context.engine.delete_task(&id).await?;
@@ -138,11 +141,16 @@ pub async fn start_again(worker: &mut Worker, wanted: &Arc<Instance>, name: &str
     may_die("again.counted");
     let ready = container::Ready { image: images.of(container)?, volumes: &volumes };
     container::create(worker, wanted, container, &ready).await?;
-    run::begin(worker, wanted, container).await
+    run::begin(worker, wanted, container).await?;
+    machine::begun(worker, wanted).await
 }
 
 /// Ends all containers, last one first: the stop signal, the time given, then SIGKILL.
 pub async fn stop(worker: &mut Worker, wanted: &Instance) -> Result<()> {
+    let saved = wanted.spec.stop.as_ref().is_some_and(|stop| stop.save);
+    if saved && worker.local.status.machine.is_some() {
+        return machine::save(worker, wanted).await;
+    }
     for container in wanted.spec.all_containers().collect::<Vec<_>>().into_iter().rev() {
         run::end(worker, wanted, container).await?;
         may_die("stop.ended");
@@ -161,6 +169,10 @@ pub async fn end_all(worker: &mut Worker, wanted: &Instance) -> Result<()> {
 
 /// Freezes or thaws all containers that run.
 pub async fn freeze(worker: &mut Worker, wanted: &Instance, freeze: bool) -> Result<()> {
+    let machine = worker.local.status.machine.is_some();
+    if machine && freeze {
+        machine::stand_still(worker, true).await?;
+    }
     for container in &wanted.spec.containers {
         let seen = worker.local.status.container(&container.name).map(|seen| seen.state);
         let id = engine_id(&worker.uid, &wanted.spec, &container.name);
@@ -173,6 +185,10 @@ pub async fn freeze(worker: &mut Worker, wanted: &Instance, freeze: bool) -> Res
             }
             _ => {}
         }
+    }
+    if machine && !freeze {
+        machine::stand_still(worker, false).await?;
+        machine::set_clock(worker, wanted);
     }
     Ok(())
 }
@@ -205,6 +221,7 @@ pub async fn remove(worker: &Worker, wanted: &Instance) -> Result<()> {
     may_die("remove.volume");
     volume::delete_unheard(worker).await?;
     may_die("remove.image-volume");
+    machine::remove(worker)?;
     files::release(worker)
 }
 

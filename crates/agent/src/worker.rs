@@ -9,11 +9,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use containers::Observed;
+use containers::{ContainerId, Observed};
 use faults::may_die;
 use link::Report;
 use model::event::Event;
-use model::instance::{ContainerState, ContainerStatus, Health, Instance, Phase, Reason, RunState};
+use model::instance::{
+    ContainerSpec, ContainerState, ContainerStatus, Health, Instance, Phase, Reason, RunState,
+};
 use model::{Error, ErrorKind, Kind, Result, Time, Uid};
 use tokio::sync::{Notify, RwLock, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -159,11 +161,15 @@ impl Worker {
         }
         let before = self.local.clone();
         let ended = merge(&wanted.spec, &mut self.local, &seen, Time::now());
+        let news = steps::machine::observe(self, !ended.is_empty());
         self.explain_boot(&ended);
         self.follow_health(wanted);
         if self.local != before {
             self.local.status.observed_generation = wanted.meta.generation;
             self.publish(wanted)?;
+        }
+        for action in news {
+            self.event(wanted, action, |event| event);
         }
         for end in &ended {
             self.tell_end(wanted, end);
@@ -352,6 +358,14 @@ impl Worker {
         }
     }
 
+    /// Waits until something else is wanted: the same again would fail the same way.
+    pub(crate) async fn unheeded(&mut self) {
+        let mut news = self.wanted.clone();
+        if news.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     async fn freeze(&mut self, wanted: &Instance, freeze: bool) {
         if let Err(error) = steps::freeze(self, wanted, freeze).await {
             tracing::warn!(instance = %wanted.meta.name, error = error.chain(), "cannot freeze or thaw");
@@ -400,7 +414,7 @@ impl Worker {
             });
             let id = engine_id(&self.uid, &wanted.spec, &container.name);
             let (true, Some(id)) = (live, id) else { continue };
-            match self.context.engine.update(&id, &container.resources).await {
+            match self.take_in_limits(wanted, container, &id).await {
                 Ok(more) => warnings.extend(more),
                 Err(error) => warnings.push(error.chain()),
             }
@@ -414,6 +428,26 @@ impl Worker {
             status.phase = Phase::Pending;
         }
         self.publish_or_log(wanted);
+    }
+
+    async fn take_in_limits(
+        &mut self,
+        wanted: &Instance,
+        container: &ContainerSpec,
+        id: &ContainerId,
+    ) -> Result<Vec<String>> {
+        let engine = self.context.engine.clone();
+        if self.local.status.machine.is_none() {
+            return engine.update(id, &container.resources).await;
+        }
+        let directory = self.context.places.machine(&self.uid);
+        let limits = steps::machine::limits(&directory, &container.resources)?;
+        let warnings = engine.update(id, &limits).await?;
+        let resized = crate::guests::resize(&self.context, wanted, container).await?;
+        let seen = self.local.status.machine.get_or_insert_default();
+        (seen.cpus, seen.memory) = (resized.cpus, resized.memory);
+        seen.pending = resized.pending;
+        Ok(warnings)
     }
 
     /// Starts and stops health checkers as containers start and stop, and takes in what they found.

@@ -172,6 +172,14 @@ async fn start_engine(config: &Config, places: &Places) -> Result<Supervisor> {
     Supervisor::start(settings).await
 }
 
+/// This program's file. After an upgrade another stands in the place of the one that runs.
+fn program() -> Result<PathBuf> {
+    let path = std::env::current_exe()
+        .context(ErrorKind::Internal, || "the program's own file is not known".to_owned())?;
+    let text = path.to_string_lossy();
+    Ok(text.strip_suffix(" (deleted)").map_or(path.clone(), PathBuf::from))
+}
+
 async fn start_agent(
     config: &Config,
     places: &Places,
@@ -194,6 +202,7 @@ async fn start_agent(
         api: config.api.listen,
         metadata: config.metadata.enabled.then_some(config.metadata.port),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        program: program()?,
     };
     let drivers = Drivers {
         engine_title: format!("containerd {}", supervisor.version()),

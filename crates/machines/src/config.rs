@@ -7,18 +7,22 @@ use std::path::PathBuf;
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
-/// Where the machine's own directory is mounted inside its walls.
+/// Where the machine's directory is mounted inside its walls. It is root's; in it are [`CONFIG`] and a
+/// directory of the machine's user, `run`.
 pub const DIRECTORY: &str = "/machine";
 /// File of [`MachineConfig`] in that directory.
 pub const CONFIG: &str = "machine.json";
+/// Directory in it of the machine's user. What is there may be anything: it is opened without following
+/// links.
+pub const RUN: &str = "run";
 /// File of [`crate::monitor::Told`]: what the monitor saw of the guest.
-pub const TOLD: &str = "told.json";
+pub const TOLD: &str = "run/told.json";
 /// Socket of QEMU's control protocol, for the agent.
-pub const QMP: &str = "qmp.sock";
+pub const QMP: &str = "run/qmp.sock";
 /// Socket of the guest agent.
-pub const GUEST_AGENT: &str = "agent.sock";
+pub const GUEST_AGENT: &str = "run/agent.sock";
 /// Socket of the graphical console (RFB).
-pub const VNC: &str = "vnc.sock";
+pub const VNC: &str = "run/vnc.sock";
 
 /// A machine.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -28,6 +32,8 @@ pub struct MachineConfig {
     pub name: String,
     /// Its identity, as SMBIOS tells it to the guest: a UUID.
     pub uuid: String,
+    /// The user that QEMU runs as; never root.
+    pub user: u32,
     /// QEMU's program.
     pub program: PathBuf,
     /// Processors at its start.

@@ -14,6 +14,7 @@
 //! | [`guest_agent`] | the agent inside the guest |
 //! | [`dhcp`] | DHCPv4, DHCPv6 and router advertisements for one guest |
 //! | [`seed`] | cloud-init's first-boot data |
+//! | [`socket`] | connecting to what QEMU listens on |
 //! | [`disk`] | disk images: looked at, made, converted, by `qemu-img` in walls of its own |
 
 pub mod config;
@@ -24,3 +25,4 @@ pub mod monitor;
 pub mod qemu;
 pub mod qmp;
 pub mod seed;
+pub mod socket;

@@ -97,7 +97,7 @@ impl Qmp {
     ///
     /// `Unavailable` when nobody listens there, or QEMU is busy with another client.
     pub async fn connect(path: &Path) -> Result<Self> {
-        let stream = UnixStream::connect(path).await.context(ErrorKind::Unavailable, || {
+        let stream = crate::socket::connect(path).await.context(ErrorKind::Unavailable, || {
             format!("QEMU's control socket {} cannot be reached", path.display())
         })?;
         Self::over(stream).await

@@ -27,7 +27,7 @@ pub use container::{
 };
 pub use health::{HealthCheck, Probe};
 pub use machine::{
-    CloudInit, DiskBus, DiskMount, FirmwareKind, MachineEnd, MachineProfile, MachineSpec,
+    CloudInit, DiskBus, DiskOptions, FirmwareKind, MachineEnd, MachineProfile, MachineSpec,
     MachineStatus,
 };
 pub use mount::{Mount, MountKind, Propagation};
@@ -151,6 +151,9 @@ pub struct StopRequest {
     /// Signal instead of the containers' own, by name or number.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub signal: String,
+    /// Keep the memory of a machine's guest on its disk; the next start goes on from there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub save: bool,
 }
 
 /// What control decided: where the instance is, with which addresses.

@@ -36,7 +36,8 @@ pub async fn attach(calls: &Calls, target: &Target, request: AttachRequest) -> R
             calls.find(target)?
         }
     };
-    if request.stdin && !found.container.stdin {
+    let serial_line = found.handle.known.borrow().status.machine.is_some();
+    if request.stdin && !found.container.stdin && !serial_line {
         return Err(Error::conflict(format!(
             "instance {:?} was created without an open standard input",
             found.instance.meta.name

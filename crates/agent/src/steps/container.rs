@@ -14,7 +14,7 @@ use model::{Error, ErrorKind, Result};
 use crate::context::Context;
 use crate::observe::{LABEL_CONTAINER, LABEL_INSTANCE, engine_id};
 use crate::steps::volume::VolumesOf;
-use crate::steps::{files, network, volume};
+use crate::steps::{files, machine, network, volume};
 use crate::worker::Worker;
 
 /// What the container stands on.
@@ -34,13 +34,22 @@ pub async fn create(
 ) -> Result<()> {
     let id = engine_id(&worker.uid, &wanted.spec, &container.name)
         .ok_or_else(|| Error::internal("a container that is not in its own instance"))?;
-    let config = config(worker, wanted, container, ready, id.clone())?;
+    let mut config = config(worker, wanted, container, ready, id.clone())?;
+    let machine = machine::of(wanted, &ready.image)?;
+    if let Some(image) = machine {
+        let mounted = ready.volumes.get(&container.name).map(Vec::as_slice).unwrap_or_default();
+        config = machine::outfit(worker, wanted, container, image, mounted, config).await?;
+    }
     let created = worker.context.engine.create(&config).await?;
     for warning in created.warnings {
         worker.warn(format!("container {}: {warning}", container.name));
     }
     let engine = worker.context.engine.clone();
     let root = async move || engine.rootfs(&id).await;
+    if let Some(image) = machine {
+        machine::furnish(worker, wanted, image, root().await?).await?;
+        return volume::hold(worker, ready.volumes, container).await;
+    }
     volume::fill(worker, wanted, ready.volumes, container, root).await
 }
 
@@ -161,7 +170,7 @@ fn binds(
     Ok(binds)
 }
 
-fn host_bind(mount: &Mount) -> Result<Option<Bind>> {
+pub fn host_bind(mount: &Mount) -> Result<Option<Bind>> {
     let MountKind::Bind { source, create, propagation, non_recursive } = &mount.kind else {
         return Ok(None);
     };

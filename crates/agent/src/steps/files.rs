@@ -30,6 +30,15 @@ pub fn host_name(worker: &Worker, wanted: &Instance) -> String {
     }
 }
 
+/// The name a machine's guest is to call itself: as people call the instance, which a guest's log-in
+/// prompt and its own logs show.
+pub fn machine_name(wanted: &Instance) -> String {
+    match wanted.spec.hostname.as_str() {
+        "" => wanted.meta.name.clone(),
+        own => own.to_owned(),
+    }
+}
+
 /// Writes the files, in place: containers have them mounted.
 pub fn write(worker: &Worker, wanted: &Instance) -> Result<()> {
     let name = host_name(worker, wanted);
@@ -107,14 +116,7 @@ fn own_addresses(wanted: &Instance) -> Vec<IpAddr> {
 /// The host's addresses on the instance's networks, first network first.
 fn gateways(worker: &Worker, wanted: &Instance) -> Vec<IpAddr> {
     let placement = wanted.spec.placement.iter().flat_map(|placement| &placement.interfaces);
-    placement
-        .filter_map(|interface| worker.context.network(&interface.network_id).ok())
-        .flat_map(|network| {
-            let ipv4 = network.spec.host4().map(|net| IpAddr::from(net.addr()));
-            let ipv6 = network.spec.host6().filter(|_| network.spec.enable_ipv6);
-            ipv4.into_iter().chain(ipv6.map(|net| IpAddr::from(net.addr())))
-        })
-        .collect()
+    placement.flat_map(|interface| worker.context.gateways(&interface.network_id)).collect()
 }
 
 fn host_file(path: &str) -> String {

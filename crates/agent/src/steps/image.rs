@@ -9,6 +9,8 @@ use model::{Error, Result, Uid};
 use sha2::{Digest, Sha256};
 
 use crate::local::Resolved;
+use crate::steps::machine;
+use crate::steps::network::User;
 use crate::worker::Worker;
 
 /// The images of an instance, by container.
@@ -17,6 +19,15 @@ pub struct ImagesOf {
 }
 
 impl ImagesOf {
+    /// Who is to use the instance's interfaces.
+    pub fn network_user(&self, wanted: &Instance) -> Result<User> {
+        let Some(main) = wanted.spec.main() else { return Ok(User::Processes) };
+        match machine::of(wanted, &*self.of(main)?)? {
+            Some(_) => Ok(User::Guest),
+            None => Ok(User::Processes),
+        }
+    }
+
     /// The image of a container.
     pub fn of(&self, container: &ContainerSpec) -> Result<Arc<Image>> {
         self.images.get(&container.name).cloned().ok_or_else(|| {

@@ -5,38 +5,71 @@ use std::sync::Arc;
 use containers::Namespace;
 use faults::may_die;
 use link::Desired;
-use model::instance::{Instance, Interface, NetworkMode};
+use model::instance::{Instance, Interface, NetworkMode, Placement};
 use model::{Error, Result};
-use network::{InstanceLinks, PublishedPort};
+use network::{InstanceLinks, NetworkLinks, PublishedPort};
 
 use crate::context::Context;
 use crate::worker::Worker;
 
+/// Who uses an instance's interfaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum User {
+    /// Processes in the namespace.
+    Processes,
+    /// The guest of a machine, whose QEMU is in the namespace.
+    Guest,
+}
+
 /// Makes the namespace and everything in it, and publishes the ports.
-pub async fn attach(context: &Arc<Context>, wanted: &Instance) -> Result<()> {
-    match &wanted.spec.network {
-        NetworkMode::Host | NetworkMode::Instance { .. } => return Ok(()),
-        NetworkMode::None | NetworkMode::Networks { .. } => {}
+pub async fn attach(context: &Arc<Context>, wanted: &Instance, user: User) -> Result<()> {
+    match (&wanted.spec.network, user) {
+        (NetworkMode::Host | NetworkMode::Instance { .. }, User::Processes) => return Ok(()),
+        (NetworkMode::Host | NetworkMode::Instance { .. }, User::Guest) => {
+            return Err(Error::unsupported("a machine has a network of its own, or none")
+                .at("network")
+                .next("leave out the network mode, or use --network none"));
+        }
+        (NetworkMode::None | NetworkMode::Networks { .. }, _) => {}
     }
-    let placement = wanted.spec.placement.as_ref().ok_or_else(|| {
-        Error::internal(format!("{} came to this node without a placement", wanted.title()))
-    })?;
-    let mut networks = Vec::new();
-    for interface in &placement.interfaces {
-        networks.push(context.fabric.links(&*context.network(&interface.network_id)?));
-    }
+    let networks = networks(context, wanted)?;
     if context.fabric.ensure(&networks).await? {
         may_die("network.bridge");
         context.names.refresh(context).await?;
         context.metadata.refresh(context).await;
     }
-    let links = InstanceLinks::of(&wanted.meta.id, &placement.interfaces, &networks)?;
+    let links = InstanceLinks::of(&wanted.meta.id, &placement(wanted)?.interfaces, &networks)?;
+    let links = match user {
+        User::Processes => links,
+        User::Guest => links.of_guest(),
+    };
     context.fabric.driver().attach(&links).await?;
     may_die("network.links");
     let ports = ports(&context.desired.borrow(), wanted);
     context.fabric.publish(&wanted.meta.id, ports).await?;
     may_die("start.network");
     Ok(())
+}
+
+/// The interfaces of a machine, as its guest is to see them.
+pub fn links(context: &Context, wanted: &Instance) -> Result<InstanceLinks> {
+    let networks = networks(context, wanted)?;
+    let links = InstanceLinks::of(&wanted.meta.id, &placement(wanted)?.interfaces, &networks)?;
+    Ok(links.of_guest())
+}
+
+fn placement(wanted: &Instance) -> Result<&Placement> {
+    wanted.spec.placement.as_ref().ok_or_else(|| {
+        Error::internal(format!("{} came to this node without a placement", wanted.title()))
+    })
+}
+
+/// The networks of an instance's interfaces, in their order.
+fn networks(context: &Context, wanted: &Instance) -> Result<Vec<NetworkLinks>> {
+    let interfaces = placement(wanted)?.interfaces.iter();
+    let link =
+        |interface: &Interface| Ok(context.fabric.links(&*context.network(&interface.network_id)?));
+    interfaces.map(link).collect()
 }
 
 /// Tells whoever publishes ports what of the host's own rules stands in their way.

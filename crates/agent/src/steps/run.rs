@@ -126,7 +126,7 @@ fn manner(
     let own = resolved.map_or(container.stop_signal.as_str(), |r| r.stop_signal.as_str());
     match &wanted.spec.stop {
         Some(StopRequest { timeout: None, .. }) => Ok((Signal::KILL, Duration::ZERO)),
-        Some(StopRequest { timeout: Some(timeout), signal }) => {
+        Some(StopRequest { timeout: Some(timeout), signal, save: _ }) => {
             let signal = if signal.is_empty() { own } else { signal };
             Ok((Signal::or_term(signal)?, timeout.0))
         }

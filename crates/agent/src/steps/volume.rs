@@ -7,7 +7,7 @@ use std::sync::Arc;
 use containers::rootfs::Rootfs;
 use faults::may_die;
 use model::error::Context as _;
-use model::instance::{ContainerSpec, ImageVolume, Instance, MountKind};
+use model::instance::{ContainerSpec, DiskOptions, ImageVolume, Instance, MountKind};
 use model::volume::Volume;
 use model::{Bytes, Error, ErrorKind, Result};
 use volumes::{CreateVolume, Populate, Publish, Source, VolumeId, VolumeInfo};
@@ -30,6 +30,16 @@ pub struct Mounted {
     pub read_only: bool,
     /// Directory in it that is mounted.
     pub subpath: String,
+    /// It is a machine's disk.
+    pub disk: Option<Disk>,
+}
+
+/// A disk in a volume.
+pub struct Disk {
+    /// The volume's name.
+    pub name: String,
+    /// What was asked of it.
+    pub options: DiskOptions,
 }
 
 /// Volumes by container.
@@ -87,6 +97,7 @@ impl Asked {
 
 /// What of a [`Mounted`] the spec says.
 struct Wish {
+    disk: Option<Disk>,
     target: String,
     fill: bool,
     read_only: bool,
@@ -102,7 +113,9 @@ fn named(
     for mount in &container.mounts {
         let MountKind::Volume { name, subpath, no_copy } = &mount.kind else { continue };
         let volume = worker.context.volume(&wanted.meta.project, name)?;
+        let disk = mount.disk.clone();
         let wish = Wish {
+            disk: disk.map(|options| Disk { name: name.clone(), options }),
             target: mount.target.clone(),
             fill: !no_copy && subpath.is_empty(),
             read_only: mount.read_only,
@@ -118,6 +131,7 @@ fn unnamed(worker: &Worker, container: &ContainerSpec) -> Vec<(Asked, Wish)> {
     let volumes = seen.into_iter().flat_map(|seen| &seen.volumes);
     let wanted = volumes.map(|volume| {
         let wish = Wish {
+            disk: None,
             target: volume.target.clone(),
             fill: true,
             read_only: false,
@@ -176,8 +190,8 @@ async fn stage(context: &Context, wanted: &Instance, asked: Asked, wish: Wish) -
     let path = driver.show(&id).await?.path.ok_or_else(|| {
         Error::internal(format!("volume {id} of {} has no path after staging", wanted.title()))
     })?;
-    let Wish { target, fill, read_only, subpath } = wish;
-    Ok(Mounted { id, path, target, fill, read_only, subpath })
+    let Wish { disk, target, fill, read_only, subpath } = wish;
+    Ok(Mounted { id, path, target, fill, read_only, subpath, disk })
 }
 
 /// Gives a volume that could not be grown while it was used its size, before it is used again. One that
@@ -209,9 +223,15 @@ pub async fn fill(
             may_die("volume.filled");
         }
     }
-    for mounted in mounted {
+    hold(worker, volumes, container).await
+}
+
+/// Counts the instance as a user of the container's volumes.
+pub async fn hold(worker: &Worker, volumes: &VolumesOf, container: &ContainerSpec) -> Result<()> {
+    for mounted in volumes.get(&container.name).into_iter().flatten() {
         let consumer = worker.uid.to_string();
-        driver.node_publish(Publish { volume: mounted.id.clone(), consumer }).await?;
+        let publish = Publish { volume: mounted.id.clone(), consumer };
+        worker.context.volumes.node_publish(publish).await?;
     }
     Ok(())
 }

@@ -76,6 +76,7 @@ fn a_container_with_everything() {
                 },
                 target: "/tmp".to_owned(),
                 read_only: false,
+                disk: None,
             },
             Mount {
                 kind: MountKind::Volume {
@@ -85,6 +86,7 @@ fn a_container_with_everything() {
                 },
                 target: "/data".to_owned(),
                 read_only: false,
+                disk: None,
             },
         ],
         ulimits: vec![Ulimit { name: "nofile".to_owned(), soft: 1024, hard: 4096 }],

@@ -75,6 +75,7 @@ async fn mounted_as_asked() {
         kind: MountKind::Tmpfs { size: Some(Bytes::mib(4)), mode: None, options: Vec::new() },
         target: "/tmp".to_owned(),
         read_only: false,
+        disk: None,
     }];
     let (_, text) = within(node.run(&config)).await;
     assert!(text.starts_with("from outside\n"), "{text}");

@@ -75,7 +75,7 @@ async fn a_stop_with_its_own_signal_keeps_the_time_of_the_instance() {
     let mut slow = spec("db");
     slow.stop_timeout = Some("33s".parse().unwrap());
     rig.create("db", slow).await.unwrap();
-    let options = StopOptions { signal: "SIGINT".into(), timeout: None };
+    let options = StopOptions { signal: "SIGINT".into(), ..StopOptions::default() };
     let verbed =
         rig.control.instances().stop(caller(), PROJECT, "db", &options, Mode::Apply).await.unwrap();
     let stop = verbed.instance.spec.stop.clone().unwrap();

@@ -65,7 +65,12 @@ pub fn with_port(mut spec: InstanceSpec, host: Option<u16>, target: u16) -> Inst
 
 pub fn with_volume(mut spec: InstanceSpec, name: &str, target: &str) -> InstanceSpec {
     let kind = MountKind::Volume { name: name.into(), subpath: String::new(), no_copy: false };
-    spec.containers[0].mounts.push(Mount { kind, target: target.into(), read_only: false });
+    spec.containers[0].mounts.push(Mount {
+        kind,
+        target: target.into(),
+        read_only: false,
+        disk: None,
+    });
     spec
 }
 
@@ -463,4 +468,36 @@ impl MachineCalls for Calls {
 pub fn address(instance: &Instance) -> Ipv4Addr {
     let placed = instance.spec.placement.as_ref().expect("it is placed");
     placed.interfaces[0].ipv4.expect("it has an address").addr()
+}
+
+#[async_trait]
+impl link::SnapshotCalls for Calls {
+    async fn snapshots(&self, _: Target) -> Result<Vec<link::snapshot::MachineSnapshot>> {
+        Ok(Vec::new())
+    }
+
+    async fn take_snapshot(
+        &self,
+        _: Target,
+        request: link::snapshot::SnapshotRequest,
+    ) -> Result<link::snapshot::MachineSnapshot> {
+        if request.name == "taken" {
+            return Err(Error::exists("there is a snapshot \"taken\""));
+        }
+        Ok(link::snapshot::MachineSnapshot {
+            name: request.name,
+            created: model::Time::from_unix(1, 0),
+            memory: request.memory,
+            consistent: false,
+            disks: vec!["root".into()],
+        })
+    }
+
+    async fn restore_snapshot(&self, _: Target, _: String) -> Result<()> {
+        no()
+    }
+
+    async fn remove_snapshot(&self, _: Target, _: String) -> Result<()> {
+        Ok(())
+    }
 }

@@ -78,6 +78,17 @@ impl<'a> DiskFile<'a> {
         Self { path, format, base: None }
     }
 
+    /// The words that have it opened in its own format, and without what it lies on where that is not
+    /// given: what is done to its own tables needs none of it.
+    fn opened(&self) -> Vec<String> {
+        if self.format != DiskFormat::Qcow2 || self.base.is_some() {
+            return ["-f", self.format.as_str(), DISK].map(str::to_owned).to_vec();
+        }
+        let file = serde_json::json!({"driver": "file", "filename": DISK});
+        let disk = serde_json::json!({"driver": "qcow2", "file": file, "backing": null});
+        vec![format!("json:{disk}")]
+    }
+
     fn binds(&self, inside: &str, writable: bool) -> Vec<Bind> {
         let own = Bind { host: self.path.to_owned(), inside: inside.into(), writable };
         let base = self.base.map(|(host, inside)| Bind {
@@ -133,6 +144,10 @@ struct Extent {
 struct Check {
     check_errors: u64,
     corruptions: u64,
+}
+
+fn with<'a>(words: &[&'a str], more: &'a [String]) -> Vec<&'a str> {
+    words.iter().copied().chain(more.iter().map(String::as_str)).collect()
 }
 
 impl DiskTool {
@@ -220,7 +235,8 @@ impl DiskTool {
     }
 
     async fn told(&self, disk: DiskFile<'_>) -> Result<Told> {
-        let words = ["info", "--output=json", "-f", disk.format.as_str(), DISK];
+        let opened = disk.opened();
+        let words = with(&["info", "--output=json"], &opened);
         let output = self.inside(&words, disk.binds(DISK, false), LOOK, 0).await?;
         judge(&output, "cannot be read as a disk")?;
         serde_json::from_slice(&output.stdout)
@@ -296,7 +312,10 @@ impl DiskTool {
             )));
         }
         let size = size.to_string();
-        self.change(disk, &["resize", "-q", "-f", disk.format.as_str(), DISK, &size]).await
+        let opened = disk.opened();
+        let mut words = with(&["resize", "-q"], &opened);
+        words.push(&size);
+        self.change(disk, &words).await
     }
 
     /// The states kept inside a disk.
@@ -342,7 +361,8 @@ impl DiskTool {
     }
 
     async fn snapshot(&self, disk: DiskFile<'_>, verb: &str, name: &str) -> Result<()> {
-        let changed = self.change(disk, &["snapshot", "-q", verb, name, DISK]).await;
+        let opened = disk.opened();
+        let changed = self.change(disk, &with(&["snapshot", "-q", verb, name], &opened)).await;
         changed.map_err(|error| about(disk.path, error))
     }
 
@@ -382,10 +402,12 @@ impl DiskTool {
     fn unwalled(&self, words: &[&str], files: &[Bind]) -> Command {
         let mut command = Command::new(&self.program);
         for word in words {
-            match files.iter().find(|file| file.inside == Path::new(word)) {
-                Some(file) => command.arg(&file.host),
-                None => command.arg(word),
-            };
+            let mut word = (*word).to_owned();
+            for file in files {
+                let host = file.host.to_string_lossy();
+                word = word.replace(&*file.inside.to_string_lossy(), &host);
+            }
+            command.arg(word);
         }
         command
     }

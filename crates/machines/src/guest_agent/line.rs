@@ -101,7 +101,7 @@ impl Line {
             return Ok(());
         }
         // The socket may be that of a machine that has ended: another try on a new one.
-        let stream = UnixStream::connect(&self.socket).await.map_err(Failure::NoSocket)?;
+        let stream = crate::socket::connect(&self.socket).await.map_err(Failure::NoSocket)?;
         self.stream = Some(BufReader::new(stream));
         if self.sync().await {
             return Ok(());

@@ -7,7 +7,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::name::check_name;
 use crate::quantity::Bytes;
 
 /// What was asked of the machine. An instance whose image carries no disk refuses it.
@@ -17,9 +16,6 @@ pub struct MachineSpec {
     /// Size of its root disk; the image's when absent, and never less.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root_size: Option<Bytes>,
-    /// Further disks.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub disks: Vec<DiskMount>,
     /// Images whose disk is put in as a CD.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cdroms: Vec<String>,
@@ -57,20 +53,15 @@ pub struct MachineSpec {
     pub save: bool,
 }
 
-/// A volume given to a machine as a disk.
+/// A volume as a disk of a machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default)]
-pub struct DiskMount {
-    /// The volume's name; it is made if it is not there.
-    pub volume: String,
-    /// Size of the disk in it, when it is new; 10 GiB when absent.
+pub struct DiskOptions {
+    /// Size of the disk, when it is new; 10 GiB when absent. A larger one grows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<Bytes>,
     /// Where it is plugged in.
     pub bus: DiskBus,
-    /// It cannot be written.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub read_only: bool,
     /// Most operations in a second; 0 for no bound.
     #[serde(skip_serializing_if = "is_zero")]
     pub iops: u64,
@@ -149,6 +140,9 @@ pub struct MachineStatus {
     pub memory: Bytes,
     /// Times the guest restarted itself in this run.
     pub reboots: u32,
+    /// Times the watchdog restarted the guest in this run.
+    #[serde(skip_serializing_if = "is_zero32")]
+    pub watchdog: u32,
     /// How its last run ended: see [`MachineEnd`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end: Option<MachineEnd>,
@@ -171,14 +165,19 @@ pub enum MachineEnd {
     Crash,
 }
 
+impl DiskBus {
+    /// Where a Linux guest finds a disk of this serial number (udev(7), `60-persistent-storage.rules`).
+    pub fn device(self, serial: &str) -> String {
+        match self {
+            DiskBus::Virtio => format!("/dev/disk/by-id/virtio-{serial}"),
+            DiskBus::Scsi => format!("/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_{serial}"),
+            DiskBus::Sata => format!("/dev/disk/by-id/ata-QEMU_HARDDISK_{serial}"),
+        }
+    }
+}
+
 impl MachineSpec {
     pub(super) fn validate(&self) -> Result<()> {
-        for (i, disk) in self.disks.iter().enumerate() {
-            check_name(&disk.volume).map_err(|error| error.at(format!("disks[{i}].volume")))?;
-            if disk.size.is_some_and(|size| size < Bytes::mib(1)) {
-                return Err(Error::invalid("less than 1 MiB").at(format!("disks[{i}].size")));
-            }
-        }
         for address in &self.pci {
             if !is_pci_address(address) {
                 return Err(Error::invalid(format!("{address:?} is not a PCI address"))
@@ -198,5 +197,10 @@ fn is_pci_address(text: &str) -> bool {
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero32(number: &u32) -> bool {
     *number == 0
 }

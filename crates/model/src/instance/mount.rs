@@ -18,6 +18,10 @@ pub struct Mount {
     /// It cannot be written through this mount.
     #[serde(default)]
     pub read_only: bool,
+    /// The volume is given to a machine as a disk instead of a directory; `target` is the device that
+    /// a Linux guest finds it under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<super::DiskOptions>,
 }
 
 /// What is mounted.
@@ -105,6 +109,9 @@ impl Mount {
                 self.target
             ))
             .at("target"));
+        }
+        if self.disk.is_some() && !matches!(self.kind, MountKind::Volume { .. }) {
+            return Err(Error::invalid("only a volume can be a disk").at("disk"));
         }
         match &self.kind {
             MountKind::Volume { name, subpath, no_copy: _ } => {

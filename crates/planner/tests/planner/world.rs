@@ -110,7 +110,7 @@ pub fn joined(instance: &mut Instance, network: &str, ipv4: Option<&str>) {
 pub fn mounts(instance: &mut Instance, volume: &str) {
     let kind = MountKind::Volume { name: volume.into(), subpath: String::new(), no_copy: false };
     let target = format!("/{volume}");
-    instance.spec.containers[0].mounts.push(Mount { kind, target, read_only: false });
+    instance.spec.containers[0].mounts.push(Mount { kind, target, read_only: false, disk: None });
 }
 
 pub fn reserves(instance: &mut Instance, gib: u64) {

@@ -1,0 +1,341 @@
+//! Snapshots of machines: kept by QEMU in the machine's own disks (qcow2), listed in a file beside them
+//! that only root writes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use faults::may_die;
+use link::SnapshotCalls;
+use link::instance::Target;
+use link::snapshot::{MachineSnapshot, SnapshotRequest};
+use machines::config::{Disk, Format, MachineConfig};
+use machines::disk::tool::DiskFile;
+use machines::disk::{DiskFormat, DiskTool};
+use machines::qemu;
+use model::error::Context as _;
+use model::instance::ContainerState;
+use model::{Error, ErrorKind, Result, Time};
+use tokio::sync::OwnedMutexGuard;
+
+use super::{Calls, Found};
+use crate::guests::{self, Control};
+use crate::local::replace_file;
+use crate::steps::machine::{DISKS, ROOT, VOLUME_DISK};
+
+/// The list, in the instance's directory.
+const LIST: &str = "snapshots.json";
+/// What the monitor's socket is called among turns.
+const TURN: &str = "snapshot";
+/// How long the guest's memory may take to be written.
+const MEMORY: Duration = Duration::from_secs(600);
+
+#[async_trait]
+impl SnapshotCalls for Calls {
+    async fn snapshots(&self, target: Target) -> Result<Vec<MachineSnapshot>> {
+        let machine = Machine::find(self, &target)?;
+        read(&machine.list())
+    }
+
+    async fn take_snapshot(
+        &self,
+        target: Target,
+        request: SnapshotRequest,
+    ) -> Result<MachineSnapshot> {
+        let machine = Machine::find(self, &target)?;
+        let _turn = machine.turn()?;
+        machine.take(request).await
+    }
+
+    async fn restore_snapshot(&self, target: Target, name: String) -> Result<()> {
+        let machine = Machine::find(self, &target)?;
+        let _turn = machine.turn()?;
+        machine.restore(&name).await
+    }
+
+    async fn remove_snapshot(&self, target: Target, name: String) -> Result<()> {
+        let machine = Machine::find(self, &target)?;
+        let _turn = machine.turn()?;
+        machine.forget(&name).await
+    }
+}
+
+/// A machine whose snapshots are asked about.
+struct Machine<'a> {
+    calls: &'a Calls,
+    found: Found,
+    /// What it was started with last.
+    config: MachineConfig,
+}
+
+impl<'a> Machine<'a> {
+    fn find(calls: &'a Calls, target: &Target) -> Result<Self> {
+        let found = calls.find(target)?;
+        let name = &found.instance.meta.name;
+        if found.handle.known.borrow().status.machine.is_none() {
+            return Err(Error::unsupported(format!("instance {name:?} is no machine"))
+                .next("take a snapshot of its volume: hull volume snapshot create"));
+        }
+        let directory = calls.context.places.machine(&found.instance.meta.id);
+        let config = guests::config(&directory).map_err(|error| {
+            Error::conflict(format!(
+                "machine {name:?} has not been started here since the node was"
+            ))
+            .next(format!("hull start {name}"))
+            .caused_by(error)
+        })?;
+        Ok(Self { calls, found, config })
+    }
+
+    fn name(&self) -> &str {
+        &self.found.instance.meta.name
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.calls.context.places.instance(&self.found.instance.meta.id)
+    }
+
+    fn list(&self) -> PathBuf {
+        self.directory().join(LIST)
+    }
+
+    /// One at a time, and whoever comes second is told at once.
+    fn turn(&self) -> Result<OwnedMutexGuard<()>> {
+        let lock = self.calls.context.turns.of(&self.found.instance.meta.id, TURN);
+        lock.try_lock_owned().map_err(|_| {
+            Error::conflict(format!("a snapshot of machine {:?} is being worked on", self.name()))
+                .next("wait for it to end")
+        })
+    }
+
+    /// Disks that keep snapshots: those that can be written.
+    fn disks(&self) -> Vec<&Disk> {
+        let kept = |disk: &&Disk| !disk.read_only && disk.format == Format::Qcow2;
+        self.config.disks.iter().filter(kept).collect()
+    }
+
+    fn nodes(&self, names: &[String]) -> Vec<String> {
+        names.iter().map(|name| qemu::node_name(name)).collect()
+    }
+
+    /// Whether QEMU has the disks open; frozen it answers nobody.
+    fn runs(&self) -> Result<bool> {
+        match self.found.state() {
+            ContainerState::Running => Ok(true),
+            ContainerState::Waiting | ContainerState::Exited => Ok(false),
+            ContainerState::Paused => {
+                Err(Error::conflict(format!("machine {:?} is paused", self.name()))
+                    .next(format!("hull unpause {}", self.name())))
+            }
+        }
+    }
+
+    async fn control(&self) -> Result<Control> {
+        guests::control(&self.calls.context, &self.found.instance.meta.id).await
+    }
+
+    async fn take(&self, request: SnapshotRequest) -> Result<MachineSnapshot> {
+        let mut list = read(&self.list())?;
+        if list.iter().any(|snapshot| snapshot.name == request.name) {
+            return Err(Error::exists(format!(
+                "machine {:?} has a snapshot {:?}",
+                self.name(),
+                request.name
+            ))
+            .next("choose another name, or remove it first"));
+        }
+        let disks: Vec<String> = self.disks().iter().map(|disk| disk.name.clone()).collect();
+        let mut snapshot = MachineSnapshot {
+            name: request.name.clone(),
+            created: Time::now(),
+            memory: request.memory,
+            consistent: true,
+            disks,
+        };
+        if self.runs()? {
+            snapshot.consistent = self.take_running(&request, &snapshot.disks).await?;
+        } else if request.memory {
+            return Err(Error::conflict(format!(
+                "machine {:?} does not run: it has no memory to keep",
+                self.name()
+            ))
+            .next("leave out the memory, or start it"));
+        } else {
+            self.take_stopped(&snapshot).await?;
+        }
+        may_die("snapshot.taken");
+        list.push(snapshot.clone());
+        self.write(&list)?;
+        Ok(snapshot)
+    }
+
+    /// Takes one of a machine that runs; whether the guest's file systems were frozen meanwhile.
+    async fn take_running(&self, request: &SnapshotRequest, disks: &[String]) -> Result<bool> {
+        let control = self.control().await?;
+        let nodes = self.nodes(disks);
+        if request.memory {
+            // What its memory has not written yet is in its memory.
+            let state = qemu::node_name("root");
+            control.qmp.snapshot_save(&request.name, &state, &nodes, MEMORY).await?;
+            return Ok(true);
+        }
+        let frozen = match guests::freeze(&self.calls.context, &self.found.instance).await {
+            Ok(frozen) => Some(frozen),
+            Err(error) if request.consistent => return Err(error),
+            Err(error) => {
+                tracing::debug!(machine = self.name(), error = error.chain(), "not frozen");
+                None
+            }
+        };
+        let taken = control.qmp.snapshot_disks(&request.name, &nodes).await;
+        let consistent = frozen.is_some();
+        if let Some(frozen) = frozen {
+            frozen.thaw().await?;
+        }
+        taken.map(|()| consistent)
+    }
+
+    async fn take_stopped(&self, snapshot: &MachineSnapshot) -> Result<()> {
+        for (done, disk) in self.disks().into_iter().enumerate() {
+            let path = self.path(disk).await?;
+            let tool = self.tool()?;
+            let Err(error) = tool.snapshot_create(whole(&path), &snapshot.name).await else {
+                continue;
+            };
+            // All of them or none.
+            for disk in self.disks().into_iter().take(done) {
+                let path = self.path(disk).await?;
+                tool.snapshot_delete(whole(&path), &snapshot.name).await?;
+            }
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    async fn restore(&self, name: &str) -> Result<()> {
+        let snapshot = self.known(name)?;
+        if !self.runs()? {
+            for disk in self.disks().into_iter().filter(|disk| snapshot.disks.contains(&disk.name))
+            {
+                let path = self.path(disk).await?;
+                self.tool()?.snapshot_apply(whole(&path), name).await?;
+                may_die("snapshot.applied");
+            }
+            return match snapshot.memory {
+                true => self.resume_from(name),
+                false => Ok(()),
+            };
+        }
+        if !snapshot.memory {
+            return Err(Error::conflict(format!(
+                "machine {:?} runs, and snapshot {name:?} is of its disks alone",
+                self.name()
+            ))
+            .next(format!(
+                "hull stop {0} && hull restore {0} {name} && hull start {0}",
+                self.name()
+            )));
+        }
+        let control = self.control().await?;
+        control.qmp.stop().await?;
+        let nodes = self.nodes(&snapshot.disks);
+        let state = qemu::node_name("root");
+        let loaded = control.qmp.snapshot_load(name, &state, &nodes, MEMORY).await;
+        control.qmp.cont().await?;
+        loaded
+    }
+
+    async fn forget(&self, name: &str) -> Result<()> {
+        let mut list = read(&self.list())?;
+        let Some(at) = list.iter().position(|snapshot| snapshot.name == name) else {
+            return Ok(());
+        };
+        let snapshot = list.remove(at);
+        match (self.runs()?, snapshot.memory) {
+            (true, true) => {
+                let nodes = self.nodes(&snapshot.disks);
+                self.control().await?.qmp.snapshot_delete(name, &nodes, MEMORY).await?;
+            }
+            (true, false) => {
+                let control = self.control().await?;
+                for node in self.nodes(&snapshot.disks) {
+                    gone_is_fine(control.qmp.snapshot_disk_delete(name, &node).await)?;
+                }
+            }
+            (false, _) => {
+                for disk in self.disks() {
+                    let path = self.path(disk).await?;
+                    gone_is_fine(self.tool()?.snapshot_delete(whole(&path), name).await)?;
+                }
+            }
+        }
+        may_die("snapshot.removed");
+        self.write(&list)
+    }
+
+    fn known(&self, name: &str) -> Result<MachineSnapshot> {
+        let list = read(&self.list())?;
+        list.into_iter().find(|snapshot| snapshot.name == name).ok_or_else(|| {
+            Error::not_found(format!("machine {:?} has no snapshot {name:?}", self.name()))
+                .next(format!("hull snapshot ls {}", self.name()))
+        })
+    }
+
+    /// What works on disks that QEMU has not open, as their user.
+    fn tool(&self) -> Result<DiskTool> {
+        Ok(DiskTool::find()?.as_user(self.config.user, self.config.user))
+    }
+
+    /// Has the next start go on from a state.
+    fn resume_from(&self, name: &str) -> Result<()> {
+        crate::steps::machine::resume_next(&self.directory(), name)
+    }
+
+    /// Where a disk's file is on the node.
+    async fn path(&self, disk: &Disk) -> Result<PathBuf> {
+        if disk.name == "root" {
+            return Ok(self.directory().join(DISKS).join(ROOT));
+        }
+        let project = &self.found.instance.meta.project;
+        let volume = self.calls.context.volume(project, &disk.name)?;
+        let id = volumes::VolumeId::from(&volume.meta.id);
+        let driver = &self.calls.context.volumes;
+        driver.node_stage(&id).await?;
+        let path = driver.show(&id).await?.path;
+        let path = path.ok_or_else(|| Error::internal(format!("volume {id} has no path")))?;
+        Ok(path.join(VOLUME_DISK))
+    }
+
+    fn write(&self, list: &[MachineSnapshot]) -> Result<()> {
+        let text = serde_json::to_vec(list).expect("plain data always encodes");
+        replace_file(&self.list(), &text)
+    }
+}
+
+/// A machine's disk without what it lies on.
+fn whole(path: &Path) -> DiskFile<'_> {
+    DiskFile::alone(path, DiskFormat::Qcow2)
+}
+
+/// Reads the list; none if nothing was ever written.
+fn read(path: &Path) -> Result<Vec<MachineSnapshot>> {
+    match std::fs::read(path) {
+        Ok(text) => serde_json::from_slice(&text)
+            .context(ErrorKind::Internal, || format!("{} is damaged", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => {
+            Err(error).context(ErrorKind::Unavailable, || format!("cannot read {}", path.display()))
+        }
+    }
+}
+
+/// What a platform that was killed had removed already need not be there. QEMU has no word for it but a
+/// sentence.
+fn gone_is_fine(removed: Result<()>) -> Result<()> {
+    const GONE: [&str; 3] = ["not found", "does not exist", "find snapshot"];
+    match removed {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) if GONE.iter().any(|gone| error.message().contains(gone)) => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,438 @@
+//! Step: what a machine has beyond a container. Its container's program is the monitor, whose child is
+//! QEMU; the image's own files are its root, so that the disk in it is there, once for all machines
+//! that run from it, and the host's `/usr` is QEMU's.
+//!
+//! ```text
+//!  /                 the image's layers, read-only          /usr /lib /lib64   the host's, read-only
+//!  /disk/disk.qcow2  the image's disk                       /machine           sockets, machine.json
+//!  /machine/disks    this machine's root disk, a layer on the image's; first-boot data; UEFI's variables
+//!  /shares/<n>       volumes and directories shared with the guest
+//! ```
+
+mod disks;
+mod walls;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use containers::ContainerConfig;
+use containers::rootfs::Rootfs;
+use faults::may_die;
+use machines::config::{
+    Accelerator, Bus, CONFIG, DIRECTORY, Disk, Firmware, Format, Kernel, MachineConfig, Nic, RUN,
+    Share,
+};
+use machines::qemu;
+use machines::seed::Seed;
+use model::error::Context as _;
+use model::image::{Image, MachineImage};
+use model::instance::{
+    ContainerSpec, FirmwareKind, Instance, MachineEnd, MachineProfile, MachineSpec, Reason,
+    Resources,
+};
+use model::{Bytes, Error, ErrorKind, Result};
+
+use super::volume::Mounted;
+use super::{files, network};
+use crate::guests;
+use crate::local::replace_file;
+use crate::observe::engine_id;
+use crate::worker::Worker;
+
+pub use disks::{DISKS, ROOT, VOLUME_DISK, resume_next, resumed};
+
+/// Memory of a machine when nobody said.
+const MEMORY: Bytes = Bytes::mib(1024);
+
+/// Name of the state that a stop saves.
+const SAVED: &str = "hull-saved";
+/// How long writing it may take.
+const SAVING: Duration = Duration::from_secs(600);
+
+/// QEMU's program for this architecture.
+const PROGRAM: &str = "/usr/bin/qemu-system-x86_64";
+
+/// The machine that an instance is, if its image carries a disk.
+///
+/// # Errors
+/// `Invalid` when something is asked of a machine that is none.
+pub fn of<'a>(wanted: &Instance, image: &'a Image) -> Result<Option<&'a MachineImage>> {
+    let Some(machine) = &image.machine else {
+        let mut mounts = wanted.spec.all_containers().flat_map(|container| &container.mounts);
+        if let Some(disk) = mounts.find(|mount| mount.disk.is_some()) {
+            return Err(Error::invalid("a container takes a volume as a directory, not as a disk")
+                .at("mounts")
+                .next(format!("mount it with -v NAME:/path instead of {}", disk.target)));
+        }
+        return match &wanted.spec.machine {
+            // What the command line adds to be ready for either is no wish.
+            Some(asked) if *asked != MachineSpec::default() => {
+                let name = wanted.spec.main().map(|main| main.image.as_str()).unwrap_or_default();
+                Err(Error::invalid(format!("image {name:?} carries no disk: it is a container's"))
+                    .at("machine")
+                    .next("leave out what only a machine has, or name a machine's image"))
+            }
+            Some(_) | None => Ok(None),
+        };
+    };
+    if wanted.spec.all_containers().count() > 1 {
+        return Err(Error::invalid("a machine is alone in its instance").at("containers"));
+    }
+    Ok(Some(machine))
+}
+
+/// Turns a container's description into that of the walls of a machine.
+pub async fn outfit(
+    worker: &mut Worker,
+    wanted: &Instance,
+    container: &ContainerSpec,
+    image: &MachineImage,
+    mounted: &[Mounted],
+    config: ContainerConfig,
+) -> Result<ContainerConfig> {
+    if !Path::new(PROGRAM).exists() {
+        return Err(Error::unavailable(format!("machines need QEMU, and {PROGRAM} is not there"))
+            .next("install it: apt install qemu-system-x86 qemu-utils"));
+    }
+    let asked = wanted.spec.machine.clone().unwrap_or_default();
+    let proof = worker.context.kvm().await;
+    let accelerator = if proof.ordinary_guests() { Accelerator::Kvm } else { Accelerator::Tcg };
+    let shared = walls::shares(container, mounted)?;
+    let given = disks::volumes(worker, wanted, mounted).await?;
+    let machine = MachineConfig {
+        name: wanted.meta.name.clone(),
+        uuid: uuid(worker),
+        user: walls::user_of(&worker.uid),
+        program: PathBuf::from(PROGRAM),
+        cpus: cpus(container),
+        max_cpus: asked.max_cpus.unwrap_or(0).max(cpus(container)),
+        memory: memory(container).0,
+        max_memory: asked.max_memory.map_or(0, |most| most.0).max(memory(container).0),
+        accelerator,
+        firmware: firmware(&asked, image)?,
+        kernel: kernel(image),
+        disks: disks(&asked)
+            .into_iter()
+            .chain(given.iter().map(|(disk, _)| disk.clone()))
+            .collect(),
+        nics: nics(worker, wanted)?,
+        shares: shared.iter().map(|(share, _)| share.clone()).collect(),
+        graphics: true,
+        windows: asked.profile == MachineProfile::Windows,
+        nested: asked.nested,
+        hugepages: asked.hugepages,
+        tpm: None,
+        watchdog: asked.watchdog,
+        pci: asked.pci.clone(),
+        resume: disks::resume(worker)?,
+    };
+    let shared = shared.into_iter().map(|(_, bind)| bind);
+    let binds = shared.chain(given.into_iter().map(|(_, bind)| bind)).collect();
+    write(worker, &machine)?;
+    seed(worker, wanted, &asked, &machine)?;
+    tell(worker, &machine, &proof);
+    walls::config(worker, &machine, binds, config)
+}
+
+/// Makes the machine's disks where they are not there, once the image's files can be reached.
+pub async fn furnish(
+    worker: &Worker,
+    wanted: &Instance,
+    image: &MachineImage,
+    root: Rootfs,
+) -> Result<()> {
+    let asked = wanted.spec.machine.clone().unwrap_or_default();
+    disks::root(worker, &asked, image, root).await?;
+    disks::variables(worker, &asked, image)
+}
+
+/// Takes in what the monitor of a machine told; says what is new of it.
+pub fn observe(worker: &mut Worker, ended: bool) -> Vec<&'static str> {
+    let Some(before) = worker.local.status.machine.clone() else { return Vec::new() };
+    let directory = worker.context.places.machine(&worker.uid);
+    worker.context.guests.follow(&worker.uid, &directory);
+    let told = guests::told(&worker.context, &worker.uid);
+    let mut news = Vec::new();
+    if told.reboots > before.reboots {
+        news.push("reboot");
+    }
+    if told.watchdog > before.watchdog {
+        news.push("watchdog");
+    }
+    if told.end == Some(MachineEnd::Panic) && before.end.is_none() {
+        news.push("panic");
+    }
+    let seen = worker.local.status.machine.get_or_insert_default();
+    (seen.reboots, seen.watchdog, seen.end) = (told.reboots, told.watchdog, told.end);
+    if ended {
+        worker.local.status.reason = why_ended(told.end);
+    }
+    news
+}
+
+/// Why a machine ended, where that is not what a guest does that is shut down.
+fn why_ended(end: Option<MachineEnd>) -> Option<Reason> {
+    let reason = |code, message: &str, next: &str| {
+        Some(Reason { next: Some(next.to_owned()), ..Reason::new(code, message) })
+    };
+    match end {
+        Some(MachineEnd::Panic) => {
+            reason("GuestPanicked", "the guest's kernel panicked", "read its last words: hull logs")
+        }
+        Some(MachineEnd::Crash) => {
+            reason("QemuEnded", "QEMU ended, and not because the guest did", "hull logs says more")
+        }
+        Some(MachineEnd::Saved) => Some(Reason::new("Saved", "its state is saved")),
+        Some(MachineEnd::Shutdown) | None => None,
+    }
+}
+
+/// A run has begun. One that goes on from a saved state stands still until it is told, as it did when it
+/// was saved; then that is done with, and the next start is an ordinary one.
+pub async fn begun(worker: &Worker, wanted: &Instance) -> Result<()> {
+    if worker.local.status.machine.is_none() || disks::resume(worker)?.is_none() {
+        return Ok(());
+    }
+    may_die("resume.begun");
+    match guests::control(&worker.context, &worker.uid).await {
+        Ok(control) => control.qmp.cont().await?,
+        // It could not be gone on from, and QEMU says why in the log. That is its end.
+        Err(error) => {
+            tracing::warn!(machine = %wanted.meta.name, error = error.chain(), "not gone on");
+        }
+    }
+    set_clock(worker, wanted);
+    resumed(worker)
+}
+
+/// Ends a machine and keeps its memory on its disk. When that fails it runs on, and says so.
+pub async fn save(worker: &mut Worker, wanted: &Instance) -> Result<()> {
+    let Err(error) = write_state(worker, wanted).await else {
+        return Ok(());
+    };
+    worker.local.status.reason = Some(Reason::from_error("SaveFailed", &error));
+    worker.publish(wanted)?;
+    worker.unheeded().await;
+    Err(error)
+}
+
+async fn write_state(worker: &Worker, wanted: &Instance) -> Result<()> {
+    let control = guests::control(&worker.context, &worker.uid).await?;
+    let kept = |disk: &&Disk| !disk.read_only && disk.format == Format::Qcow2;
+    let disks: Vec<String> =
+        control.config.disks.iter().filter(kept).map(|disk| qemu::node_name(&disk.name)).collect();
+    control.qmp.stop().await?;
+    // That of an earlier save, if there was one.
+    let _ = control.qmp.snapshot_delete(SAVED, &disks, SAVING).await;
+    let saved = control.qmp.snapshot_save(SAVED, &qemu::node_name("root"), &disks, SAVING).await;
+    if let Err(error) = saved {
+        control.qmp.cont().await?;
+        return Err(error);
+    }
+    may_die("save.written");
+    resume_next(&worker.dir, SAVED)?;
+    may_die("save.marked");
+    control.qmp.quit().await?;
+    let main = wanted.spec.main().map(|main| main.name.as_str()).unwrap_or_default();
+    if let Some(id) = engine_id(&worker.uid, &wanted.spec, main) {
+        worker.context.engine.wait(&id).await?;
+    }
+    Ok(())
+}
+
+/// Stands the guest still, or lets it go on, around the freezing of QEMU itself: its clock does not see
+/// a gap, which a kernel would report as a lock-up.
+pub async fn stand_still(worker: &Worker, still: bool) -> Result<()> {
+    let control = guests::control(&worker.context, &worker.uid).await?;
+    match still {
+        true => control.qmp.stop().await,
+        false => control.qmp.cont().await,
+    }
+}
+
+/// Sets the clock of a guest that stood still, where its agent does that. Nobody waits for it.
+pub fn set_clock(worker: &Worker, wanted: &Instance) {
+    let agent = guests::agent(&worker.context, wanted);
+    tokio::spawn(async move {
+        if let Err(error) = agent.set_time().await {
+            tracing::debug!(error = error.chain(), "the guest's clock was not set");
+        }
+    });
+}
+
+/// What people and programs are told of the machine.
+fn tell(worker: &mut Worker, machine: &MachineConfig, proof: &host::kvm::Proof) {
+    let slow = match machine.accelerator {
+        Accelerator::Kvm => String::new(),
+        Accelerator::Tcg => why_slow(proof),
+    };
+    if !slow.is_empty() {
+        worker.warn(format!("the machine runs without KVM, many times slower: {slow}"));
+    }
+    let seen = worker.local.status.machine.get_or_insert_default();
+    seen.accelerator = match machine.accelerator {
+        Accelerator::Kvm => "kvm".to_owned(),
+        Accelerator::Tcg => "tcg".to_owned(),
+    };
+    seen.slow = slow;
+    seen.cpus = machine.cpus;
+    seen.memory = Bytes(machine.memory);
+    (seen.reboots, seen.watchdog, seen.end) = (0, 0, None);
+    seen.pending.clear();
+}
+
+fn why_slow(proof: &host::kvm::Proof) -> String {
+    if !proof.device {
+        let fault = proof.fault.as_deref().unwrap_or("it is not there");
+        return format!("/dev/kvm cannot be used: {fault}");
+    }
+    if !proof.long_mode {
+        return "/dev/kvm opens, and ordinary guests do not get far in it".to_owned();
+    }
+    "the processor shows neither vmx nor svm".to_owned()
+}
+
+/// Processors of a machine.
+pub fn cpus(container: &ContainerSpec) -> u32 {
+    let milli = container.resources.cpus.map_or(1000, |cpus| cpus.milli());
+    u32::try_from(milli.div_ceil(1000)).unwrap_or(u32::MAX).max(1)
+}
+
+/// Memory of a machine's guest.
+pub fn memory(container: &ContainerSpec) -> Bytes {
+    container.resources.memory.unwrap_or(MEMORY)
+}
+
+/// The instance's identity as a UUID (RFC 9562, version 8: of the maker's own making).
+fn uuid(worker: &Worker) -> String {
+    let digits = worker.uid.as_str();
+    format!(
+        "{}-{}-8{}-8{}-{}",
+        &digits[..8],
+        &digits[8..12],
+        &digits[13..16],
+        &digits[17..20],
+        &digits[20..32]
+    )
+}
+
+fn kernel(image: &MachineImage) -> Option<Kernel> {
+    (!image.kernel.is_empty()).then(|| Kernel {
+        image: PathBuf::from(&image.kernel),
+        initrd: (!image.initrd.is_empty()).then(|| PathBuf::from(&image.initrd)),
+        command_line: image.command_line.clone(),
+    })
+}
+
+fn firmware(asked: &MachineSpec, image: &MachineImage) -> Result<Firmware> {
+    let secure = match asked.firmware.unwrap_or(image.firmware) {
+        FirmwareKind::Bios => return Ok(Firmware::Bios),
+        FirmwareKind::Uefi => false,
+        FirmwareKind::SecureBoot => true,
+    };
+    let (code, _) = disks::ovmf(secure)?;
+    let variables = Path::new(DIRECTORY).join("disks").join(disks::VARIABLES);
+    Ok(Firmware::Uefi { code, variables, secure })
+}
+
+fn disks(asked: &MachineSpec) -> Vec<Disk> {
+    let own = |file: &str| Path::new(DIRECTORY).join("disks").join(file);
+    let windows = asked.profile == MachineProfile::Windows;
+    let root = Disk {
+        name: "root".into(),
+        path: own(disks::ROOT),
+        bus: if windows { Bus::Sata } else { Bus::Virtio },
+        ..Disk::default()
+    };
+    let seed = Disk {
+        name: "seed".into(),
+        path: own(disks::SEED),
+        format: Format::Raw,
+        bus: if windows { Bus::Cdrom } else { Bus::Virtio },
+        read_only: true,
+        ..Disk::default()
+    };
+    vec![root, seed]
+}
+
+fn nics(worker: &Worker, wanted: &Instance) -> Result<Vec<Nic>> {
+    let links = network::links(&worker.context, wanted)?;
+    let hostname = files::machine_name(wanted);
+    let nic = |link: &::network::InterfaceLink| {
+        let gateways = worker.context.gateways(&link.network);
+        Nic {
+            tap: link.tap(),
+            bridge: link.inner_bridge(),
+            mac: link.mac.clone(),
+            router6: link.gateway6.map(|_| ::network::Names::bridge_link_local(&link.bridge)),
+            mtu: link.mtu,
+            ipv4: link.ipv4,
+            ipv6: link.ipv6,
+            gateway4: link.gateway4,
+            gateway6: link.gateway6,
+            dns: gateways,
+            search: vec![format!("{}.{}", wanted.meta.project, files::DOMAIN)],
+            hostname: hostname.clone(),
+        }
+    };
+    Ok(links.interfaces.iter().map(nic).collect())
+}
+
+/// First-boot data; written anew at each start, as addresses and keys may have changed.
+fn seed(
+    worker: &Worker,
+    wanted: &Instance,
+    asked: &MachineSpec,
+    machine: &MachineConfig,
+) -> Result<()> {
+    let seed = Seed {
+        instance_id: worker.uid.short().to_owned(),
+        hostname: files::machine_name(wanted),
+        cloud_init: asked.cloud_init.clone().unwrap_or_default(),
+        nics: machine.nics.clone(),
+        shares: machine.shares.clone(),
+    };
+    disks::write_seed(worker, machine.user, &machines::seed::build(&seed)?)
+}
+
+fn write(worker: &Worker, machine: &MachineConfig) -> Result<()> {
+    let directory = worker.context.places.machine(&worker.uid);
+    // The place that the disks' directory is mounted at.
+    std::fs::create_dir_all(directory.join("disks"))
+        .context(ErrorKind::Unavailable, || format!("cannot make {}", directory.display()))?;
+    walls::own_directory(&directory.join(RUN), machine.user)?;
+    walls::own_directory(&disks::directory(worker), machine.user)?;
+    let text = serde_json::to_vec(machine).expect("plain data always encodes");
+    replace_file(&directory.join(CONFIG), &text)
+}
+
+/// The shares of a machine, for whoever asks later.
+pub fn share_tag(index: usize) -> String {
+    format!("share{index}")
+}
+
+/// Takes the machine's sockets away; its disks go with what is remembered of the instance.
+pub fn remove(worker: &Worker) -> Result<()> {
+    guests::forget(&worker.context, &worker.uid);
+    let directory = worker.context.places.machine(&worker.uid);
+    match std::fs::remove_dir_all(&directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error)
+            .context(ErrorKind::Unavailable, || format!("cannot remove {}", directory.display())),
+        _ => Ok(()),
+    }
+}
+
+/// The limits of a running machine's walls, with those of the wish.
+pub fn limits(directory: &Path, asked: &Resources) -> Result<Resources> {
+    Ok(walls::resources(asked, &guests::config(directory)?))
+}
+
+/// What a share is called and where the guest mounts it.
+fn share(index: usize, target: &str, read_only: bool) -> Share {
+    Share {
+        tag: share_tag(index),
+        path: PathBuf::from(format!("/shares/{index}")),
+        target: target.to_owned(),
+        read_only,
+    }
+}

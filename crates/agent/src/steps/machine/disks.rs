@@ -1,0 +1,291 @@
+//! A machine's own files: its root disk, a layer on its image's; first-boot data; UEFI's variables.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use containers::Bind;
+use containers::rootfs::Rootfs;
+use machines::config::{Bus, Disk, Format};
+use machines::disk::tool::DiskFile;
+use machines::disk::{self, DiskFormat, DiskTool};
+use model::error::Context as _;
+use model::image::MachineImage;
+use model::instance::{DiskBus, FirmwareKind, Instance, MachineSpec};
+use model::{Bytes, Error, ErrorKind, Result};
+use rustix::fs::OFlags;
+
+use super::walls::user_of;
+use crate::local::replace_file;
+use crate::steps::volume::{self, Mounted};
+use crate::worker::Worker;
+
+/// Directory of the disks, in the instance's.
+pub const DISKS: &str = "disks";
+/// Which saved state the next start goes on from, in the instance's directory.
+const RESUME: &str = "resume";
+/// The root disk.
+pub const ROOT: &str = "root.qcow2";
+/// First-boot data.
+pub const SEED: &str = "seed.iso";
+/// What UEFI remembers.
+pub const VARIABLES: &str = "uefi.fd";
+
+/// The disk in a volume.
+pub const VOLUME_DISK: &str = "disk.qcow2";
+/// Size of a volume's disk when nobody said.
+const VOLUME_SIZE: Bytes = Bytes::mib(10 << 10);
+
+/// OVMF's code and the variables that a new machine begins with, where distributions have them.
+const OVMF: [(&str, &str); 3] = [
+    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+    ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
+    ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
+];
+const OVMF_SECURE: [(&str, &str); 2] = [
+    ("/usr/share/OVMF/OVMF_CODE_4M.ms.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"),
+    ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"),
+];
+
+/// Where the machine's disks are on the node.
+pub fn directory(worker: &Worker) -> PathBuf {
+    worker.dir.join(DISKS)
+}
+
+/// Has the next start of a machine go on from a saved state.
+pub fn resume_next(directory: &Path, state: &str) -> Result<()> {
+    replace_file(&directory.join(RESUME), state.as_bytes())
+}
+
+/// The state that this start is to go on from.
+pub fn resume(worker: &Worker) -> Result<Option<String>> {
+    let path = worker.dir.join(RESUME);
+    match std::fs::read_to_string(&path) {
+        Ok(state) => Ok(Some(state)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            Err(error).context(ErrorKind::Unavailable, || format!("cannot read {}", path.display()))
+        }
+    }
+}
+
+/// The state was gone on from: the next start is an ordinary one.
+pub fn resumed(worker: &Worker) -> Result<()> {
+    let path = worker.dir.join(RESUME);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error)
+            .context(ErrorKind::Unavailable, || format!("cannot remove {}", path.display())),
+        _ => Ok(()),
+    }
+}
+
+/// The firmware's two files.
+///
+/// # Errors
+/// `Unavailable` when it is not installed.
+pub fn ovmf(secure: bool) -> Result<(PathBuf, PathBuf)> {
+    let known = if secure { &OVMF_SECURE[..] } else { &OVMF[..] };
+    let found =
+        known.iter().find(|(code, vars)| Path::new(code).exists() && Path::new(vars).exists());
+    let (code, variables) = found.ok_or_else(|| {
+        Error::unavailable("the machine wants UEFI, and the node has no OVMF")
+            .next("install it: apt install ovmf")
+    })?;
+    Ok((PathBuf::from(code), PathBuf::from(variables)))
+}
+
+/// Makes the root disk: a layer on the image's disk, as large as asked and never smaller than it.
+pub async fn root(
+    worker: &Worker,
+    asked: &MachineSpec,
+    image: &MachineImage,
+    files: Rootfs,
+) -> Result<()> {
+    let path = directory(worker).join(ROOT);
+    if std::fs::symlink_metadata(&path).is_ok() {
+        return Ok(());
+    }
+    if image.compressed {
+        return Err(Error::unsupported(format!(
+            "the disk {} of the image is compressed as a file",
+            image.disk
+        ))
+        .next("import it as a machine's image: hull image import --machine"));
+    }
+    let inside = files.open(&image.disk, OFlags::RDONLY | OFlags::NONBLOCK)?;
+    let (format, has) = look(&File::from(inside), &image.disk)?;
+    let size = match asked.root_size {
+        Some(size) if size.0 < has => {
+            return Err(Error::invalid(format!(
+                "a root disk of {size} is smaller than the image's, {}",
+                Bytes(has)
+            ))
+            .at("machine.rootSize"));
+        }
+        Some(size) => size.0,
+        None => has,
+    };
+    // Made where only root writes: QEMU's user may have put a link in the place of the disk.
+    let draft = worker.dir.join(ROOT);
+    DiskTool::find()?.create_overlay(&draft, Path::new(&image.disk), format, size).await?;
+    let user = user_of(&worker.uid);
+    chown(&draft, Some(user), Some(user))
+        .and_then(|()| std::fs::rename(&draft, &path))
+        .context(ErrorKind::Unavailable, || format!("cannot make {}", path.display()))
+}
+
+/// The volumes that are disks: made where they are new, grown where more is asked for, and each bound
+/// alone into the walls.
+pub async fn volumes(
+    worker: &Worker,
+    wanted: &Instance,
+    mounted: &[Mounted],
+) -> Result<Vec<(Disk, Bind)>> {
+    let mut found = Vec::new();
+    for volume in mounted {
+        let Some(disk) = &volume.disk else { continue };
+        found.push(of_volume(worker, wanted, volume, disk).await?);
+    }
+    Ok(found)
+}
+
+async fn of_volume(
+    worker: &Worker,
+    wanted: &Instance,
+    volume: &Mounted,
+    asked: &volume::Disk,
+) -> Result<(Disk, Bind)> {
+    let (name, options) = (&asked.name, &asked.options);
+    let info = worker.context.volumes.show(&volume.id).await?;
+    if info.published.iter().any(|user| *user != worker.uid.as_str()) {
+        return Err(Error::conflict(format!(
+            "volume {name:?} is used by another instance; a disk has one machine at a time"
+        ))
+        .next(format!("stop who uses it: hull volume show {name}")));
+    }
+    let path = volume.source()?.join(VOLUME_DISK);
+    let size = options.size.unwrap_or(VOLUME_SIZE).0;
+    let user = user_of(&worker.uid);
+    match std::fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            DiskTool::find()?.create(&path, size).await?;
+        }
+        Err(error) => {
+            return Err(error)
+                .context(ErrorKind::Unavailable, || format!("cannot look at {}", path.display()));
+        }
+        // A container that had the volume may have put anything there.
+        Ok(meta) if !meta.is_file() => {
+            return Err(Error::conflict(format!(
+                "what volume {name:?} of {} holds as {VOLUME_DISK} is no disk",
+                wanted.title()
+            )));
+        }
+        Ok(_) => {
+            let file = File::options()
+                .read(true)
+                .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+                .open(&path)
+                .context(ErrorKind::Unavailable, || format!("cannot open {}", path.display()))?;
+            let (format, has) = look(&file, VOLUME_DISK)?;
+            if format != DiskFormat::Qcow2 {
+                return Err(Error::conflict(format!("volume {name:?} holds no disk of ours")));
+            }
+            if options.size.is_some_and(|size| size.0 > has) {
+                give(&path, user)?;
+                let tool = DiskTool::find()?.as_user(user, user);
+                tool.resize(DiskFile::alone(&path, format), size).await?;
+            }
+        }
+    }
+    give(&path, user)?;
+    let inside = format!("/volumes/{name}");
+    let bus = match options.bus {
+        DiskBus::Virtio => Bus::Virtio,
+        DiskBus::Scsi => Bus::Scsi,
+        DiskBus::Sata => Bus::Sata,
+    };
+    let made = Disk {
+        name: name.clone(),
+        path: PathBuf::from(&inside),
+        format: Format::Qcow2,
+        bus,
+        read_only: volume.read_only,
+        iops: options.iops,
+        bps: options.bps,
+    };
+    Ok((made, Bind { read_only: volume.read_only, ..Bind::new(path, inside) }))
+}
+
+fn give(path: &Path, user: u32) -> Result<()> {
+    std::os::unix::fs::lchown(path, Some(user), Some(user))
+        .context(ErrorKind::Unavailable, || format!("cannot give {} away", path.display()))
+}
+
+/// The format and size of a disk that somebody else wrote.
+fn look(file: &File, name: &str) -> Result<(DiskFormat, u64)> {
+    let raw =
+        matches!(Path::new(name).extension().and_then(|end| end.to_str()), Some("img" | "raw"));
+    // A raw disk need not have partitions yet; one that is called so may still be a qcow2.
+    let header = disk::look(file, None).or_else(|error| match raw {
+        true => disk::look(file, Some(DiskFormat::Raw)),
+        false => Err(error),
+    });
+    let header = header.map_err(|error| {
+        let why = format!("the disk {name} {}", error.message());
+        Error::new(error.kind(), why).caused_by(error)
+    })?;
+    match (header.format, header.virtual_size) {
+        (format @ (DiskFormat::Qcow2 | DiskFormat::Raw), Some(size)) => Ok((format, size)),
+        (format, _) => Err(Error::unsupported(format!(
+            "the disk {name} is {}, not qcow2 or raw",
+            format.as_str()
+        ))
+        .next("import it as a machine's image: hull image import --machine")),
+    }
+}
+
+/// Writes first-boot data, readable by nobody but the machine: keys and passwords are in it.
+pub fn write_seed(worker: &Worker, user: u32, seed: &[u8]) -> Result<()> {
+    let path = directory(worker).join(SEED);
+    write_owned(&path, user, 0o400, seed)
+}
+
+/// Gives a machine with UEFI its variables, those of the firmware at first.
+pub fn variables(worker: &Worker, asked: &MachineSpec, image: &MachineImage) -> Result<()> {
+    let secure = match asked.firmware.unwrap_or(image.firmware) {
+        FirmwareKind::Bios => return Ok(()),
+        FirmwareKind::Uefi => false,
+        FirmwareKind::SecureBoot => true,
+    };
+    let path = directory(worker).join(VARIABLES);
+    if std::fs::symlink_metadata(&path).is_ok() {
+        return Ok(());
+    }
+    let (_, from) = ovmf(secure)?;
+    let variables = std::fs::read(&from)
+        .context(ErrorKind::Unavailable, || format!("cannot read {}", from.display()))?;
+    write_owned(&path, user_of(&worker.uid), 0o600, &variables)
+}
+
+/// Writes a file of the machine's user, whole or not at all.
+fn write_owned(path: &Path, user: u32, mode: u32, data: &[u8]) -> Result<()> {
+    let draft = path.with_extension("new");
+    let write = || -> std::io::Result<()> {
+        // QEMU's user owns the directory: what it may have put there is not written through.
+        match std::fs::remove_file(&draft) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = File::options().write(true).create_new(true).mode(mode).open(&draft)?;
+        file.write_all(data)?;
+        rustix::fs::fchown(
+            &file,
+            Some(rustix::fs::Uid::from_raw(user)),
+            Some(rustix::fs::Gid::from_raw(user)),
+        )?;
+        std::fs::rename(&draft, path)
+    };
+    write().context(ErrorKind::Unavailable, || format!("cannot write {}", path.display()))
+}

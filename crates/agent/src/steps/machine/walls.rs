@@ -1,0 +1,147 @@
+//! The container that a machine runs in.
+
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use containers::{Bind, ContainerConfig};
+use machines::config::{Accelerator, DIRECTORY, MachineConfig, Share};
+use model::error::Context as _;
+use model::image::ImageConfig;
+use model::instance::{Capabilities, ContainerSpec, Device, MountKind, Resources};
+use model::{Bytes, ErrorKind, Result, Uid};
+
+use super::share;
+use crate::steps::container::host_bind;
+use crate::steps::volume::Mounted;
+use crate::worker::Worker;
+
+/// Users of machines begin here, far from those of people and of distributions' services; each
+/// machine has one of its own, so that one that broke out of its guest finds nothing of another's.
+const FIRST_USER: u32 = 0x7000_0000;
+/// Where the program is inside.
+const MONITOR: &str = "/hull";
+/// What QEMU and the monitor are made of.
+const HOST: [&str; 5] = ["/usr", "/lib", "/lib64", "/lib32", "/etc/ld.so.cache"];
+/// Held by the monitor until its files are open: the sockets of DHCP, then another user, the devices.
+const FIRST_CAPABILITIES: [&str; 6] =
+    ["NET_BIND_SERVICE", "NET_RAW", "SETUID", "SETGID", "SETPCAP", "CHOWN"];
+
+/// The user that a machine's QEMU runs as.
+pub fn user_of(uid: &Uid) -> u32 {
+    FIRST_USER | u32::from_str_radix(&uid.as_str()[..6], 16).unwrap_or_default()
+}
+
+/// Makes a directory that only the machine's user (and root) may look into.
+pub fn own_directory(directory: &Path, user: u32) -> Result<()> {
+    let failed = || format!("cannot make {}", directory.display());
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .context(ErrorKind::Unavailable, failed)?;
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o700))
+        .context(ErrorKind::Unavailable, failed)?;
+    std::os::unix::fs::chown(directory, Some(user), Some(user))
+        .context(ErrorKind::Unavailable, failed)
+}
+
+/// What is shared with the guest: volumes, and directories of the host.
+pub fn shares(container: &ContainerSpec, mounted: &[Mounted]) -> Result<Vec<(Share, Bind)>> {
+    let mut found = Vec::new();
+    let mut add = |source: PathBuf, target: &str, read_only: bool| {
+        let share = share(found.len(), target, read_only);
+        let mut bind = Bind::new(source, share.path.to_string_lossy());
+        bind.read_only = read_only;
+        found.push((share, bind));
+    };
+    for volume in mounted.iter().filter(|volume| volume.disk.is_none()) {
+        add(volume.source()?, &volume.target, volume.read_only);
+    }
+    for mount in &container.mounts {
+        match &mount.kind {
+            MountKind::Bind { .. } => {
+                let bind = host_bind(mount)?;
+                bind.into_iter().for_each(|bind| add(bind.source, &mount.target, bind.read_only));
+            }
+            // A volume came mounted; memory is the guest's own business.
+            MountKind::Volume { .. } | MountKind::Tmpfs { .. } => {}
+        }
+    }
+    Ok(found)
+}
+
+/// The walls: the same network, log and cgroup as every container; all else is closed.
+pub fn config(
+    worker: &Worker,
+    machine: &MachineConfig,
+    shares: Vec<Bind>,
+    mut config: ContainerConfig,
+) -> Result<ContainerConfig> {
+    let mut binds: Vec<Bind> = HOST
+        .iter()
+        .filter(|path| Path::new(path).exists())
+        .map(|path| Bind::new(*path, *path).read_only())
+        .collect();
+    binds.push(Bind::new(worker.context.program.clone(), MONITOR).read_only());
+    binds.push(Bind::new(worker.context.places.machine(&worker.uid), DIRECTORY));
+    let disks = format!("{DIRECTORY}/disks");
+    binds.push(Bind::new(super::disks::directory(worker), disks));
+    binds.extend(shares);
+    let spec = &config.spec;
+    config.spec = ContainerSpec {
+        name: spec.name.clone(),
+        image: spec.image.clone(),
+        pull: spec.pull,
+        entrypoint: Some(vec![MONITOR.to_owned(), machines::monitor::MODE.to_owned()]),
+        command: Some(Vec::new()),
+        // The guest's serial line.
+        tty: true,
+        stdin: true,
+        resources: resources(&spec.resources, machine),
+        capabilities: Capabilities {
+            add: FIRST_CAPABILITIES.map(str::to_owned).to_vec(),
+            drop: vec!["ALL".to_owned()],
+        },
+        no_new_privileges: true,
+        read_only: true,
+        devices: devices(machine),
+        log: spec.log,
+        oom_score_adj: spec.oom_score_adj,
+        ..ContainerSpec::default()
+    };
+    config.image_config = ImageConfig::default();
+    config.binds = binds;
+    Ok(config)
+}
+
+/// The guest's limits, and what QEMU needs beyond the guest's memory.
+pub fn resources(asked: &Resources, machine: &MachineConfig) -> Resources {
+    let memory = Bytes(machine.max_memory.saturating_add(machines::qemu::overhead(machine)));
+    let swap = asked.memory_swap.map(|swap| match swap {
+        bounded if bounded > 0 => {
+            bounded.saturating_add_unsigned(machines::qemu::overhead(machine))
+        }
+        unbounded => unbounded,
+    });
+    Resources { memory: Some(memory), memory_swap: swap, ..asked.clone() }
+}
+
+fn devices(machine: &MachineConfig) -> Vec<Device> {
+    let device = |path: &str| Device {
+        source: path.to_owned(),
+        target: path.to_owned(),
+        permissions: "rw".to_owned(),
+    };
+    let mut devices = Vec::new();
+    if !machine.nics.is_empty() {
+        devices.push(device("/dev/net/tun"));
+    }
+    match machine.accelerator {
+        Accelerator::Kvm => devices.push(device("/dev/kvm")),
+        Accelerator::Tcg => {}
+    }
+    if !machine.pci.is_empty() {
+        devices.push(device("/dev/vfio"));
+    }
+    devices
+}

@@ -1,0 +1,78 @@
+//! What is done as root, before the machine's own user takes over.
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use model::error::Context;
+use model::{Error, ErrorKind, Result};
+use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
+
+use crate::config::{Accelerator, MachineConfig, Nic};
+
+nix::ioctl_write_ptr_bad!(tun_set_interface, TUNSETIFF, libc::ifreq);
+
+/// `TUNSETIFF` (linux/if_tun.h).
+const TUNSETIFF: u64 = 0x4004_54ca;
+
+/// Opens the tap of a network card. The network's driver made it; here it is only taken.
+#[expect(unsafe_code, reason = "the interface request has no safe form")]
+pub(super) fn tap(nic: &Nic) -> Result<OwnedFd> {
+    let failed = || format!("tap {} cannot be opened", nic.tap);
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/net/tun")
+        .context(ErrorKind::Unavailable, failed)?;
+    let name = nic.tap.as_bytes();
+    if name.len() >= libc::IFNAMSIZ {
+        return Err(Error::internal(format!("{:?} is no name of a tap", nic.tap)));
+    }
+    // SAFETY: an interface request of zeros is a valid one without a name.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name) {
+        *to = from.cast_signed();
+    }
+    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+    request.ifr_ifru.ifru_flags = i16::try_from(flags).unwrap_or_default();
+    // SAFETY: the request lives over the call and is of the type it wants.
+    unsafe { tun_set_interface(file.as_raw_fd(), &raw const request) }
+        .context(ErrorKind::Unavailable, failed)?;
+    Ok(file.into())
+}
+
+/// Gives the devices that QEMU opens itself to the machine's user; they are the walls' own nodes.
+pub(super) fn give_devices(config: &MachineConfig) -> Result<()> {
+    if config.accelerator == Accelerator::Kvm {
+        std::os::unix::fs::chown("/dev/kvm", Some(config.user), Some(config.user))
+            .context(ErrorKind::Unavailable, || "/dev/kvm cannot be given away".to_owned())?;
+    }
+    Ok(())
+}
+
+/// Becomes the machine's user for good. All capabilities go with that (capabilities(7)).
+pub(super) fn become_user(user: u32) -> Result<()> {
+    if user == 0 {
+        return Err(Error::internal("a machine does not run as root"));
+    }
+    for capability in CapabilitySet::all().iter() {
+        // One that the kernel or the walls do not know cannot be had either.
+        let _ = remove_capability_from_bounding_set(capability);
+    }
+    let become_it = || -> nix::Result<()> {
+        setgroups(&[])?;
+        setgid(Gid::from_raw(user))?;
+        setuid(Uid::from_raw(user))
+    };
+    become_it().context(ErrorKind::Internal, || format!("cannot become user {user}"))
+}
+
+/// Lets QEMU have these files.
+pub(super) fn inherit<'a>(files: impl IntoIterator<Item = &'a OwnedFd>) -> Result<()> {
+    for file in files {
+        fcntl_setfd(file.as_fd(), FdFlags::empty())
+            .context(ErrorKind::Internal, || "a file cannot be handed on".to_owned())?;
+    }
+    Ok(())
+}
