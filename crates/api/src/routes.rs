@@ -6,6 +6,7 @@ mod images;
 mod instances;
 mod lists;
 mod objects;
+mod snapshots;
 mod streams;
 mod system;
 mod tokens;
@@ -107,6 +108,7 @@ fn all(answer: Duration) -> Routes {
     routes = objects::routes::<OperationNoun>(routes);
     routes = instances::routes(routes);
     routes = streams::routes(routes);
+    routes = snapshots::routes(routes);
     routes = volumes::routes(routes);
     routes = images::routes(routes);
     routes = tokens::routes(routes);

@@ -26,6 +26,7 @@ mod rename;
 mod restart;
 mod rm;
 mod run;
+mod snapshot;
 mod start;
 mod stats;
 mod status;
@@ -64,6 +65,11 @@ pub enum Command {
     Pause(pause::Pause),
     /// Unfreeze instances
     Unpause(pause::Unpause),
+    /// Keep machines as they are at a moment
+    #[command(subcommand)]
+    Snapshot(snapshot::Snapshot),
+    /// Take a machine back to a snapshot
+    Restore(snapshot::Restore),
     /// Remove instances
     Rm(rm::Rm),
     /// Give an instance another name
@@ -158,6 +164,8 @@ pub async fn run(command: Command, global: &Global) -> Result<ExitCode> {
         Command::Kill(args) => args.run(&context()?).await,
         Command::Pause(args) => args.run(&context()?).await,
         Command::Unpause(args) => args.run(&context()?).await,
+        Command::Snapshot(args) => args.run(&context()?).await,
+        Command::Restore(args) => args.run(&context()?).await,
         Command::Rm(args) => args.run(&context()?).await,
         Command::Rename(args) => args.run(&context()?).await,
         Command::Ps(args) => args.run(&context()?).await,

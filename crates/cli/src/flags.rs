@@ -7,7 +7,7 @@ use model::instance::{
 use model::{Bytes, Cpus, Error, Result, Span};
 
 use crate::parse::limit::Bound;
-use crate::parse::{env, health, limit, mount, network, port, security};
+use crate::parse::{env, health, limit, machine, mount, network, port, security};
 
 /// Name of the container in a group of one.
 pub const MAIN: &str = "main";
@@ -88,6 +88,9 @@ pub struct InstanceFlags {
     /// Health.
     #[command(flatten)]
     pub health: HealthFlags,
+    /// Machines.
+    #[command(flatten)]
+    pub machine: MachineFlags,
 }
 
 /// Flags about the network.
@@ -300,6 +303,57 @@ pub struct HealthFlags {
     pub no_healthcheck: bool,
 }
 
+/// Flags that only an image with a disk takes: a virtual machine's.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Machines (images that carry a disk)")]
+pub struct MachineFlags {
+    /// Size of its root disk; the image's when not given
+    #[arg(long, value_name = "SIZE")]
+    pub root_size: Option<Bytes>,
+    /// Give it a volume as a disk: NAME[,size=10g][,bus=virtio|scsi|sata][,iops=N][,bps=SIZE][,ro]
+    #[arg(long, value_name = "DISK")]
+    pub disk: Vec<String>,
+    /// First-boot data: a file of #cloud-config, a script …; - reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub cloud_init: Option<String>,
+    /// First-boot network configuration instead of the platform's own
+    #[arg(long, value_name = "FILE")]
+    pub cloud_init_network: Option<String>,
+    /// Let this public key log in: the key, or a file of keys
+    #[arg(long, value_name = "KEY")]
+    pub ssh_key: Vec<String>,
+    /// What starts before the guest: bios, uefi, secure-boot
+    #[arg(long, value_name = "FIRMWARE")]
+    pub firmware: Option<String>,
+    /// Give it a TPM 2.0
+    #[arg(long)]
+    pub tpm: bool,
+    /// Settings for a family of systems: generic, windows
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Let the guest run guests
+    #[arg(long)]
+    pub nested: bool,
+    /// Take its memory from huge pages
+    #[arg(long)]
+    pub hugepages: bool,
+    /// Reset it when it hangs
+    #[arg(long)]
+    pub watchdog: bool,
+    /// Give it a PCI device of the node: 0000:01:00.0
+    #[arg(long, value_name = "ADDRESS")]
+    pub pci: Vec<String>,
+    /// Put an image's disk in as a CD
+    #[arg(long, value_name = "IMAGE")]
+    pub cdrom: Vec<String>,
+    /// Processors it may come to have while it runs
+    #[arg(long, value_name = "N")]
+    pub max_cpus: Option<u32>,
+    /// Memory it may come to have while it runs
+    #[arg(long, value_name = "SIZE")]
+    pub max_memory: Option<Bytes>,
+}
+
 impl InstanceFlags {
     /// The instance of this image and command. It does not run yet: `run` and `runs` are the
     /// caller's.
@@ -335,6 +389,7 @@ impl InstanceFlags {
             cgroup: share("--cgroupns", &security.cgroupns)?,
             user: security.userns.as_deref().map(user_mapping).transpose()?.flatten(),
             sysctls: env::labels(&[], &security.sysctl)?,
+            machine: machine::machine(&self.machine)?,
             ..InstanceSpec::default()
         })
     }
@@ -408,6 +463,9 @@ impl InstanceFlags {
         }
         for text in &self.storage.tmpfs {
             mounts.push(mount::tmpfs(text)?);
+        }
+        for text in &self.machine.disk {
+            mounts.push(machine::disk(text)?);
         }
         Ok(mounts)
     }

@@ -7,19 +7,17 @@ use clap::error::{ContextKind, ContextValue};
 
 use crate::out;
 
-const LATER: [(&str, &str); 16] = [
+const LATER: [(&str, &str); 14] = [
     ("app", "apps are not there yet; run their containers with hull run"),
     ("catalog", "the catalog is not there yet"),
     ("config", "configs are not there yet; mount a file with --mount"),
     ("console", "machines are not there yet; see hull attach for containers"),
     ("join", "clusters of more than one node are not there yet"),
     ("migrate", "clusters of more than one node are not there yet"),
-    ("restore", "machines are not there yet; restore a volume with hull volume restore"),
     ("role", "roles are not there yet; a token may do everything"),
     ("route", "routes are not there yet; publish a port with -p"),
     ("secret", "secrets are not there yet; mount a file that only root can read with --mount"),
     ("service", "services are not there yet; keep an instance running with --restart always"),
-    ("snapshot", "machines are not there yet; take a volume's with hull volume snapshot"),
     ("stack", "stacks are not there yet; run their containers with hull run"),
     ("storage", "storage services are not there yet; volumes are local, see hull volume"),
     ("upgrade", "upgrades in place are not there yet; run make up again"),
@@ -50,7 +48,7 @@ mod tests {
 
     #[test]
     fn a_word_is_known_behind_flags_and_before_its_own() {
-        for line in ["hull app up -f x", "hull --project shop app", "hull snapshot --help"] {
+        for line in ["hull app up -f x", "hull --project shop app", "hull catalog --help"] {
             let parsed = crate::Cli::command().try_get_matches_from(line.split(' '));
             assert!(answer(&parsed.unwrap_err()).is_some(), "{line}");
         }

@@ -4,6 +4,7 @@
 pub mod env;
 pub mod health;
 pub mod limit;
+pub mod machine;
 pub mod mount;
 pub mod network;
 pub mod port;

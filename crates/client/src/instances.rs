@@ -7,6 +7,7 @@ use link::instance::{
     AttachRequest, Change, CommitRequest, ExecRequest, LogRecord, LogsRequest, PathStat,
     ProcessTable, Stats,
 };
+use link::snapshot::{MachineSnapshot, SnapshotRequest};
 use link::{ByteStream, ResultStream, Session};
 use model::instance::{Instance, InstanceNoun};
 use model::{Error, Result};
@@ -15,8 +16,8 @@ use crate::objects::Objects;
 use crate::request::Call;
 use crate::wire::archive::{PATH_STAT, decode_stat};
 use crate::wire::{
-    ArchiveQuery, ContainerQuery, KillRequest, LogsQuery, SettleQuery, StatsQuery, StopRequest,
-    TAR, TopQuery, WaitQuery, Waited,
+    ArchiveQuery, ContainerQuery, KillRequest, LogsQuery, SettleQuery, SnapshotQuery, StatsQuery,
+    StopRequest, TAR, TopQuery, WaitQuery, Waited,
 };
 use crate::{Client, download, session};
 
@@ -197,6 +198,32 @@ impl Instances {
     ) -> Result<String> {
         let query = ContainerQuery { container: container.to_owned() };
         self.verb(Method::POST, name, "commit").query(&query).json(request).value().await
+    }
+
+    /// All snapshots of a machine, oldest first.
+    pub async fn snapshots(&self, name: &str) -> Result<Vec<MachineSnapshot>> {
+        self.verb(Method::GET, name, "snapshots").value().await
+    }
+
+    /// Takes a snapshot of a machine.
+    pub async fn take_snapshot(
+        &self,
+        name: &str,
+        request: &SnapshotRequest,
+    ) -> Result<MachineSnapshot> {
+        self.verb(Method::POST, name, "snapshots").json(request).value().await
+    }
+
+    /// Takes a machine back to a snapshot.
+    pub async fn restore_snapshot(&self, name: &str, snapshot: &str) -> Result<()> {
+        let query = SnapshotQuery { snapshot: snapshot.to_owned() };
+        self.verb(Method::POST, name, "restore").query(&query).done().await
+    }
+
+    /// Removes a snapshot of a machine.
+    pub async fn remove_snapshot(&self, name: &str, snapshot: &str) -> Result<()> {
+        let query = SnapshotQuery { snapshot: snapshot.to_owned() };
+        self.verb(Method::DELETE, name, "snapshots").query(&query).done().await
     }
 
     /// The whole file system as a tar archive.

@@ -26,8 +26,8 @@ pub use image::{
     RemoveImageQuery, SaveQuery, TagRequest,
 };
 pub use instance::{
-    ArchiveQuery, ContainerQuery, Goal, KillRequest, LogsQuery, SettleQuery, StatsQuery,
-    StopRequest, TopQuery, WaitFor, WaitQuery, Waited,
+    ArchiveQuery, ContainerQuery, Goal, KillRequest, LogsQuery, SettleQuery, SnapshotQuery,
+    StatsQuery, StopRequest, TopQuery, WaitFor, WaitQuery, Waited,
 };
 pub use list::{Change, ChangeKind, List, ListQuery};
 pub use problem::Problem;

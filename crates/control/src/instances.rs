@@ -44,6 +44,8 @@ pub struct StopOptions {
     pub timeout: Option<Span>,
     /// Signal instead of the containers' own, by name or number; theirs when empty.
     pub signal: String,
+    /// Keep the memory of a machine's guest on its disk.
+    pub save: bool,
 }
 
 impl Rules for InstanceNoun {

@@ -14,6 +14,7 @@ pub mod instance;
 pub mod machine;
 pub mod report;
 pub mod session;
+pub mod snapshot;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub use instance::InstanceCalls;
 pub use machine::MachineCalls;
 pub use report::Report;
 pub use session::{Input, Output, Session};
+pub use snapshot::SnapshotCalls;
 
 /// A stream of results that can cross tasks. It is read by one reader and ends after an error.
 pub type ResultStream<T> = Pin<Box<dyn Stream<Item = Result<T>> + Send>>;
@@ -50,6 +52,6 @@ pub trait ControlPort: Send + Sync {
 }
 
 /// What control asks of a node.
-pub trait NodePort: InstanceCalls + ImageCalls + MachineCalls {}
+pub trait NodePort: InstanceCalls + SnapshotCalls + ImageCalls + MachineCalls {}
 
-impl<T: InstanceCalls + ImageCalls + MachineCalls> NodePort for T {}
+impl<T: InstanceCalls + SnapshotCalls + ImageCalls + MachineCalls> NodePort for T {}

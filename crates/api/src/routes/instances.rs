@@ -110,8 +110,8 @@ async fn start(
     answer(&done.instance)
 }
 
-fn stop_options(StopRequest { timeout, signal }: StopRequest) -> StopOptions {
-    StopOptions { timeout, signal }
+fn stop_options(StopRequest { timeout, signal, save }: StopRequest) -> StopOptions {
+    StopOptions { timeout, signal, save }
 }
 
 async fn stop(

@@ -31,7 +31,11 @@ async fn an_instance_lives() {
         let instances = instances.clone();
         tokio::spawn(async move { instances.wait("web", &exit).await })
     };
-    let quickly = StopRequest { timeout: Some(Span::default()), signal: "TERM".into() };
+    let quickly = StopRequest {
+        timeout: Some(Span::default()),
+        signal: "TERM".into(),
+        ..StopRequest::default()
+    };
     let stopped = instances.stop("web", &quickly, false).await.unwrap();
     assert_eq!(stopped.spec.stop.unwrap().signal, "TERM");
     assert_eq!(settle("web", Goal::Stopped).await.status.phase, Phase::Exited);

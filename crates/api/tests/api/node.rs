@@ -376,3 +376,35 @@ impl MachineCalls for Node {
         Ok(DiskUsage { images: model::Bytes(42), ..DiskUsage::default() })
     }
 }
+
+#[async_trait]
+impl link::SnapshotCalls for Node {
+    async fn snapshots(&self, _: Target) -> Result<Vec<link::snapshot::MachineSnapshot>> {
+        Ok(Vec::new())
+    }
+
+    async fn take_snapshot(
+        &self,
+        _: Target,
+        request: link::snapshot::SnapshotRequest,
+    ) -> Result<link::snapshot::MachineSnapshot> {
+        if request.name == "taken" {
+            return Err(Error::exists("there is a snapshot \"taken\""));
+        }
+        Ok(link::snapshot::MachineSnapshot {
+            name: request.name,
+            created: model::Time::from_unix(1, 0),
+            memory: request.memory,
+            consistent: false,
+            disks: vec!["root".into()],
+        })
+    }
+
+    async fn restore_snapshot(&self, _: Target, _: String) -> Result<()> {
+        Err(Error::unsupported("the node of this test has no machines"))
+    }
+
+    async fn remove_snapshot(&self, _: Target, _: String) -> Result<()> {
+        Ok(())
+    }
+}

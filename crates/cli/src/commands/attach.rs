@@ -37,9 +37,10 @@ impl Attach {
     pub async fn run(self, context: &Context) -> Result<ExitCode> {
         let instance = context.instances().get(&self.name).await?;
         let container = instance.spec.container(&self.container)?;
+        let serial_line = instance.status.machine.is_some();
         let part = Part {
-            stdin: container.stdin && !self.no_stdin,
-            tty: container.tty,
+            stdin: (container.stdin || serial_line) && !self.no_stdin,
+            tty: container.tty || serial_line,
             signals: !self.no_sig_proxy,
             redraw: true,
             detach: detach_keys(&self.detach_keys)?,

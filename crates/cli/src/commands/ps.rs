@@ -18,7 +18,7 @@ const EXAMPLES: &str = "Examples:
   hull ps -f status.phase=exited -o name
   hull ps -w";
 
-const TITLES: [&str; 7] = ["NAME", "ID", "IMAGE", "STATE", "PORTS", "AGE", "NODE"];
+const TITLES: [&str; 8] = ["NAME", "ID", "TYPE", "IMAGE", "STATE", "PORTS", "AGE", "NODE"];
 
 /// Lists instances.
 #[derive(Debug, Args)]
@@ -105,12 +105,20 @@ impl Ps {
         vec![
             instance.meta.name.clone(),
             self.id(instance).to_owned(),
+            kind(instance).to_owned(),
             out::short(&images.join(","), most),
             out::short(&state(instance), if self.no_trunc { usize::MAX } else { 60 }),
             out::short(&placement.map(|p| ports(&p.ports)).unwrap_or_default(), most),
             out::age(instance.meta.created),
             placement.map(|placement| placement.node.clone()).unwrap_or_default(),
         ]
+    }
+}
+
+fn kind(instance: &Instance) -> &'static str {
+    match instance.status.machine.is_some() || instance.spec.machine.is_some() {
+        true => "machine",
+        false => "container",
     }
 }
 

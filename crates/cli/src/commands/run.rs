@@ -22,6 +22,7 @@ const EXAMPLES: &str = "Examples:
   hull run -it --rm debian bash
   hull run -d --name web -p 8080:80 nginx
   hull run -d --name db -e POSTGRES_PASSWORD=x -v data:/var/lib/postgresql/data postgres
+  hull run -d --name vm --memory 2g --root-size 20g --ssh-key ~/.ssh/id_ed25519.pub debian-cloud
   hull run -f instance.yaml";
 
 /// Runs an image as a new instance.
@@ -136,11 +137,19 @@ impl What {
                 pull_with_progress(context, &container.image, container.pull).await?;
             }
         }
+        let Some(main) = spec.containers.first_mut() else { return Ok(()) };
+        let image = match context.client.images().show(&main.image).await {
+            Ok(image) => image,
+            // The node says better why it cannot start.
+            Err(error) if error.kind() == ErrorKind::NotFound && !net.publish_all => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if image.machine.is_some() {
+            // Its terminal is the guest's serial line, open to whoever attaches.
+            (main.tty, main.stdin, main.stdin_once) = (true, true, false);
+            spec.machine.get_or_insert_default();
+        }
         if net.publish_all {
-            let image = match spec.containers.first() {
-                Some(main) => context.client.images().show(&main.image).await?,
-                None => return Ok(()),
-            };
             for text in image.config.exposed_ports.iter().chain(&net.expose) {
                 spec.ports.push(port::exposed(text)?);
             }
@@ -193,8 +202,8 @@ impl Run {
         if let Some(main) = spec.containers.first_mut() {
             main.stdin_once = main.stdin && !self.detach;
         }
-        let part = self.part(spec)?;
         let instance = self.what.create(context, wanted).await?;
+        let part = self.part(&instance.spec)?;
         if self.what.plan {
             show(&self.what, &instance)?;
             return Ok(ExitCode::SUCCESS);
@@ -223,9 +232,11 @@ impl Run {
 
     fn part(&self, spec: &InstanceSpec) -> Result<Part> {
         let main = spec.main();
+        // A machine's serial line is open always; who did not ask to type only looks on.
+        let looks_on = spec.machine.is_some() && !self.what.flags.interactive;
         Ok(Part {
-            stdin: main.is_some_and(|main| main.stdin),
-            tty: main.is_some_and(|main| main.tty),
+            stdin: main.is_some_and(|main| main.stdin) && !looks_on,
+            tty: main.is_some_and(|main| main.tty) && !looks_on,
             signals: !self.no_sig_proxy,
             redraw: false,
             detach: detach_keys(&self.detach_keys)?,
@@ -250,6 +261,9 @@ impl Run {
         let id = instance.meta.id.as_str();
         let request = AttachRequest { stdin: part.stdin, replay: true, run: 1 };
         let session = context.instances().attach(id, "", &request).await?;
+        if let Ok(started) = context.instances().get(id).await {
+            out::warnings(&started.status.warnings);
+        }
         let end = converse(session, part).await;
         if self.what.flags.rm && !matches!(end, Ok(End::Detached | End::GivenUp)) {
             let query = SettleQuery { goal: Goal::Removed, timeout: None };

@@ -23,6 +23,9 @@ pub struct How {
     /// Signal instead of its own
     #[arg(short, long, value_name = "SIGNAL")]
     pub signal: Option<String>,
+    /// Keep a machine's memory on its disk: the next start goes on from there
+    #[arg(long, conflicts_with_all = ["time", "signal"])]
+    pub save: bool,
     /// Show what would change, and change nothing
     #[arg(long)]
     pub plan: bool,
@@ -31,22 +34,32 @@ pub struct How {
 /// How long an instance may take to stop when nobody said.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long writing a machine's memory to its disk is waited for.
+const SAVING: Duration = Duration::from_secs(900);
+
 impl How {
     /// How long the end is waited for: the time the instance has, and what the platform may take.
     pub fn patience(&self, instance: &Instance) -> Span {
+        if self.save {
+            return Span(SAVING);
+        }
         let given = self.time.or(instance.spec.stop_timeout).map_or(STOP_TIMEOUT, |time| time.0);
         Span(given.saturating_add(objects::PATIENCE))
     }
 
     /// What is asked of the API.
     pub fn request(&self) -> StopRequest {
-        StopRequest { timeout: self.time, signal: self.signal.clone().unwrap_or_default() }
+        StopRequest {
+            timeout: self.time,
+            signal: self.signal.clone().unwrap_or_default(),
+            save: self.save,
+        }
     }
 }
 
 /// Stops instances.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  hull stop web\n  hull stop -t 60 db")]
+#[command(after_help = "Examples:\n  hull stop web\n  hull stop -t 60 db\n  hull stop --save vm")]
 pub struct Stop {
     #[command(flatten)]
     how: How,

@@ -27,6 +27,7 @@ pub fn volume(text: &str, here: &Path) -> Result<Mount> {
         kind: source_kind(source, here, true),
         target: target.to_owned(),
         read_only: false,
+        disk: None,
     };
     for option in options.split(',').filter(|option| !option.is_empty()) {
         apply(&mut mount, option).ok_or_else(|| refuse(&format!("unknown option {option:?}")))?;
@@ -121,7 +122,7 @@ pub fn mount(text: &str, here: &Path) -> Result<Mount> {
         "tmpfs" => MountKind::Tmpfs { size: None, mode: None, options: Vec::new() },
         other => return Err(refuse(format!("type {other:?} is unknown"))),
     };
-    let mut mount = Mount { kind, target: target.to_owned(), read_only: false };
+    let mut mount = Mount { kind, target: target.to_owned(), read_only: false, disk: None };
     for (key, value) in &pairs {
         set(&mut mount, key, value).map_err(refuse)?;
     }
@@ -175,7 +176,7 @@ pub fn tmpfs(text: &str) -> Result<Mount> {
         }
     }
     let kind = MountKind::Tmpfs { size, mode, options };
-    Ok(Mount { kind, target: target.to_owned(), read_only })
+    Ok(Mount { kind, target: target.to_owned(), read_only, disk: None })
 }
 
 #[cfg(test)]

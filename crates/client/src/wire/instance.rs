@@ -15,6 +15,9 @@ pub struct StopRequest {
     /// Signal instead of the containers' own, by name or number.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub signal: String,
+    /// Keep the memory of a machine's guest on its disk; the next start goes on from there.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub save: bool,
 }
 
 /// Which signal a container's main process gets.
@@ -27,6 +30,14 @@ pub struct KillRequest {
     /// The container; the main one when empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub container: String,
+}
+
+/// Which snapshot of a machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SnapshotQuery {
+    /// Its name.
+    pub snapshot: String,
 }
 
 /// What a wait waits for.

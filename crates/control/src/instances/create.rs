@@ -25,6 +25,11 @@ pub(super) fn admit(
     batch: &mut Batch,
 ) -> Result<()> {
     begin(instance)?;
+    if let Some(seed) =
+        instance.spec.machine.as_ref().and_then(|machine| machine.cloud_init.as_ref())
+    {
+        machines::seed::check(seed).map_err(|error| error.under("spec.machine.cloudInit"))?;
+    }
     resolve_partners(context.state, instance)?;
     check_networks(context, instance, batch)?;
     make_volumes(context, instance, batch)?;

@@ -42,6 +42,14 @@ impl Instances {
         mode: Mode,
     ) -> Result<Verbed> {
         self.operate(caller, project, name, mode, |_, _, new, _| {
+            if options.save && new.status.machine.is_none() {
+                return Err(Error::unsupported(format!(
+                    "{} is no machine: only a machine's memory can be saved",
+                    new.title()
+                ))
+                .at("save")
+                .next("stop it without --save, or freeze it with hull pause"));
+            }
             stop(new, options);
             Ok(())
         })
@@ -215,10 +223,10 @@ pub(super) fn stop(instance: &mut Instance, options: &StopOptions) {
 fn request(instance: &Instance, options: &StopOptions) -> Option<StopRequest> {
     let timeout = match options.timeout {
         Some(timeout) => Some(timeout).filter(|timeout| !timeout.0.is_zero()),
-        None if options.signal.is_empty() => return None,
+        None if options.signal.is_empty() && !options.save => return None,
         None => Some(instance.spec.stop_timeout.unwrap_or(DEFAULT_TIMEOUT)),
     };
-    Some(StopRequest { timeout, signal: options.signal.clone() })
+    Some(StopRequest { timeout, signal: options.signal.clone(), save: options.save })
 }
 
 /// How long a container may take to end when its spec says nothing (`InstanceSpec::stop_timeout`).

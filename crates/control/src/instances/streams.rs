@@ -7,9 +7,11 @@ use link::instance::{
     AttachRequest, Change, CommitRequest, ExecRequest, LogRecord, LogsRequest, PathStat,
     ProcessTable, Stats, Target,
 };
+use link::snapshot::{MachineSnapshot, SnapshotRequest};
 use link::{ByteStream, NodePort, ResultStream, Session};
 use model::instance::InstanceNoun;
-use model::{Error, Kind, Result};
+use model::name::check_name;
+use model::{Error, Kind, Result, Time};
 
 use super::Instances;
 use crate::caller::{Caller, Verb, authorise};
@@ -32,6 +34,72 @@ impl Instances {
     ) -> Result<ResultStream<LogRecord>> {
         let (node, target) = self.on_node(caller, Verb::Get, project, name, container)?;
         node.logs(target, request).await
+    }
+
+    /// All snapshots of a machine, oldest first.
+    ///
+    /// # Errors
+    /// See [`logs`](Self::logs); `Unsupported` for an instance that is no machine, here and in the
+    /// three verbs below.
+    pub async fn snapshots(
+        &self,
+        caller: &Caller,
+        project: &str,
+        name: &str,
+    ) -> Result<Vec<MachineSnapshot>> {
+        let (node, target) = self.on_node(caller, Verb::Get, project, name, "")?;
+        node.snapshots(target).await
+    }
+
+    /// Takes a snapshot of a machine.
+    ///
+    /// # Errors
+    /// See [`snapshots`](Self::snapshots); `Exists` for a name that is taken, `Conflict` while another
+    /// is being taken.
+    pub async fn take_snapshot(
+        &self,
+        caller: &Caller,
+        project: &str,
+        name: &str,
+        mut request: SnapshotRequest,
+    ) -> Result<MachineSnapshot> {
+        if request.name.is_empty() {
+            let now = Time::now().0.strftime("%Y%m%d-%H%M%S");
+            request.name = format!("s-{now}");
+        }
+        check_name(&request.name).map_err(|error| error.at("name"))?;
+        let (node, target) = self.on_node(caller, Verb::Operate, project, name, "")?;
+        node.take_snapshot(target, request).await
+    }
+
+    /// Takes a machine back to a snapshot.
+    ///
+    /// # Errors
+    /// See [`snapshots`](Self::snapshots); `Conflict` for one that runs and a snapshot without memory.
+    pub async fn restore_snapshot(
+        &self,
+        caller: &Caller,
+        project: &str,
+        name: &str,
+        snapshot: &str,
+    ) -> Result<()> {
+        let (node, target) = self.on_node(caller, Verb::Operate, project, name, "")?;
+        node.restore_snapshot(target, snapshot.to_owned()).await
+    }
+
+    /// Removes a snapshot of a machine.
+    ///
+    /// # Errors
+    /// See [`snapshots`](Self::snapshots).
+    pub async fn remove_snapshot(
+        &self,
+        caller: &Caller,
+        project: &str,
+        name: &str,
+        snapshot: &str,
+    ) -> Result<()> {
+        let (node, target) = self.on_node(caller, Verb::Operate, project, name, "")?;
+        node.remove_snapshot(target, snapshot.to_owned()).await
     }
 
     /// Talks to a container's main process.

@@ -245,6 +245,7 @@ fn settled(goal: Goal, instance: &Instance, gone: bool) -> Option<Result<()>> {
             )),
             _ => None,
         },
+        Goal::Stopped if not_saved(instance) => Some(Err(why_not_saved(instance))),
         Goal::Stopped => (!status.phase.is_live() && !is_active(instance)).then_some(Ok(())),
         Goal::Removed => None,
     }
@@ -337,4 +338,18 @@ fn late(goal: Goal, instance: Option<&Instance>, deadline: Duration) -> Error {
     let span = model::Span(deadline);
     Error::unavailable(format!("{title} is not {goal} after {span}; it is {phase}{why}"))
         .next("it goes on in the background: `hull inspect` shows how far it is")
+}
+
+/// A stop that was to save a machine's memory could not: it runs on.
+fn not_saved(instance: &Instance) -> bool {
+    let asked = instance.spec.stop.as_ref().is_some_and(|stop| stop.save);
+    let reason = instance.status.reason.as_ref().filter(|_| asked);
+    reason.is_some_and(|reason| reason.code == "SaveFailed") && instance.status.phase.is_live()
+}
+
+fn why_not_saved(instance: &Instance) -> Error {
+    let why = instance.status.reason.as_ref().map(|reason| reason.message.as_str());
+    let why = why.unwrap_or_default();
+    Error::conflict(format!("{} runs on: its memory cannot be saved: {why}", instance.title()))
+        .next(format!("stop it without --save: hull stop {}", instance.meta.name))
 }

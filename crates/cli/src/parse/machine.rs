@@ -1,0 +1,176 @@
+//! What is asked of a machine: `--disk`, `--cloud-init`, `--ssh-key` and their sisters.
+
+use std::io::Read;
+
+use model::error::Context as _;
+use model::instance::{
+    CloudInit, DiskBus, DiskOptions, FirmwareKind, MachineProfile, MachineSpec, Mount, MountKind,
+};
+use model::{Error, ErrorKind, Result};
+
+use crate::flags::MachineFlags;
+
+/// Largest file of first-boot data; more is no configuration.
+const LARGEST: u64 = 1 << 20;
+
+/// What the flags ask of a machine; `None` when they ask nothing.
+pub fn machine(flags: &MachineFlags) -> Result<Option<MachineSpec>> {
+    let machine = MachineSpec {
+        root_size: flags.root_size,
+        cdroms: flags.cdrom.clone(),
+        cloud_init: cloud_init(flags)?,
+        firmware: flags.firmware.as_deref().map(firmware).transpose()?,
+        tpm: flags.tpm,
+        profile: profile(flags.profile.as_deref().unwrap_or("generic"))?,
+        nested: flags.nested,
+        hugepages: flags.hugepages,
+        watchdog: flags.watchdog,
+        pci: flags.pci.clone(),
+        max_cpus: flags.max_cpus,
+        max_memory: flags.max_memory,
+        save: false,
+    };
+    Ok((machine != MachineSpec::default()).then_some(machine))
+}
+
+fn cloud_init(flags: &MachineFlags) -> Result<Option<CloudInit>> {
+    let read = |file: &Option<String>| file.as_deref().map(read).transpose();
+    let seed = CloudInit {
+        user_data: read(&flags.cloud_init)?.unwrap_or_default(),
+        network_config: read(&flags.cloud_init_network)?.unwrap_or_default(),
+        ssh_keys: keys(&flags.ssh_key)?,
+        ..CloudInit::default()
+    };
+    Ok((seed != CloudInit::default()).then_some(seed))
+}
+
+fn read(file: &str) -> Result<String> {
+    let mut text = String::new();
+    let failed = || format!("cannot read {file} as text");
+    match file {
+        "-" => std::io::stdin().take(LARGEST + 1).read_to_string(&mut text),
+        file => std::fs::File::open(file)
+            .context(ErrorKind::Invalid, failed)?
+            .take(LARGEST + 1)
+            .read_to_string(&mut text),
+    }
+    .context(ErrorKind::Invalid, failed)?;
+    if text.len() as u64 > LARGEST {
+        return Err(Error::invalid(format!("{file} is larger than 1 MiB")).at("--cloud-init"));
+    }
+    Ok(text)
+}
+
+/// Each a key, or a file of keys (sshd(8), AUTHORIZED_KEYS FILE FORMAT).
+fn keys(given: &[String]) -> Result<Vec<String>> {
+    let mut keys = Vec::new();
+    for text in given {
+        let lines = if is_key(text) { text.clone() } else { read(text)? };
+        let lines = lines.lines().map(str::trim);
+        let before = keys.len();
+        keys.extend(lines.filter(|line| is_key(line)).map(str::to_owned));
+        if keys.len() == before {
+            return Err(Error::invalid(format!("{text} is no public key and holds none"))
+                .at("--ssh-key")
+                .next("give the .pub file: --ssh-key ~/.ssh/id_ed25519.pub"));
+        }
+    }
+    Ok(keys)
+}
+
+fn is_key(line: &str) -> bool {
+    let kinds = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"];
+    kinds.iter().any(|kind| line.starts_with(kind)) && line.split_whitespace().count() >= 2
+}
+
+/// Reads `--firmware`.
+fn firmware(text: &str) -> Result<FirmwareKind> {
+    match text {
+        "bios" => Ok(FirmwareKind::Bios),
+        "uefi" | "efi" => Ok(FirmwareKind::Uefi),
+        "secure-boot" | "secureboot" => Ok(FirmwareKind::SecureBoot),
+        _ => Err(Error::invalid(format!("{text:?} is no firmware"))
+            .at("--firmware")
+            .next("use bios, uefi or secure-boot")),
+    }
+}
+
+fn profile(text: &str) -> Result<MachineProfile> {
+    match text {
+        "generic" => Ok(MachineProfile::Generic),
+        "windows" => Ok(MachineProfile::Windows),
+        _ => Err(Error::invalid(format!("{text:?} is no profile"))
+            .at("--profile")
+            .next("use generic or windows")),
+    }
+}
+
+/// Reads one `--disk`: `NAME[,size=10g][,bus=virtio][,iops=N][,bps=SIZE][,ro]`.
+pub fn disk(text: &str) -> Result<Mount> {
+    let refuse = |why: &str| {
+        Error::invalid(format!("{text:?} is not a disk: {why}"))
+            .at("--disk")
+            .next("write NAME[,size=10g][,bus=virtio|scsi|sata][,iops=N][,bps=SIZE][,ro]")
+    };
+    let mut parts = text.split(',');
+    let name = parts.next().unwrap_or_default();
+    if name.is_empty() || name.contains(['/', '=']) {
+        return Err(refuse("it begins with the name of a volume"));
+    }
+    let (mut options, mut read_only) = (DiskOptions::default(), false);
+    for part in parts {
+        let (key, value) = part.split_once('=').unwrap_or((part, ""));
+        let number = || value.parse::<u64>().map_err(|_| refuse(&format!("{key} is no number")));
+        match key {
+            "size" => options.size = Some(value.parse()?),
+            "bus" => {
+                options.bus = match value {
+                    "virtio" => DiskBus::Virtio,
+                    "scsi" => DiskBus::Scsi,
+                    "sata" => DiskBus::Sata,
+                    _ => return Err(refuse(&format!("there is no bus {value:?}"))),
+                }
+            }
+            "iops" => options.iops = number()?,
+            "bps" => options.bps = value.parse::<model::Bytes>()?.0,
+            "ro" | "readonly" => read_only = true,
+            _ => return Err(refuse(&format!("unknown option {part:?}"))),
+        }
+    }
+    Ok(Mount {
+        target: options.bus.device(name),
+        kind: MountKind::Volume { name: name.to_owned(), subpath: String::new(), no_copy: true },
+        read_only,
+        disk: Some(options),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn disks() {
+        let mount = disk("data,size=20g,bus=scsi,ro").unwrap();
+        assert_eq!(mount.target, "/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_data");
+        assert!(mount.read_only);
+        let options = mount.disk.unwrap();
+        assert_eq!(options.size.unwrap().0, 20 << 30);
+        assert_eq!(disk("data").unwrap().target, "/dev/disk/by-id/virtio-data");
+        for wrong in ["", "/x", "size=1g", "a,bus=ide", "a,iops=x", "a,what"] {
+            assert!(disk(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn keys_are_keys_or_files_of_them() {
+        let key = "ssh-ed25519 AAAA me@here".to_owned();
+        assert_eq!(keys(std::slice::from_ref(&key)).unwrap(), std::slice::from_ref(&key));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), format!("# mine\n{key}\n")).unwrap();
+        let path = file.path().display().to_string();
+        assert_eq!(keys(&[path]).unwrap(), [key]);
+        std::fs::write(file.path(), "-----BEGIN OPENSSH PRIVATE KEY-----\n").unwrap();
+        assert!(keys(&[file.path().display().to_string()]).is_err(), "a private key");
+    }
+}
