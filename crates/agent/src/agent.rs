@@ -84,6 +84,7 @@ impl Agent {
     ) -> Result<Self> {
         let facts = host::facts::facts(config.places.state())?;
         let memory = Memory::open(config.places.memory())?;
+        crate::calls::clear(&config.places);
         let (outbox, _) = Outbox::start(config.node.clone(), control.clone());
         let (desired_tx, desired) = watch::channel(memory.desired());
         let own = [Some(config.api.port()), config.metadata];

@@ -22,6 +22,7 @@ use model::{Error, Result};
 
 use crate::context::Context;
 use crate::observe::engine_id;
+use crate::places::Places;
 use crate::worker::Handle;
 
 /// The node's side of [`link::NodePort`].
@@ -35,6 +36,11 @@ struct Found {
     instance: Arc<Instance>,
     container: ContainerSpec,
     id: ContainerId,
+}
+
+/// Clears away what calls of a daemon that died left half done.
+pub(crate) fn clear(places: &Places) {
+    images::disk::clear(&places.passing());
 }
 
 impl Calls {

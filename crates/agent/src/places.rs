@@ -58,6 +58,11 @@ impl Places {
         self.run.join("machines").join(uid.short())
     }
 
+    /// Disks on their way in or out.
+    pub fn passing(&self) -> PathBuf {
+        self.state.join("passing")
+    }
+
     /// The state directory itself.
     pub fn state(&self) -> &Path {
         &self.state

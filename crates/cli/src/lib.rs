@@ -7,6 +7,7 @@ mod archive;
 mod commands;
 mod complete;
 mod context;
+mod download;
 mod exit;
 mod flags;
 #[cfg(test)]

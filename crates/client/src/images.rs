@@ -9,8 +9,8 @@ use model::image::Image;
 use crate::Client;
 use crate::request::Call;
 use crate::wire::{
-    ImageQuery, ImportQuery, LogoutRequest, NodeQuery, PruneImagesQuery, PruneRequest, PushRequest,
-    RemoveImageQuery, SaveQuery, TAR, TagRequest,
+    ExportQuery, ImageQuery, ImportQuery, LogoutRequest, NodeQuery, PruneImagesQuery, PruneRequest,
+    PushRequest, RemoveImageQuery, SaveQuery, TAR, TagRequest,
 };
 
 const IMAGES: &str = "/v1/images";
@@ -70,6 +70,9 @@ impl Images {
         let query = ImportQuery {
             name: request.name.clone(),
             changes: request.changes.join("\n"),
+            machine: request.disk.is_some(),
+            firmware: request.disk.as_ref().and_then(|disk| disk.firmware),
+            format: request.disk.as_ref().map(|disk| disk.format.clone()).unwrap_or_default(),
             node: self.node.clone(),
         };
         let call = self.client.post(format!("{IMAGES}/import")).query(&query);
@@ -81,6 +84,14 @@ impl Images {
         let query = SaveQuery { names: names.join(","), node: self.node.clone() };
         let call = self.client.get(format!("{IMAGES}/save")).query(&query);
         call.stream().await.map(|(_, archive)| archive)
+    }
+
+    /// Writes the disk of a machine's image in a format; as it is when that is empty.
+    pub async fn export(&self, name: &str, format: &str) -> Result<ByteStream> {
+        let (name, format) = (name.to_owned(), format.to_owned());
+        let query = ExportQuery { name, format, node: self.node.clone() };
+        let call = self.client.get(format!("{IMAGES}/export")).query(&query);
+        call.stream().await.map(|(_, disk)| disk)
     }
 
     /// Gives an image a further name.

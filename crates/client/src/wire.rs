@@ -22,8 +22,8 @@ use model::Kind;
 pub use channel::{Channel, SessionStatus};
 pub use event::EventsQuery;
 pub use image::{
-    ImageQuery, ImportQuery, LogoutRequest, NodeQuery, PruneImagesQuery, PruneRequest, PushRequest,
-    RemoveImageQuery, SaveQuery, TagRequest,
+    ExportQuery, ImageQuery, ImportQuery, LogoutRequest, NodeQuery, PruneImagesQuery, PruneRequest,
+    PushRequest, RemoveImageQuery, SaveQuery, TagRequest,
 };
 pub use instance::{
     ArchiveQuery, ContainerQuery, Goal, KillRequest, LogsQuery, SettleQuery, SnapshotQuery,
@@ -36,6 +36,8 @@ pub use token::{NewToken, TokenDraft};
 pub use volume::{PruneVolumesRequest, PrunedVolumes};
 pub use write::{DeleteQuery, Draft, DraftMeta, PlanQuery, RenameRequest};
 
+/// Media type of bytes of any kind.
+pub const BYTES: &str = "application/octet-stream";
 /// Media type of a JSON value a line (<https://github.com/ndjson/ndjson-spec>).
 pub const NDJSON: &str = "application/x-ndjson";
 /// Media type of a merge patch (RFC 7396).

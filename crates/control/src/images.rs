@@ -96,6 +96,20 @@ impl Images {
         self.on(caller, Verb::Get, node)?.image_save(names).await
     }
 
+    /// Writes the disk of a machine's image.
+    ///
+    /// # Errors
+    /// `NotFound`, `Invalid` if it has none, `Unsupported` for a format that is not known.
+    pub async fn export(
+        &self,
+        caller: &Caller,
+        node: &str,
+        name: String,
+        format: String,
+    ) -> Result<ByteStream> {
+        self.on(caller, Verb::Get, node)?.image_export(name, format).await
+    }
+
     /// Gives an image a further name.
     ///
     /// # Errors

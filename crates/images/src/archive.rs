@@ -6,7 +6,7 @@ use crate::platform::Platform;
 
 mod assemble;
 mod budget;
-mod compression;
+pub(crate) mod compression;
 mod contents;
 mod directory;
 mod import;
@@ -18,7 +18,7 @@ mod sniff;
 pub(crate) mod tar;
 
 pub(crate) use directory::import_directory;
-pub(crate) use import::import;
+pub(crate) use import::{import, unpacked};
 pub(crate) use save::save;
 
 /// What is imported.

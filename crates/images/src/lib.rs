@@ -46,7 +46,7 @@ pub use digest::{Digest, Hasher};
 pub use dir_store::DirStore;
 pub use limits::Limits;
 pub use local::{Images, InUse, PruneOptions, RemoveOptions, Removed, Usage, UsageRow};
-pub use machine::LABEL_DISK;
+pub use machine::{LABEL_DISK, LABEL_FIRMWARE};
 pub use platform::Platform;
 pub use progress::{LayerProgress, Phase, Progress, PullState};
 pub use puller::{PullOptions, PullPolicy, Puller};

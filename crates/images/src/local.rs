@@ -15,6 +15,7 @@ use crate::limits::Limits;
 use crate::locks::Locks;
 use crate::platform::Platform;
 
+mod disk;
 mod find;
 mod kept;
 mod opened;

@@ -20,8 +20,10 @@ pub const LABEL_DISK: &str = "hull.disk";
 /// Label of a layer that takes away disks of layers below it; the value has a path a line.
 const LABEL_HIDDEN: &str = "hull.disk.hidden";
 
-/// Labels of an image's configuration.
-const FIRMWARE: &str = "io.monohull.machine.firmware";
+/// Label of an image's configuration that says what starts before its disk: `bios`, `uefi` or
+/// `secureBoot`.
+pub const LABEL_FIRMWARE: &str = "io.monohull.machine.firmware";
+const FIRMWARE: &str = LABEL_FIRMWARE;
 const KERNEL: &str = "io.monohull.machine.kernel";
 const INITRD: &str = "io.monohull.machine.initrd";
 const COMMAND_LINE: &str = "io.monohull.machine.command-line";

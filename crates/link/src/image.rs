@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use model::image::Image;
-use model::instance::PullPolicy;
+use model::instance::{FirmwareKind, PullPolicy};
 use model::{Bytes, Result};
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +99,21 @@ pub struct ImportRequest {
     pub name: String,
     /// `CMD`, `ENV`, `EXPOSE` … lines applied to a bare root file system's configuration.
     pub changes: Vec<String>,
+    /// What comes is a disk, which becomes the image of a machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskImport>,
+}
+
+/// How a disk becomes the image of a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DiskImport {
+    /// What starts before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<FirmwareKind>,
+    /// `qcow2`, `raw`, `vmdk`, `vhdx` or `vdi`; found out when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub format: String,
 }
 
 /// What a removal took away.
@@ -141,6 +156,10 @@ pub trait ImageCalls: Send + Sync {
 
     /// Writes images into one archive that is both an OCI layout and what `docker load` reads.
     async fn image_save(&self, names: Vec<String>) -> Result<ByteStream>;
+
+    /// Writes the disk of a machine's image in a format: `qcow2`, `raw`, `vmdk`, `vhdx`, `vdi`; as it is
+    /// when empty.
+    async fn image_export(&self, name: String, format: String) -> Result<ByteStream>;
 
     /// Gives an image a further name.
     async fn image_tag(&self, name: String, new: String) -> Result<()>;

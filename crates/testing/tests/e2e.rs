@@ -22,6 +22,7 @@ mod e2e {
     mod images;
     mod life;
     mod logs;
+    mod machine_images;
     mod metadata;
     mod names;
     mod network;

@@ -1,5 +1,7 @@
 //! Images: fetched, sent, taken in, given out, named, removed.
 
+pub mod disk;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

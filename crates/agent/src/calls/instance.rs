@@ -104,11 +104,18 @@ impl ImageCalls for Calls {
         request: ImportRequest,
         archive: ByteStream,
     ) -> Result<ResultStream<Progress>> {
-        images::import(self, &request, archive)
+        match request.disk.clone() {
+            Some(disk) => images::disk::import(self, &request, disk, archive),
+            None => images::import(self, &request, archive),
+        }
     }
 
     async fn image_save(&self, names: Vec<String>) -> Result<ByteStream> {
         images::save(self, &names).await
+    }
+
+    async fn image_export(&self, name: String, format: String) -> Result<ByteStream> {
+        images::disk::export(self, &name, &format).await
     }
 
     async fn image_tag(&self, name: String, new: String) -> Result<()> {

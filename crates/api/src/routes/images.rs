@@ -6,13 +6,13 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use client::wire::{
-    ImageQuery, ImportQuery, LogoutRequest, NodeQuery, PruneImagesQuery, PruneRequest, PushRequest,
-    RemoveImageQuery, SaveQuery, TAR, TagRequest,
+    BYTES, ExportQuery, ImageQuery, ImportQuery, LogoutRequest, NodeQuery, PruneImagesQuery,
+    PruneRequest, PushRequest, RemoveImageQuery, SaveQuery, TAR, TagRequest,
 };
 use control::Caller;
 use http::{HeaderMap, Method, StatusCode};
 use link::ResultStream;
-use link::image::{ImportRequest, Login, Progress, PullRequest, Removed};
+use link::image::{DiskImport, ImportRequest, Login, Progress, PullRequest, Removed};
 use model::image::Image;
 use model::{Error, Result};
 
@@ -82,13 +82,13 @@ fn archives(routes: Routes) -> Routes {
         .query::<ImportQuery>()
         .bytes(TAR)
         .answers_lines("How far it is.", Named::of::<Progress>());
-    routes.add(Pace::Lasting, Method::GET, &path("save"), save, saving).add(
-        Pace::Lasting,
-        Method::POST,
-        &path("import"),
-        import,
-        importing,
-    )
+    let exporting = describe("exportImage", "Writes the disk of a machine's image.")
+        .query::<ExportQuery>()
+        .answers_bytes("The disk.", BYTES);
+    routes
+        .add(Pace::Lasting, Method::GET, &path("save"), save, saving)
+        .add(Pace::Lasting, Method::GET, &path("export"), export, exporting)
+        .add(Pace::Lasting, Method::POST, &path("import"), import, importing)
 }
 
 fn long_work(routes: Routes) -> Routes {
@@ -183,14 +183,27 @@ async fn save(
     Ok(download::bytes(&api, &headers, TAR, archive))
 }
 
+async fn export(
+    State(api): State<Arc<Api>>,
+    By(caller): By,
+    Params(ExportQuery { name, format, node }): Params<ExportQuery>,
+    headers: HeaderMap,
+) -> Reply<Response> {
+    let disk = api.control.images().export(&caller, &node, name, format).await?;
+    Ok(download::bytes(&api, &headers, BYTES, disk))
+}
+
 async fn import(
     State(api): State<Arc<Api>>,
     By(caller): By,
-    Params(ImportQuery { name, changes, node }): Params<ImportQuery>,
+    Params(query): Params<ImportQuery>,
     body: Body,
 ) -> Reply<Response> {
+    let ImportQuery { name, changes, machine, firmware, format, node } = query;
     let lines = changes.lines().filter(|line| !line.trim().is_empty());
-    let request = ImportRequest { name, changes: lines.map(str::to_owned).collect() };
+    let changes = lines.map(str::to_owned).collect();
+    let disk = machine.then_some(DiskImport { firmware, format });
+    let request = ImportRequest { name, changes, disk };
     let title = match request.name.as_str() {
         "" => "import images".to_owned(),
         name => format!("import {name}"),

@@ -104,6 +104,7 @@ async fn archives_go_both_ways() {
         let request = ImportRequest {
             name: "rootfs".into(),
             changes: vec!["CMD x".into(), "ENV a=b".into()],
+            disk: None,
         };
         let items: Vec<_> =
             images.import(&request, archive(64, 65_536)).await.unwrap().collect().await;
@@ -115,6 +116,8 @@ async fn archives_go_both_ways() {
         let mut saved = images.save(&["a".into(), "b/c".into()]).await.unwrap();
         assert_eq!(saved.next().await.unwrap().unwrap(), "a+b/c");
         assert!(saved.next().await.is_none());
+        let mut exported = images.export("vm", "raw").await.unwrap();
+        assert_eq!(exported.next().await.unwrap().unwrap(), "disk");
         let broken: Vec<_> = images.save(&["broken".into()]).await.unwrap().collect().await;
         let error = broken.last().unwrap().as_ref().unwrap_err();
         assert_eq!(

@@ -10,11 +10,11 @@ use clap_complete::ArgValueCompleter;
 use client::wire::EventsQuery;
 use futures::{StreamExt, TryStreamExt};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use link::image::{ImportRequest, LayerPhase, Login, Progress, PullRequest, Removed};
+use link::image::{DiskImport, ImportRequest, LayerPhase, Login, Progress, PullRequest, Removed};
 use link::{ByteStream, ResultStream};
 use model::error::Context as _;
 use model::image::{Image as Known, Reference};
-use model::instance::PullPolicy;
+use model::instance::{FirmwareKind, PullPolicy};
 use model::{Error, ErrorKind, Result};
 
 use tokio_util::io::ReaderStream;
@@ -23,6 +23,7 @@ use crate::archive::{Source, pack};
 use crate::commands::each;
 use crate::complete;
 use crate::context::{Context, Output};
+use crate::download;
 use crate::out::{self, Format};
 use crate::screen::Screen;
 use crate::stream::{PUBLIC, to_file, to_stdout};
@@ -42,6 +43,8 @@ pub enum Image {
     Import(Import),
     /// Write images into an archive
     Save(Save),
+    /// Write the disk of a machine's image
+    Export(Export),
     /// List images
     Ls(Ls),
     /// Show an image
@@ -89,17 +92,62 @@ pub struct Push {
 /// Takes images in.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  hull image import app.tar\n  hull image import oci-layout/\n  hull image import --name base rootfs.tar.gz\n  docker save app | hull image import -"
+    after_help = "Examples:\n  hull image import app.tar\n  hull image import oci-layout/\n  hull image import --name base rootfs.tar.gz\n  docker save app | hull image import -\n  hull image import --machine --name debian-vm disk.qcow2\n  hull image import --machine --name win --firmware uefi https://example.com/win.vhdx.xz"
 )]
 pub struct Import {
+    /// It is a disk: make an image of a machine
+    #[arg(short, long, requires = "name")]
+    machine: bool,
+    /// What starts before the disk: bios, uefi or secure-boot
+    #[arg(long, value_enum, requires = "machine")]
+    firmware: Option<Firmware>,
+    /// Format of the disk: qcow2, raw, vmdk, vhdx or vdi; found out when not given
+    #[arg(long, default_value = "", value_name = "FORMAT", requires = "machine")]
+    format: String,
     /// Name for an image that brings none
     #[arg(long, default_value = "", value_name = "NAME")]
     name: String,
     /// Change the configuration: CMD, ENV, EXPOSE … lines
     #[arg(short, long, value_name = "LINE")]
     change: Vec<String>,
-    /// The archive, or the directory of an OCI layout or of a root file system; - for standard input
+    /// The archive, or the directory of an OCI layout or of a root file system; the disk, also where to
+    /// fetch it by https; - for standard input
     file: String,
+}
+
+/// What starts before a disk.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Firmware {
+    Bios,
+    Uefi,
+    SecureBoot,
+}
+
+impl From<Firmware> for FirmwareKind {
+    fn from(firmware: Firmware) -> Self {
+        match firmware {
+            Firmware::Bios => Self::Bios,
+            Firmware::Uefi => Self::Uefi,
+            Firmware::SecureBoot => Self::SecureBoot,
+        }
+    }
+}
+
+/// Writes a disk.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  hull image export debian-vm -o disk.qcow2\n  hull image export debian-vm -o disk.vmdk\n  hull image export debian-vm --format raw | dd of=/dev/sdX"
+)]
+pub struct Export {
+    /// The file; standard output when not given
+    #[arg(short, long, visible_short_alias = 'f', visible_alias = "file", value_name = "FILE")]
+    output: Option<String>,
+    /// qcow2, raw, vmdk, vhdx or vdi; told by the file's name when not given, else as it is
+    #[arg(long, default_value = "", value_name = "FORMAT")]
+    format: String,
+    /// The image
+    #[arg(add = ArgValueCompleter::new(complete::images))]
+    name: String,
 }
 
 /// Writes images into an archive.
@@ -216,6 +264,7 @@ impl Image {
             }
             Image::Import(args) => args.run(context).await?,
             Image::Save(args) => args.run(context).await?,
+            Image::Export(args) => args.run(context).await?,
             Image::Ls(args) => args.run(context).await?,
             Image::Show(args) => {
                 let image = images.show(&args.name).await?;
@@ -382,8 +431,15 @@ fn word(phase: LayerPhase) -> &'static str {
 
 impl Import {
     async fn run(self, context: &Context) -> Result<()> {
-        let request = ImportRequest { name: self.name, changes: self.change };
-        let progress = context.client.images().import(&request, archive(&self.file).await?).await?;
+        let firmware = self.firmware.map(FirmwareKind::from);
+        let disk = self.machine.then_some(DiskImport { firmware, format: self.format });
+        let is_url = self.file.starts_with("https://") || self.file.starts_with("http://");
+        let source = match disk.is_some() && is_url {
+            true => download::open(&self.file).await?,
+            false => archive(&self.file).await?,
+        };
+        let request = ImportRequest { name: self.name, changes: self.change, disk };
+        let progress = context.client.images().import(&request, source).await?;
         let (images, _) = show_progress(progress).await?;
         for image in images {
             match image.names.as_slice() {
@@ -418,6 +474,26 @@ impl Save {
     async fn run(self, context: &Context) -> Result<()> {
         let stream = context.client.images().save(&self.names).await?;
         match &self.file {
+            Some(file) => to_file(stream, Path::new(file), PUBLIC).await,
+            None => {
+                out::not_for_a_terminal()?;
+                to_stdout(stream).await
+            }
+        }
+    }
+}
+
+impl Export {
+    async fn run(self, context: &Context) -> Result<()> {
+        let named = self.output.as_deref().and_then(|file| Path::new(file).extension());
+        let named = named.and_then(std::ffi::OsStr::to_str).unwrap_or_default();
+        let format = match (self.format.as_str(), named) {
+            ("", "img" | "iso") => "raw",
+            ("", "qcow2" | "raw" | "vmdk" | "vhdx" | "vdi") => named,
+            (format, _) => format,
+        };
+        let stream = context.client.images().export(&self.name, format).await?;
+        match &self.output {
             Some(file) => to_file(stream, Path::new(file), PUBLIC).await,
             None => {
                 out::not_for_a_terminal()?;

@@ -1,6 +1,7 @@
 //! Verbs of images. Names have slashes, so they stand in queries and bodies, never in paths.
 
 use link::image::Login;
+use model::instance::FirmwareKind;
 use serde::{Deserialize, Serialize};
 
 /// Whose images are meant.
@@ -100,8 +101,31 @@ pub struct ImportQuery {
     /// `CMD`, `ENV`, `EXPOSE` … lines, separated by line feeds, applied to a bare root file system.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub changes: String,
+    /// What comes is a disk, which becomes the image of a machine.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub machine: bool,
+    /// What starts before the disk; the platform's default when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<FirmwareKind>,
+    /// Format of the disk: `qcow2`, `raw`, `vmdk`, `vhdx` or `vdi`; found out when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub format: String,
     /// The node's name; the one that answers when empty.
     #[serde(skip_serializing_if = "String::is_empty")]
+    pub node: String,
+}
+
+/// Which disk is written, and how.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExportQuery {
+    /// The image's name or id.
+    pub name: String,
+    /// `qcow2`, `raw`, `vmdk`, `vhdx` or `vdi`; as it is in the image when empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub format: String,
+    /// The node's name; the one that answers when empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub node: String,
 }
 

@@ -432,6 +432,10 @@ impl ImageCalls for Calls {
         no()
     }
 
+    async fn image_export(&self, _: String, _: String) -> Result<ByteStream> {
+        no()
+    }
+
     async fn image_tag(&self, _: String, _: String) -> Result<()> {
         no()
     }

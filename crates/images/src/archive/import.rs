@@ -206,7 +206,8 @@ async fn read_members(
     }
 }
 
-fn unpacked<'a>(
+/// What `source` unpacks to.
+pub(crate) fn unpacked<'a>(
     source: BufReader<impl AsyncRead + Send + Unpin + 'a>,
     compression: Compression,
 ) -> Box<dyn AsyncRead + Send + Unpin + 'a> {

@@ -76,11 +76,11 @@ impl Images {
             return Ok(None);
         };
         let config = ConfigFile::parse(&config_data)?;
-        let (target, disk) = (target.clone(), self.disk(&manifest).await?);
+        let (target, disk) = (target.clone(), self.disk_in(&manifest).await?);
         Ok(Some(Opened { target, manifest_at, manifest, config, config_data, disk }))
     }
 
-    async fn disk(&self, manifest: &Manifest) -> Result<Option<String>> {
+    async fn disk_in(&self, manifest: &Manifest) -> Result<Option<String>> {
         let infos = manifest.layers.iter().map(|layer| self.store.info(&layer.digest));
         let infos = try_join_all(infos).await?;
         Ok(disk_of(infos.iter().flatten().map(|info| &info.labels)))

@@ -96,6 +96,9 @@ fn enter(cell: &Cell) -> Result<std::convert::Infallible, String> {
     let (user, group) = (Uid::from_raw(cell.user), Gid::from_raw(cell.group));
     setresgid(group, group, group).cannot("change its group")?;
     setresuid(user, user, user).cannot("change its user")?;
+    // It ends with whoever started it; a change of user takes this back, so it comes after.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .cannot("end with its parent")?;
     rustix::thread::set_no_new_privs(true).cannot("give up new privileges")?;
     let (program, words) = cell.command.split_first().ok_or("there is no program")?;
     let error = Command::new(program).args(words).env_clear().env("LC_ALL", "C").exec();
@@ -108,19 +111,19 @@ fn room(cell: &Cell) -> Result<(), String> {
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
         .cannot("keep mounts apart")?;
     // Opened before the new root hides what may lie under it.
-    let hold = |file: &Bind| -> Result<OwnedFd, String> {
-        let what = format!("find {}", file.host.display());
-        open(&file.host, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).cannot(&what)
-    };
-    let held: Vec<OwnedFd> = cell.files.iter().map(hold).collect::<Result<_, _>>()?;
+    let held: Vec<OwnedFd> =
+        cell.files.iter().map(|file| hold(&file.host)).collect::<Result<_, _>>()?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(Some("tmpfs"), ROOM, Some("tmpfs"), flags, Some("size=1m,mode=755"))
         .cannot("make a root")?;
     for name in SYSTEM {
         system(Path::new(name))?;
     }
+    let nothing = Path::new("/dev/null");
+    show(&hold(nothing)?, &within(nothing), MsFlags::MS_RDONLY)?;
     for (file, held) in cell.files.iter().zip(&held) {
-        show(held, &within(&file.inside), file.writable)?;
+        let protect = if file.writable { MsFlags::empty() } else { MsFlags::MS_RDONLY };
+        show(held, &within(&file.inside), MsFlags::MS_NODEV | protect)?;
     }
     std::env::set_current_dir(ROOM).cannot("enter the root")?;
     pivot_root(".", ".").cannot("change the root")?;
@@ -142,13 +145,16 @@ fn system(path: &Path) -> Result<(), String> {
         let target = fs::read_link(path).cannot("read a link")?;
         return std::os::unix::fs::symlink(target, to).cannot("make a link");
     }
-    let held =
-        open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).cannot("find libraries")?;
     fs::create_dir(&to).cannot("make a directory")?;
-    show(&held, &to, false)
+    show(&hold(path)?, &to, MsFlags::MS_NODEV | MsFlags::MS_RDONLY)
 }
 
-fn show(held: &OwnedFd, to: &Path, writable: bool) -> Result<(), String> {
+fn hold(path: &Path) -> Result<OwnedFd, String> {
+    let what = format!("find {}", path.display());
+    open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).cannot(&what)
+}
+
+fn show(held: &OwnedFd, to: &Path, protect: MsFlags) -> Result<(), String> {
     let from = PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd()));
     if !from.is_dir() {
         let parent = to.parent().unwrap_or(to);
@@ -158,10 +164,7 @@ fn show(held: &OwnedFd, to: &Path, writable: bool) -> Result<(), String> {
     let none = None::<&str>;
     let what = format!("show {}", to.display());
     mount(Some(&from), to, none, MsFlags::MS_BIND, none).cannot(&what)?;
-    let mut flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    if !writable {
-        flags |= MsFlags::MS_RDONLY;
-    }
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | protect;
     mount(none, to, none, flags, none).cannot(&what)
 }
 

@@ -1,0 +1,198 @@
+//! Images of machines: disks that are taken in, given out, sent and fetched, and those that are refused.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use testing::node::{Node, Outcome, until};
+use testing::registry::Registry;
+
+use super::process::node;
+
+/// A directory with disks of all kinds, all of the same content.
+struct Disks(tempfile::TempDir);
+
+impl Disks {
+    fn new() -> Self {
+        let disks = Self(tempfile::tempdir().unwrap());
+        let file = File::create(disks.at("disk.raw")).unwrap();
+        file.set_len(8 << 20).unwrap();
+        file.write_all_at(b"\x80\0\0\0\x83\0\0\0\x08\0\0\0\x08", 446).unwrap();
+        file.write_all_at(b"\x55\xaa", 510).unwrap();
+        file.write_all_at(&b"something ".repeat(100_000), 1 << 20).unwrap();
+        for format in ["qcow2", "vmdk", "vhdx", "vdi"] {
+            disks.make(
+                "qemu-img",
+                &["convert", "-O", format, "disk.raw", &format!("disk.{format}")],
+            );
+        }
+        disks
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn make(&self, program: &str, words: &[&str]) {
+        let done = Command::new(program).args(words).current_dir(self.0.path()).output();
+        let done = done.unwrap_or_else(|error| panic!("{program}: {error}"));
+        assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    /// Takes one in.
+    fn import(&self, node: &Node, file: &str, name: &str, more: &[&str]) -> Outcome {
+        let path = self.at(file);
+        let words = ["image", "import", "--machine", "--name", name, path.to_str().unwrap()];
+        node.hull(&[&words, more].concat())
+    }
+}
+
+fn machine(node: &Node, name: &str) -> Value {
+    let shown = node.ok(&["image", "show", "-o", "json", name]);
+    serde_json::from_str::<Value>(&shown).unwrap()["machine"].take()
+}
+
+/// Nothing is on its way any more, once what other tests are at is done.
+fn assert_nothing_left(node: &Node, what: &str) {
+    let passing = node.root().join("var/lib/hull/passing");
+    until(what, || {
+        let left = fs::read_dir(&passing).map_or(0, Iterator::count);
+        (left == 0).then_some(())
+    });
+}
+
+fn same(one: &Path, other: &Path) -> bool {
+    fs::read(one).unwrap() == fs::read(other).unwrap()
+}
+
+#[test]
+fn disks_of_every_format_come_in_and_go_out() {
+    let Some(node) = node() else { return };
+    let disks = Disks::new();
+    disks.make("gzip", &["-k", "disk.qcow2"]);
+    disks.make("zstd", &["-q", "disk.raw"]);
+    for file in [
+        "disk.raw",
+        "disk.qcow2",
+        "disk.vmdk",
+        "disk.vhdx",
+        "disk.vdi",
+        "disk.qcow2.gz",
+        "disk.raw.zst",
+    ] {
+        let name = format!("vm-{}", file.replace('.', "-"));
+        let taken = disks.import(node, file, &name, &[]);
+        assert_eq!(taken.code, 0, "{file}: {}", taken.stderr);
+        assert_eq!(machine(node, &name)["disk"], "/disk/disk.qcow2", "{file}");
+        assert_nothing_left(node, file);
+        for out in ["out.raw", "out.qcow2", "out.vmdk"] {
+            let path = disks.at(out);
+            node.ok(&["image", "export", &name, "-o", path.to_str().unwrap()]);
+            let format = out.rsplit('.').next().unwrap();
+            disks.make("qemu-img", &["convert", "-f", format, "-O", "raw", out, "back"]);
+            assert!(same(&disks.at("back"), &disks.at("disk.raw")), "{file} as {out}");
+        }
+        assert_nothing_left(node, file);
+        node.ok(&["image", "rm", &name]);
+    }
+    let taken = disks.import(node, "disk.qcow2", "vm-uefi:1", &["--firmware", "secure-boot"]);
+    assert_eq!(taken.code, 0, "{}", taken.stderr);
+    assert_eq!(machine(node, "vm-uefi:1")["firmware"], "secureBoot");
+    let listed = node.ok(&["image", "ls"]);
+    let line = listed.lines().find(|line| line.starts_with("vm-uefi:1")).unwrap();
+    assert!(line.contains(" machine "), "{listed}");
+    node.ok(&["image", "rm", "vm-uefi:1"]);
+}
+
+#[test]
+fn disks_that_are_refused_leave_nothing() {
+    let Some(node) = node() else { return };
+    let disks = Disks::new();
+    let make = |words: &[&str]| disks.make("qemu-img", words);
+    make(&["create", "-q", "-f", "qcow2", "-b", "/etc/passwd", "-F", "raw", "-u", "backed", "1M"]);
+    make(&["create", "-q", "-f", "qcow2", "-o", "data_file=data", "outside", "1M"]);
+    make(&["create", "-q", "-f", "vmdk", "-o", "subformat=monolithicFlat", "flat.vmdk", "1M"]);
+    make(&["create", "-q", "-f", "vmdk", "-b", "disk.vmdk", "-F", "vmdk", "child.vmdk"]);
+    make(&["create", "-q", "-f", "vpc", "old.vhd", "1M"]);
+    fs::copy(disks.at("disk.qcow2"), disks.at("short")).unwrap();
+    File::options().write(true).open(disks.at("short")).unwrap().set_len(6 << 16).unwrap();
+    fs::copy(disks.at("disk.raw"), disks.at("cut")).unwrap();
+    File::options().write(true).open(disks.at("cut")).unwrap().set_len(1 << 20).unwrap();
+    let mut harmed = fs::read(disks.at("disk.qcow2")).unwrap();
+    harmed[0x3_0000..0x3_4000].fill(0x5a);
+    fs::write(disks.at("harmed"), harmed).unwrap();
+    fs::write(disks.at("text"), "no disk\n".repeat(1000)).unwrap();
+    disks.make("gzip", &["-k", "disk.qcow2"]);
+    let packed = fs::read(disks.at("disk.qcow2.gz")).unwrap();
+    fs::write(disks.at("half.gz"), &packed[..packed.len() / 2]).unwrap();
+    make(&["create", "-q", "-f", "qcow2", "huge", "1M"]);
+    let huge = File::options().write(true).open(disks.at("huge")).unwrap();
+    huge.write_all_at(&(1_u64 << 60).to_be_bytes(), 24).unwrap();
+    let before = node.ok(&["image", "ls", "-o", "json"]);
+    for (file, code, expected) in [
+        ("backed", 2, "backing file"),
+        ("outside", 2, "its data"),
+        ("flat.vmdk", 1, "several files"),
+        ("child.vmdk", 2, ""),
+        ("old.vhd", 1, "vhd"),
+        ("short", 2, "cut off"),
+        ("cut", 2, "cut off"),
+        ("harmed", 2, "damaged"),
+        ("text", 2, "is not a disk"),
+        ("half.gz", 2, "cut off"),
+        ("huge", 2, "is the most"),
+    ] {
+        let refused = disks.import(node, file, "bad-vm", &[]);
+        assert_eq!(refused.code, code, "{file}: {}", refused.stderr);
+        assert!(refused.stderr.contains(expected), "{file}: {}", refused.stderr);
+        assert!(refused.stderr.contains("bad-vm"), "{file}: {}", refused.stderr);
+        assert_nothing_left(node, file);
+    }
+    let said = disks.import(node, "disk.qcow2", "bad-vm", &["--format", "raw"]);
+    assert!(said.stderr.contains("not raw as was said"), "{}", said.stderr);
+    let said = disks.import(node, "disk.qcow2", "bad-vm", &["--format", "qed"]);
+    assert!(said.stderr.contains("use qcow2, raw"), "{}", said.stderr);
+    let nameless = node.hull(&["image", "import", "--machine", disks.at("text").to_str().unwrap()]);
+    assert_eq!(nameless.code, 2, "{}", nameless.stderr);
+    node.ok(&["image", "pull", "-q", "busybox"]);
+    let export = node.hull(&["image", "export", "busybox", "-o", disks.at("x").to_str().unwrap()]);
+    assert_eq!(export.code, 2, "{}", export.stderr);
+    assert!(export.stderr.contains("not a machine's"), "{}", export.stderr);
+    assert!(!disks.at("x").exists());
+    assert!(!node.ok(&["image", "ls", "-o", "json"]).contains("bad-vm"));
+    assert!(!before.contains("bad-vm"));
+}
+
+#[test]
+fn a_machine_travels_as_every_image_does() {
+    let Some(node) = node() else { return };
+    let (disks, registry) = (Disks::new(), Registry::open().unwrap());
+    let name = registry.name("team/vm:1");
+    let taken = disks.import(node, "disk.qcow2", &name, &["--firmware", "uefi"]);
+    assert_eq!(taken.code, 0, "{}", taken.stderr);
+    let before = machine(node, &name);
+    node.ok(&["image", "push", &name]);
+    let manifest = registry.manifest("team/vm", "1");
+    assert_eq!(manifest["manifest"]["layers"].as_array().map_or(1, Vec::len), 1);
+    node.ok(&["image", "rm", &name]);
+    node.ok(&["image", "pull", "-q", &name]);
+    assert_eq!(machine(node, &name), before);
+    let out = disks.at("out.raw");
+    node.ok(&["image", "export", &name, "-o", out.to_str().unwrap()]);
+    assert!(same(&out, &disks.at("disk.raw")));
+    node.ok(&["image", "rm", &name]);
+}
+
+#[test]
+fn starter_machines_are_told_as_such() {
+    let Some(node) = node() else { return };
+    node.ok(&["image", "pull", "-q", "hull-tiny"]);
+    let tiny = machine(node, "hull-tiny");
+    assert_eq!(tiny["kernel"], "/boot/kernel");
+    assert_eq!(tiny["initrd"], "/boot/initrd");
+    assert!(tiny["commandLine"].as_str().unwrap().contains("ttyS0"), "{tiny}");
+    node.ok(&["image", "pull", "-q", "busybox"]);
+    assert_eq!(machine(node, "busybox"), Value::Null);
+}
