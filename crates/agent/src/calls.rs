@@ -4,7 +4,9 @@
 
 mod archive;
 mod attach;
+mod console;
 mod exec;
+pub(crate) mod guest;
 mod images;
 mod inspect;
 mod instance;
@@ -85,6 +87,11 @@ impl Calls {
 }
 
 impl Found {
+    /// Whether it is, or was when it last ran, a machine.
+    fn is_machine(&self) -> bool {
+        self.handle.known.borrow().status.machine.is_some()
+    }
+
     fn state(&self) -> ContainerState {
         let known = self.handle.known.borrow();
         known.status.container(&self.container.name).map(|seen| seen.state).unwrap_or_default()

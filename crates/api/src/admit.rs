@@ -15,6 +15,7 @@ use model::{Error, Result};
 use crate::Api;
 use crate::refusal::{Refusal, Reply};
 use crate::server::Peer;
+use crate::tickets;
 
 /// The caller of a request that was let in.
 pub(crate) struct By(pub(crate) Caller);
@@ -37,7 +38,7 @@ pub(crate) async fn guard(
 ) -> Response {
     let peer = request.extensions().get::<Peer>().cloned();
     let from = peer.as_ref().map(ToString::to_string).unwrap_or_default();
-    let caller = match identify(&api, peer, request.headers()) {
+    let caller = match admitted(&api, peer, &mut request) {
         Ok(caller) => caller,
         Err(error) => {
             tracing::info!(target: "audit", from, reason = error.message(), "refused");
@@ -55,6 +56,23 @@ pub(crate) async fn guard(
         audit.write(&response);
     }
     response
+}
+
+/// Who asks: for a console its ticket tells, which must not be another's.
+fn admitted(api: &Api, peer: Option<Peer>, request: &mut Request) -> Result<Caller> {
+    let shown = request.headers().contains_key(AUTHORIZATION)
+        || matches!(peer, Some(Peer::Local { trusted: true, .. }));
+    let Some(secret) = tickets::shown(request.uri()) else {
+        return identify(api, peer, request.headers());
+    };
+    let known = if shown { Some(identify(api, peer, request.headers())?) } else { None };
+    let ticket = api.tickets.redeem(&secret, Instant::now())?;
+    let caller = ticket.caller.clone();
+    if known.is_some_and(|known| known != caller) {
+        return Err(Error::forbidden("the ticket was given to somebody else"));
+    }
+    request.extensions_mut().insert(ticket);
+    Ok(caller)
 }
 
 /// Who asks: a token tells (RFC 6750, section 2.1), else the local socket.
@@ -93,7 +111,9 @@ struct Audit {
 impl Audit {
     fn of(request: &Request, caller: &Caller, from: String) -> Option<Self> {
         let path = request.uri().path();
-        let enters = path.ends_with("/exec") || path.ends_with("/attach");
+        let enters = ["/exec", "/attach", "/console/vnc", "/console/screenshot"]
+            .iter()
+            .any(|end| path.ends_with(end));
         let reads = request.method() == Method::GET || request.method() == Method::HEAD;
         if reads && !enters {
             return None;

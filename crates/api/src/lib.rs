@@ -9,6 +9,7 @@
 mod admit;
 mod body;
 mod config;
+mod display;
 mod document;
 mod download;
 mod meters;
@@ -22,6 +23,7 @@ mod server;
 mod session;
 mod shape;
 mod status;
+mod tickets;
 mod upload;
 
 use std::net::SocketAddr;
@@ -38,6 +40,7 @@ pub use server::{Server, bind};
 use document::Document;
 use meters::Meters;
 use rate::Rates;
+use tickets::Tickets;
 
 /// What the routes share.
 pub(crate) struct Api {
@@ -54,6 +57,7 @@ pub(crate) struct Api {
     started: Time,
     /// Cancelled when the server stops: streams and sessions end then.
     stop: CancellationToken,
+    tickets: Tickets,
     version: String,
 }
 

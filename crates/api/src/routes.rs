@@ -1,6 +1,7 @@
 //! The routes: what path and method lead to which call of control. One file a noun; [`objects`]
 //! has what all nouns share.
 
+mod console;
 mod events;
 mod images;
 mod instances;
@@ -109,6 +110,7 @@ fn all(answer: Duration) -> Routes {
     routes = instances::routes(routes);
     routes = streams::routes(routes);
     routes = snapshots::routes(routes);
+    routes = console::routes(routes);
     routes = volumes::routes(routes);
     routes = images::routes(routes);
     routes = tokens::routes(routes);

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::meters::Meters;
 use crate::rate::Rates;
+use crate::tickets::Tickets;
 use crate::{Api, routes};
 pub(crate) use peer::Peer;
 
@@ -68,6 +69,7 @@ pub async fn bind(config: Config, control: Arc<Control>) -> Result<Server> {
         meters: Meters::new(metrics),
         node,
         rates: Rates::new(limits.rate, limits.burst),
+        tickets: Tickets::default(),
         limits,
         scratch,
         started: Time::now(),

@@ -5,6 +5,7 @@ mod backup;
 mod check;
 mod commit;
 mod completion;
+mod console;
 mod cp;
 mod daemon;
 mod diff;
@@ -85,6 +86,8 @@ pub enum Command {
     Exec(exec::Exec),
     /// Take part in an instance's main process
     Attach(attach::Attach),
+    /// Sit down at the console of a machine
+    Console(console::Console),
     /// Wait until instances end, and print their exit codes
     Wait(wait::Wait),
     /// Copy files into and out of an instance
@@ -173,6 +176,7 @@ pub async fn run(command: Command, global: &Global) -> Result<ExitCode> {
         Command::Logs(args) => args.run(&context()?).await,
         Command::Exec(args) => args.run(&context()?).await,
         Command::Attach(args) => args.run(&context()?).await,
+        Command::Console(args) => args.run(&context()?).await,
         Command::Wait(args) => args.run(&context()?).await,
         Command::Cp(args) => args.run(&context()?).await,
         Command::Stats(args) => args.run(&context()?).await,

@@ -7,11 +7,10 @@ use clap::error::{ContextKind, ContextValue};
 
 use crate::out;
 
-const LATER: [(&str, &str); 14] = [
+const LATER: [(&str, &str); 13] = [
     ("app", "apps are not there yet; run their containers with hull run"),
     ("catalog", "the catalog is not there yet"),
     ("config", "configs are not there yet; mount a file with --mount"),
-    ("console", "machines are not there yet; see hull attach for containers"),
     ("join", "clusters of more than one node are not there yet"),
     ("migrate", "clusters of more than one node are not there yet"),
     ("role", "roles are not there yet; a token may do everything"),

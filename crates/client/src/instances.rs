@@ -12,6 +12,7 @@ use link::{ByteStream, ResultStream, Session};
 use model::instance::{Instance, InstanceNoun};
 use model::{Error, Result};
 
+use crate::config::Host;
 use crate::objects::Objects;
 use crate::request::Call;
 use crate::wire::archive::{PATH_STAT, decode_stat};
@@ -48,8 +49,12 @@ impl Instances {
         Self { objects: Objects::in_project(client, project) }
     }
 
-    fn verb(&self, method: Method, name: &str, verb: &str) -> Call {
+    pub(crate) fn verb(&self, method: Method, name: &str, verb: &str) -> Call {
         self.client().call(method, format!("{}/{verb}", self.object_path(name)))
+    }
+
+    pub(crate) fn host(&self) -> Host {
+        self.client().host().clone()
     }
 
     fn write(&self, name: &str, verb: &str, plan: bool) -> Call {

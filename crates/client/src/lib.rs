@@ -7,6 +7,7 @@
 
 pub mod config;
 mod connect;
+mod console;
 mod download;
 mod error;
 pub mod events;

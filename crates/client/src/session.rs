@@ -26,7 +26,7 @@ use crate::request::Call;
 use crate::wire::channel::{MAX_MESSAGE, PIECE, PROTOCOL};
 use crate::wire::{Channel, SessionStatus};
 
-type Socket = WebSocketStream<TokioIo<Upgraded>>;
+pub(crate) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// Inputs that wait until the server takes them.
 const WAITING: usize = 16;
@@ -35,7 +35,7 @@ const WAITING: usize = 16;
 pub(crate) async fn open(call: Call, host: Host, request: &impl Serialize) -> Result<Session> {
     let json = serde_json::to_string(request)
         .context(ErrorKind::Internal, || "a request cannot be written".into())?;
-    let mut socket = upgrade(call, &host).await?;
+    let mut socket = upgrade(call, &host, Some(PROTOCOL), MAX_MESSAGE).await?;
     let broken = |error| cut_off(&host, error);
     socket.send(Message::text(json)).await.map_err(broken)?;
     match next(&mut socket, &host).await? {
@@ -49,14 +49,23 @@ pub(crate) async fn open(call: Call, host: Host, request: &impl Serialize) -> Re
     Ok(Session { input, output: Box::pin(outputs(source, host, writer)) })
 }
 
-async fn upgrade(call: Call, host: &Host) -> Result<Socket> {
+/// Makes a request a WebSocket, whose messages have at most `most` bytes.
+pub(crate) async fn upgrade(
+    call: Call,
+    host: &Host,
+    protocol: Option<&'static str>,
+    most: usize,
+) -> Result<Socket> {
     let key = HeaderValue::from_str(&generate_key())
         .context(ErrorKind::Internal, || "a WebSocket key cannot be written".into())?;
+    let call = match protocol {
+        Some(name) => call.header(SEC_WEBSOCKET_PROTOCOL.as_str(), HeaderValue::from_static(name)),
+        None => call,
+    };
     let answer = call
         .header(CONNECTION.as_str(), HeaderValue::from_static("Upgrade"))
         .header(UPGRADE.as_str(), HeaderValue::from_static("websocket"))
         .header(SEC_WEBSOCKET_VERSION.as_str(), HeaderValue::from_static("13"))
-        .header(SEC_WEBSOCKET_PROTOCOL.as_str(), HeaderValue::from_static(PROTOCOL))
         .header(SEC_WEBSOCKET_KEY.as_str(), key)
         .send()
         .await?;
@@ -64,9 +73,7 @@ async fn upgrade(call: Call, host: &Host) -> Result<Socket> {
         return Err(Error::internal("the server does not speak WebSocket here"));
     }
     let stream = hyper::upgrade::on(answer).await.map_err(|error| cut_off(host, error))?;
-    let limits = WebSocketConfig::default()
-        .max_message_size(Some(MAX_MESSAGE))
-        .max_frame_size(Some(MAX_MESSAGE));
+    let limits = WebSocketConfig::default().max_message_size(Some(most)).max_frame_size(Some(most));
     Ok(Socket::from_raw_socket(TokioIo::new(stream), Role::Client, Some(limits)).await)
 }
 

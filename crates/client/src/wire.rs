@@ -5,6 +5,7 @@
 
 pub mod archive;
 pub mod channel;
+pub mod console;
 pub mod event;
 pub mod frame;
 pub mod image;
@@ -20,6 +21,7 @@ pub mod write;
 use model::Kind;
 
 pub use channel::{Channel, SessionStatus};
+pub use console::{ConsoleTicket, TicketQuery};
 pub use event::EventsQuery;
 pub use image::{
     ExportQuery, ImageQuery, ImportQuery, LogoutRequest, NodeQuery, PruneImagesQuery, PruneRequest,

@@ -2,9 +2,10 @@
 //!
 //! `create` completes and checks a new one, `lifecycle` has the verbs that start and stop, `remove`
 //! takes away, `change` says what an existing one can take, `wait` waits for what becomes of it,
-//! and `streams` asks its node for what no record can say.
+//! `streams` asks its node for what no record can say, and `console` for a machine's screen.
 
 mod change;
+mod console;
 mod create;
 mod lifecycle;
 mod remove;

@@ -59,6 +59,8 @@ pub struct AttachRequest {
     pub stdin: bool,
     /// Begin with what it has printed in this run.
     pub replay: bool,
+    /// Of that, only so many of the last lines; all when absent.
+    pub tail: Option<u64>,
     /// Wait for the run with this number (`spec.runs`) to begin; 0: what runs now, which must.
     pub run: u64,
 }

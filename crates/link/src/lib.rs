@@ -8,6 +8,7 @@
 //! On one machine both ends are in one process and the traits are called directly; a cluster puts a
 //! wire between them. Nothing in the signatures may therefore borrow from the other side.
 
+pub mod console;
 pub mod desired;
 pub mod image;
 pub mod instance;
@@ -25,6 +26,7 @@ use futures::Stream;
 use model::Result;
 use tokio::sync::watch;
 
+pub use console::{ConsoleCalls, Display};
 pub use desired::{Desired, NameEntry};
 pub use image::ImageCalls;
 pub use instance::InstanceCalls;
@@ -52,6 +54,9 @@ pub trait ControlPort: Send + Sync {
 }
 
 /// What control asks of a node.
-pub trait NodePort: InstanceCalls + SnapshotCalls + ImageCalls + MachineCalls {}
+pub trait NodePort:
+    InstanceCalls + ConsoleCalls + SnapshotCalls + ImageCalls + MachineCalls
+{
+}
 
-impl<T: InstanceCalls + SnapshotCalls + ImageCalls + MachineCalls> NodePort for T {}
+impl<T: InstanceCalls + ConsoleCalls + SnapshotCalls + ImageCalls + MachineCalls> NodePort for T {}

@@ -13,6 +13,7 @@
 //! | [`qmp`] | QEMU's control protocol |
 //! | [`guest_agent`] | the agent inside the guest |
 //! | [`dhcp`] | DHCPv4, DHCPv6 and router advertisements for one guest |
+//! | [`picture`] | what a machine's screen shows, as PNG |
 //! | [`seed`] | cloud-init's first-boot data |
 //! | [`socket`] | connecting to what QEMU listens on |
 //! | [`disk`] | disk images: looked at, made, converted, by `qemu-img` in walls of its own |
@@ -22,6 +23,7 @@ pub mod dhcp;
 pub mod disk;
 pub mod guest_agent;
 pub mod monitor;
+pub mod picture;
 pub mod qemu;
 pub mod qmp;
 pub mod seed;

@@ -131,8 +131,8 @@ impl Conversation {
         let name = self.found.container.name.clone();
         let (run, restarts) = (begun.run, begun.restarts);
         let over = move |known: &Local| is_over(known, &name, run, restarts);
-        let replay = self.request.replay;
-        self.read(over, begun.since.filter(|_| replay), (!replay).then_some(0))
+        let AttachRequest { replay, tail, .. } = self.request;
+        self.read(over, begun.since.filter(|_| replay), if replay { tail } else { Some(0) })
     }
 
     /// Opens the log; it ends when `over` first holds.

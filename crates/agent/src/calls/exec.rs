@@ -13,7 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
 use super::sessions::{Ends, open, pump};
-use super::{Calls, Found};
+use super::{Calls, Found, guest};
 
 /// Exit codes of a shell (POSIX.1-2024, shell command language, 2.8.2) for a program that is not
 /// there, and for one that cannot be run.
@@ -31,6 +31,9 @@ struct Process {
 pub async fn exec(calls: &Calls, target: &Target, request: ExecRequest) -> Result<Session> {
     if request.command.is_empty() {
         return Err(Error::invalid("no program is named").at("command"));
+    }
+    if let Some(agent) = guest::of(calls, target)? {
+        return guest::exec(&agent, request).await;
     }
     let found = calls.find_live(target, false)?;
     let process = Process {

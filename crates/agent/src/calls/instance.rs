@@ -1,17 +1,18 @@
 //! Calls about instances, each handed to its file.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use containers::WindowSize;
 use link::image::{ImportRequest, Login, Progress, PullRequest, Removed};
 use link::instance::{
     AttachRequest, Change, CommitRequest, ExecRequest, LogRecord, LogsRequest, PathStat,
     ProcessTable, Stats, Target,
 };
-use link::{ByteStream, ImageCalls, InstanceCalls, ResultStream, Session};
+use link::{ByteStream, ConsoleCalls, Display, ImageCalls, InstanceCalls, ResultStream, Session};
 use model::Result;
 use model::image::Image;
 
-use super::{Calls, archive, attach, exec, images, inspect, logs};
+use super::{Calls, archive, attach, console, exec, guest, images, inspect, logs};
 
 #[async_trait]
 impl InstanceCalls for Calls {
@@ -43,15 +44,24 @@ impl InstanceCalls for Calls {
     }
 
     async fn top(&self, target: Target, options: String) -> Result<ProcessTable> {
-        inspect::top(self, &target, &options).await
+        match guest::of(self, &target)? {
+            Some(agent) => guest::top(&agent, &options).await,
+            None => inspect::top(self, &target, &options).await,
+        }
     }
 
     async fn stat_path(&self, target: Target, path: String) -> Result<PathStat> {
-        archive::stat_path(self, &target, &path).await
+        match guest::of(self, &target)? {
+            Some(agent) => guest::stat_path(&agent, &path).await,
+            None => archive::stat_path(self, &target, &path).await,
+        }
     }
 
     async fn read_archive(&self, target: Target, path: String) -> Result<(PathStat, ByteStream)> {
-        archive::read_archive(self, &target, &path).await
+        match guest::of(self, &target)? {
+            Some(agent) => guest::read_archive(&agent, &path).await,
+            None => archive::read_archive(self, &target, &path).await,
+        }
     }
 
     async fn write_archive(
@@ -61,10 +71,15 @@ impl InstanceCalls for Calls {
         keep_type: bool,
         archive: ByteStream,
     ) -> Result<()> {
-        archive::write_archive(self, &target, &path, keep_type, archive).await
+        match guest::of(self, &target)? {
+            // tar replaces no directory that holds something by a file.
+            Some(agent) => guest::write_archive(&agent, &path, archive).await,
+            None => archive::write_archive(self, &target, &path, keep_type, archive).await,
+        }
     }
 
     async fn diff(&self, target: Target) -> Result<Vec<Change>> {
+        guest::not_of_a_machine(self, &target, "look into it: hull exec, hull cp")?;
         inspect::diff(self, &target).await
     }
 
@@ -73,7 +88,19 @@ impl InstanceCalls for Calls {
     }
 
     async fn export(&self, target: Target) -> Result<ByteStream> {
+        guest::not_of_a_machine(self, &target, "make an image of it: hull commit")?;
         archive::export(self, &target).await
+    }
+}
+
+#[async_trait]
+impl ConsoleCalls for Calls {
+    async fn display(&self, target: Target) -> Result<Display> {
+        console::display(self, &target).await
+    }
+
+    async fn screenshot(&self, target: Target) -> Result<Bytes> {
+        console::screenshot(self, &target).await
     }
 }
 

@@ -7,11 +7,14 @@ use containers::{ContainerId, ExecConfig, ExecId, Signal};
 use http_body_util::Empty;
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
+use machines::guest_agent::GuestAgent;
 use model::instance::{Instance, NetworkMode, Probe};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 
+use crate::calls::guest;
 use crate::context::Context;
+use crate::guests;
 
 /// Most that is kept of what a try printed, in bytes.
 const MOST_OUTPUT: u64 = 4096;
@@ -19,6 +22,8 @@ const MOST_OUTPUT: u64 = 4096;
 /// Whom a probe is aimed at.
 pub struct Target {
     container: ContainerId,
+    /// The guest, if it is a machine.
+    guest: Option<Arc<GuestAgent>>,
     address: Option<IpAddr>,
 }
 
@@ -48,14 +53,20 @@ impl Target {
                 other.and_then(|other| first_address(&other.wanted.borrow()))
             }
         };
-        Self { container, address }
+        let known = context.roster.get(&wanted.meta.id);
+        let machine = wanted.spec.machine.is_some()
+            || known.is_some_and(|known| known.known.borrow().status.machine.is_some());
+        Self { container, guest: machine.then(|| guests::agent(context, wanted)), address }
     }
 
     /// Tries once.
     pub async fn tries(&self, context: &Context, probe: &Probe) -> Result<(), Failure> {
         match probe {
             Probe::None => Ok(()),
-            Probe::Exec { command } => self.exec(context, command).await,
+            Probe::Exec { command } => match &self.guest {
+                Some(agent) => inside(agent, command).await,
+                None => self.exec(context, command).await,
+            },
             Probe::Tcp { port } => self.connect(*port).await.map(drop),
             Probe::Http { port, path, tls: false } => {
                 let stream = self.connect(*port).await?;
@@ -118,6 +129,19 @@ impl Target {
             other => Err(Failure::new(other.as_str_name())),
         }
     }
+}
+
+/// Runs the check's program in a machine's guest.
+async fn inside(agent: &Arc<GuestAgent>, command: &[String]) -> Result<(), Failure> {
+    let command: Vec<&str> = command.iter().map(String::as_str).collect();
+    let said = guest::ask(agent, &command).await;
+    let mut said = said.map_err(|error| Failure::new(error.chain()))?;
+    if said.code == 0 {
+        return Ok(());
+    }
+    said.stdout.append(&mut said.stderr);
+    said.stdout.truncate(usize::try_from(MOST_OUTPUT).expect("4096 fits"));
+    Err(Failure { code: said.code, output: String::from_utf8_lossy(&said.stdout).into_owned() })
 }
 
 /// An error's sentence and those of its causes; the outer ones of a transport say nothing.

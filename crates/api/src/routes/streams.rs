@@ -170,10 +170,18 @@ async fn exec(
 fn websocket<E: std::fmt::Display>(
     upgrade: Result<WebSocketUpgrade, E>,
 ) -> Reply<WebSocketUpgrade> {
+    let next = "connect by WebSocket (RFC 6455) with the sub-protocol v1.channel.hull";
+    websocket_or(upgrade, next)
+}
+
+/// The upgrade, or what to do to get one.
+pub(super) fn websocket_or<E: std::fmt::Display>(
+    upgrade: Result<WebSocketUpgrade, E>,
+    next: &str,
+) -> Reply<WebSocketUpgrade> {
     upgrade.map_err(|error| {
-        let error = Error::invalid(format!("this is for WebSockets: {error}"))
-            .at("Upgrade")
-            .next("connect by WebSocket (RFC 6455) with the sub-protocol v1.channel.hull");
+        let error =
+            Error::invalid(format!("this is for WebSockets: {error}")).at("Upgrade").next(next);
         Refusal::with_status(error, StatusCode::UPGRADE_REQUIRED)
     })
 }

@@ -12,7 +12,7 @@ use link::instance::{
     LogsRequest, PathStat, ProcessTable, Stats, Target,
 };
 use link::machine::{DiskUsage, Finding, MachineCalls};
-use link::{ByteStream, Input, Output, ResultStream, Session};
+use link::{ByteStream, ConsoleCalls, Display, Input, Output, ResultStream, Session};
 use model::image::{Image, ImageConfig};
 use model::{Error, ErrorKind, Result, Time};
 use tokio::sync::mpsc;
@@ -411,5 +411,22 @@ impl link::SnapshotCalls for Node {
 
     async fn remove_snapshot(&self, _: Target, _: String) -> Result<()> {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl ConsoleCalls for Node {
+    /// A screen that repeats what it is sent.
+    async fn display(&self, _: Target) -> Result<Display> {
+        if self.was_asked("no screen") {
+            return Err(Error::invalid("it is a container"));
+        }
+        let (input, inputs) = tokio::sync::mpsc::channel(4);
+        let output = tokio_stream::wrappers::ReceiverStream::new(inputs).map(Ok);
+        Ok(Display { input, output: Box::pin(output) })
+    }
+
+    async fn screenshot(&self, _: Target) -> Result<Bytes> {
+        Ok(Bytes::from_static(b"picture"))
     }
 }

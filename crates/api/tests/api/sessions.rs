@@ -46,7 +46,7 @@ async fn a_session_may_end_its_input_and_go_on() {
     let world = World::start().await;
     world.run("web").await;
     let instances = world.local().instances("default");
-    let request = AttachRequest { stdin: true, replay: true, run: 0 };
+    let request = AttachRequest { stdin: true, replay: true, tail: None, run: 0 };
     let session = instances.attach("web", "main", &request).await.unwrap();
     assert!(world.node.was_asked("attach stdin=true replay=true"));
     drop(session.input);

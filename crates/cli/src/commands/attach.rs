@@ -45,7 +45,7 @@ impl Attach {
             redraw: true,
             detach: detach_keys(&self.detach_keys)?,
         };
-        let request = AttachRequest { stdin: part.stdin, replay: false, run: 0 };
+        let request = AttachRequest { stdin: part.stdin, replay: false, tail: None, run: 0 };
         let id = instance.meta.id.as_str();
         let session = context.instances().attach(id, &self.container, &request).await?;
         Ok(converse(session, &part).await?.code())

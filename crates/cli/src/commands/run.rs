@@ -259,7 +259,7 @@ impl Run {
     /// Takes part in it until it ends.
     async fn stay(&self, context: &Context, instance: &Instance, part: &Part) -> Result<ExitCode> {
         let id = instance.meta.id.as_str();
-        let request = AttachRequest { stdin: part.stdin, replay: true, run: 1 };
+        let request = AttachRequest { stdin: part.stdin, replay: true, tail: None, run: 1 };
         let session = context.instances().attach(id, "", &request).await?;
         if let Ok(started) = context.instances().get(id).await {
             out::warnings(&started.status.warnings);

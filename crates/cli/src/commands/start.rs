@@ -59,8 +59,12 @@ impl Start {
     async fn attached(&self, context: &Context, name: &str) -> Result<ExitCode> {
         let instance = context.instances().start(name, false).await?;
         let main = instance.spec.main();
-        let request =
-            AttachRequest { stdin: self.interactive, replay: true, run: instance.spec.runs };
+        let request = AttachRequest {
+            stdin: self.interactive,
+            replay: true,
+            tail: None,
+            run: instance.spec.runs,
+        };
         let session = context.instances().attach(instance.meta.id.as_str(), "", &request).await?;
         let part = Part {
             stdin: self.interactive,

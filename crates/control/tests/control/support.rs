@@ -16,8 +16,8 @@ use link::instance::{
 };
 use link::machine::{DiskUsage, Finding};
 use link::{
-    ByteStream, ControlPort, Desired, ImageCalls, InstanceCalls, MachineCalls, Report,
-    ResultStream, Session,
+    ByteStream, ConsoleCalls, ControlPort, Desired, Display, ImageCalls, InstanceCalls,
+    MachineCalls, Report, ResultStream, Session,
 };
 use model::image::Image;
 use model::instance::{
@@ -453,6 +453,17 @@ impl ImageCalls for Calls {
     }
 
     async fn registry_logout(&self, _: String) -> Result<()> {
+        no()
+    }
+}
+
+#[async_trait]
+impl ConsoleCalls for Calls {
+    async fn display(&self, _: Target) -> Result<Display> {
+        no()
+    }
+
+    async fn screenshot(&self, _: Target) -> Result<Bytes> {
         no()
     }
 }

@@ -21,13 +21,13 @@ mod stream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use model::{Error, ErrorKind, Result};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::{Ended, GuestAgent, Process};
-use feed::Feed;
+use feed::{FILE, Feed};
 use stream::Stream;
 
 /// First wait between two questions.
@@ -39,8 +39,10 @@ const BEGIN: Duration = Duration::from_secs(60);
 /// How long the agent may be away, as while the machine is paused or its file systems are frozen,
 /// before the process is given up.
 const AWAY: Duration = Duration::from_secs(120);
-/// Pieces of output or input that may wait.
-const QUEUE: usize = 4;
+/// Pieces of output that may wait, of 192 KiB at most.
+const OUTPUTS: usize = 4;
+/// Pieces of input that may wait, of the user's size.
+const INPUTS: usize = 32;
 /// Where the directory is made: the first of these that can be written.
 const PLACES: [&str; 2] = ["/run", "/tmp"];
 
@@ -128,12 +130,13 @@ impl GuestAgent {
                 false => None,
             },
             hangs_up: exec.terminal.is_some() && !exec.detach,
+            tried: None,
             waiting: None,
             ended,
             dir,
         };
-        let (input, inputs) = mpsc::channel(QUEUE);
-        let (outputs, output) = mpsc::channel(QUEUE);
+        let (input, inputs) = mpsc::channel(INPUTS);
+        let (outputs, output) = mpsc::channel(OUTPUTS);
         tokio::spawn(async move {
             running.converse(inputs, outputs).await;
             running.clean().await;
@@ -201,7 +204,9 @@ struct Running {
     stderr: Option<Stream>,
     feed: Option<Feed>,
     hangs_up: bool,
-    /// Input that there was no room for yet.
+    /// Input that is being passed on, or that there was no room for yet.
+    tried: Option<Input>,
+    /// Input that comes after it.
     waiting: Option<Input>,
     ended: Option<Ended>,
 }
@@ -227,7 +232,7 @@ impl Running {
             }
             tokio::select! {
                 () = sleep(pause) => pause = LONGEST.min(pause * 2),
-                input = inputs.recv(), if open && self.waiting.is_none() => {
+                input = inputs.recv(), if open && self.tried.is_none() && self.waiting.is_none() => {
                     open = input.is_some();
                     self.waiting = Some(input.unwrap_or(Input::StdinEnd));
                     pause = SHORTEST;
@@ -236,6 +241,9 @@ impl Running {
                     // A terminal whose user is gone hangs up, as a line would.
                     self.hangs_up = false;
                     self.waiting = Some(Input::Signal("HUP".to_owned()));
+                    // What it would have been sent is not missed.
+                    self.tried = None;
+                    self.feed.iter_mut().for_each(Feed::forget);
                 }
             }
         }
@@ -262,16 +270,37 @@ impl Running {
     /// Passes the user's words on, as far as there is room.
     async fn take(&mut self, inputs: &mut mpsc::Receiver<Input>) -> Result<bool> {
         let mut moved = false;
-        while let Some(input) = self.waiting.take().or_else(|| inputs.try_recv().ok()) {
-            // It waits until it is done: what fails midway is tried again.
-            self.waiting = Some(input.clone());
+        while let Some(input) = self.next(inputs) {
+            // It stays until it is done: what fails midway is tried again.
+            self.tried = Some(input.clone());
             if !self.pass(input).await? {
                 break;
             }
-            self.waiting = None;
+            self.tried = None;
             moved = true;
         }
         Ok(moved)
+    }
+
+    /// The next of the user's words; bytes that are there already in one.
+    fn next(&mut self, inputs: &mut mpsc::Receiver<Input>) -> Option<Input> {
+        if let Some(tried) = self.tried.take() {
+            return Some(tried);
+        }
+        let first = self.waiting.take().or_else(|| inputs.try_recv().ok())?;
+        let Input::Stdin(bytes) = first else { return Some(first) };
+        let mut all = BytesMut::from(bytes);
+        while all.len() < FILE {
+            match inputs.try_recv() {
+                Ok(Input::Stdin(more)) => all.extend_from_slice(&more),
+                Ok(other) => {
+                    self.waiting = Some(other);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        Some(Input::Stdin(all.freeze()))
     }
 
     /// Whether there was room.

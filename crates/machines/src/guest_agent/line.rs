@@ -8,12 +8,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 /// Longest answer taken from a guest: what a read of a file gives, with room.
 const ANSWER: u64 = 1 << 20;
 /// Longest wait for the agent to come into step. One that is there answers at once.
 const STEP: Duration = Duration::from_secs(5);
+/// Wait before another try on a socket that hung up.
+const AGAIN: Duration = Duration::from_millis(100);
 /// Bytes passed over while waiting for it: what may lie in the pipe from earlier.
 const STALE: u64 = 4 << 20;
 /// No JSON has it: before it, everything is forgotten (guest-sync-delimited).
@@ -67,7 +69,7 @@ impl Line {
         arguments: Value,
         bound: Duration,
     ) -> Result<Value, Failure> {
-        if !self.in_step {
+        if !self.in_step || self.has_changed() {
             self.come_into_step().await?;
         }
         let mut request = json!({"execute": command});
@@ -89,6 +91,19 @@ impl Line {
         }
     }
 
+    /// Whether the other end has hung up, as QEMU does when its machine ends, or says something unasked.
+    fn has_changed(&mut self) -> bool {
+        let Some(stream) = &mut self.stream else { return true };
+        match stream.get_mut().try_read(&mut [0]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Ok(1..) => true,
+            Ok(0) | Err(_) => {
+                self.stream = None;
+                true
+            }
+        }
+    }
+
     async fn exchange(&mut self, request: Value) -> Option<Answer> {
         let stream = self.stream.as_mut()?;
         let line = format!("{request}\n");
@@ -97,23 +112,31 @@ impl Line {
     }
 
     async fn come_into_step(&mut self) -> Result<(), Failure> {
-        if self.stream.is_some() && self.sync().await {
-            return Ok(());
-        }
-        // The socket may be that of a machine that has ended: another try on a new one.
-        let stream = crate::socket::connect(&self.socket).await.map_err(Failure::NoSocket)?;
-        self.stream = Some(BufReader::new(stream));
-        if self.sync().await {
-            return Ok(());
+        let deadline = Instant::now() + STEP;
+        while Instant::now() < deadline {
+            let stream = match &mut self.stream {
+                Some(stream) => stream,
+                None => {
+                    let stream = crate::socket::connect(&self.socket).await;
+                    let stream = stream.map_err(Failure::NoSocket)?;
+                    self.stream.insert(BufReader::new(stream))
+                }
+            };
+            match timeout_at(deadline, sync(stream)).await {
+                Ok(Some(())) => {
+                    self.in_step = true;
+                    return Ok(());
+                }
+                // It hung up: that of a machine that has ended, or is just beginning.
+                Ok(None) => {
+                    self.stream = None;
+                    sleep_until(deadline.min(Instant::now() + AGAIN)).await;
+                }
+                Err(_) => break,
+            }
         }
         self.stream = None;
         Err(Failure::Silent)
-    }
-
-    async fn sync(&mut self) -> bool {
-        let Some(stream) = self.stream.as_mut() else { return false };
-        self.in_step = timeout(STEP, sync(stream)).await.ok().flatten().is_some();
-        self.in_step
     }
 }
 

@@ -1,10 +1,13 @@
 //! The process's input, written into files that a shell in the guest feeds it.
 
 use bytes::Bytes;
-use model::Result;
+use model::{Error, Result};
 
 use super::super::{GuestAgent, GuestFile};
 use super::script::AHEAD;
+
+/// Most that goes into one file: each costs the guest two programs.
+pub(super) const FILE: usize = 1 << 20;
 
 pub(super) struct Feed {
     dir: String,
@@ -28,17 +31,23 @@ impl Feed {
             if !self.has_room(agent).await? {
                 return Ok(false);
             }
+            let part = &bytes[self.passed..bytes.len().min(self.passed + FILE)];
             // A file that a failed try has left is written anew.
             let file = agent.file_open(&self.path(self.next), "w").await?;
-            let written = agent.file_write(file, &bytes[self.passed..]).await;
+            let written = write_all(agent, file, part).await;
             agent.file_close(file).await?;
-            let written = written?;
+            written?;
             self.say(agent, &self.next.to_string()).await?;
-            self.passed += written;
+            self.passed += part.len();
             self.next += 1;
         }
         self.passed = 0;
         Ok(true)
+    }
+
+    /// What was partly passed on will not be wanted again.
+    pub(super) fn forget(&mut self) {
+        self.passed = 0;
     }
 
     /// A file is removed when it is read.
@@ -66,4 +75,15 @@ impl Feed {
     pub(super) async fn close(&self, agent: &GuestAgent) {
         let _ = agent.file_close(self.tell).await;
     }
+}
+
+async fn write_all(agent: &GuestAgent, file: GuestFile, mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        let written = agent.file_write(file, bytes).await?;
+        if written == 0 {
+            return Err(Error::conflict("the guest takes no more input: its memory may be full"));
+        }
+        bytes = &bytes[written..];
+    }
+    Ok(())
 }
