@@ -17,6 +17,7 @@ mod save;
 mod sniff;
 pub(crate) mod tar;
 
+pub(crate) use assemble::manifest_of;
 pub(crate) use directory::import_directory;
 pub(crate) use import::{import, unpacked};
 pub(crate) use save::save;

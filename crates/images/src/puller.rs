@@ -15,6 +15,7 @@ use crate::progress::{LayerProgress, Phase, Progress};
 use crate::registry::Registries;
 use crate::settings::Settings;
 
+mod artifact;
 mod blob;
 mod flight;
 mod job;

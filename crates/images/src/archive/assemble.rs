@@ -205,7 +205,7 @@ fn same_diff(at: &Descriptor, found: &Digest, said: &Digest) -> Result<()> {
 }
 
 /// A manifest of the OCI kind.
-pub(super) fn manifest_of(config: &Descriptor, layers: &[Descriptor]) -> Vec<u8> {
+pub(crate) fn manifest_of(config: &Descriptor, layers: &[Descriptor]) -> Vec<u8> {
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": media::MANIFEST,

@@ -15,8 +15,12 @@ use crate::platform::Platform;
 impl Images {
     /// What `reference` points at here.
     pub(crate) async fn target(&self, reference: &Reference) -> Result<Option<Descriptor>> {
-        let name = record_name(reference);
-        Ok(self.store.image(&name).await?.map(|record| record.target))
+        Ok(self.record(reference).await?.map(|record| record.target))
+    }
+
+    /// The record of `reference`.
+    pub(crate) async fn record(&self, reference: &Reference) -> Result<Option<ImageRecord>> {
+        self.store.image(&record_name(reference)).await
     }
 
     /// The image, if all of it is here, unpacked, and fit for `platform`.

@@ -11,6 +11,7 @@ use model::{Error, ErrorKind, Result};
 use tokio::sync::oneshot;
 
 use super::Shared;
+use super::artifact::{Artifact, LABEL_ARTIFACT};
 use super::blob::LayerJob;
 use super::flight::Key;
 use super::sources::{Sources, Top};
@@ -69,7 +70,10 @@ impl Job {
         let transfer = self.shared.registries.settings.transfer.clone();
         let mut sources = Sources { remotes, transfer };
         let known = self.shared.images.whole(reference, platform).await?;
-        let known = known.map(|opened| opened.target.digest.clone());
+        let known = match known {
+            Some(opened) => Some(self.origin(&opened.target.digest).await?),
+            None => None,
+        };
         let found = match (sources.top(reference, known.as_ref(), limits).await?, known) {
             (Top::Found(found), Some(known)) if found.digest == known => return self.show().await,
             (Top::Same, _) => return self.show().await,
@@ -110,6 +114,9 @@ impl Job {
         sources: &Sources,
         top: Found,
     ) -> Result<Image> {
+        if let Some(artifact) = Artifact::of(&top.data) {
+            return self.fetch_artifact(store, sources, &top, artifact).await;
+        }
         let plan = self.plan(sources, top).await?;
         self.announce(&plan);
         let chain = self.layers(store, sources, &plan.layers).await?;
@@ -120,7 +127,36 @@ impl Job {
         if let Some(top) = chain {
             store.bind_unpacked(&plan.manifest.config.digest, &top).await?;
         }
-        self.put_names(&plan.top.descriptor).await?;
+        self.put_names(&plan.top.descriptor, None).await?;
+        self.show().await
+    }
+
+    /// What the registry has under the name of what is here: the same, or the artifact it was made of.
+    async fn origin(&self, target: &Digest) -> Result<Digest> {
+        let record = self.shared.images.record(&self.key.reference).await?;
+        let label = record.and_then(|record| record.labels.get(LABEL_ARTIFACT).cloned());
+        label.map_or(Ok(target.clone()), |label| Digest::parse(&label))
+    }
+
+    async fn fetch_artifact(
+        &self,
+        store: &dyn ContentStore,
+        sources: &Sources,
+        top: &Found,
+        artifact: Artifact,
+    ) -> Result<Image> {
+        let blob = artifact.blob();
+        self.progress.update(|state| {
+            state.target = Some(top.digest.clone());
+            let (digest, total) = (blob.digest.clone(), blob.size);
+            state.layers =
+                vec![LayerProgress { digest, phase: Phase::Downloading, done: 0, total }];
+        });
+        let arrived = |bytes| self.progress.layer(0, |layer| layer.done = bytes);
+        let limits = &self.shared.registries.settings.limits;
+        let target = artifact.fetch(store, sources, limits, &self.key.platform, &arrived).await?;
+        self.progress.phase(0, Phase::Done);
+        self.put_names(&target, Some(&top.digest)).await?;
         self.show().await
     }
 
@@ -220,16 +256,17 @@ impl Job {
     }
 
     /// The name with its digest stays when the tag moves on: what runs by it is not lost.
-    async fn put_names(&self, target: &Descriptor) -> Result<()> {
+    async fn put_names(&self, target: &Descriptor, artifact: Option<&Digest>) -> Result<()> {
         let Reference { tag, digest, .. } = &self.key.reference;
         let name = self.key.reference.name();
         let store = &self.shared.store;
-        let by_digest = format!("{name}@{}", target.digest);
-        store.put_image(&by_digest, target, Labels::new()).await?;
+        let label = |artifact: &Digest| (LABEL_ARTIFACT.to_owned(), artifact.to_string());
+        let labels: Labels = artifact.map(label).into_iter().collect();
+        for digest in [&target.digest].into_iter().chain(artifact) {
+            store.put_image(&format!("{name}@{digest}"), target, labels.clone()).await?;
+        }
         match (tag, digest) {
-            (Some(tag), None) => {
-                store.put_image(&format!("{name}:{tag}"), target, Labels::new()).await
-            }
+            (Some(tag), None) => store.put_image(&format!("{name}:{tag}"), target, labels).await,
             _ => Ok(()),
         }
     }

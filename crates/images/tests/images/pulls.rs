@@ -5,15 +5,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use images::{
-    Digest, Images, ImportOptions, LABEL_UNCOMPRESSED, Limits, Phase, Progress, PullOptions,
-    PullPolicy, Settings, media,
+    Descriptor, Digest, Images, ImportOptions, LABEL_UNCOMPRESSED, Limits, Phase, Progress,
+    PullOptions, PullPolicy, Settings, media,
 };
 use model::ErrorKind;
 use model::image::Reference;
 use serde_json::{Value, json};
 
 use crate::mock::{Answer, Mock};
-use crate::sample::{Packing, Sample, SampleLayer, config_of, index_of, tar_of};
+use crate::sample::{Packing, Sample, SampleLayer, config_of, index_of, noise, tar_of};
 use crate::store::{Fixture, always, mirrored, settings};
 
 fn reference(name: &str) -> Reference {
@@ -325,4 +325,57 @@ async fn machines_are_told_from_containers() {
     mock.put("bad", &Sample::with_config(vec![disk()], bad));
     let pulled = fixture.puller.pull(&reference(&mock.name("team/app:bad")), always()).await;
     assert!(pulled.unwrap_err().message().contains("io.monohull.machine.kernel"));
+}
+
+#[tokio::test]
+async fn an_artifact_that_is_a_disk_becomes_a_machine() {
+    let mock = Mock::good().await;
+    let fixture = Fixture::new();
+    let disk = [&b"QFI\xfb"[..], &noise(3, 5000)].concat();
+    let layer = Descriptor::of("application/octet-stream", &disk)
+        .annotate("org.opencontainers.image.title", "debian-12.qcow2");
+    let manifest = |layer: &Descriptor, firmware: &str| {
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": media::MANIFEST,
+            "artifactType": "application/vnd.acme.disk",
+            "config": Descriptor::of("application/vnd.oci.empty.v1+json", b"{}"),
+            "layers": [layer],
+            "annotations": { "io.monohull.machine.firmware": firmware },
+        });
+        manifest.to_string().into_bytes()
+    };
+    let good = manifest(&layer, "uefi");
+    mock.put_blob(disk.clone());
+    mock.put_manifest("disk", media::MANIFEST, &good);
+    let name = mock.name("team/vm:disk");
+    let image = fixture.puller.pull(&reference(&name), always()).await.unwrap();
+    let machine = image.machine.clone().unwrap();
+    assert_eq!(machine.disk, "/disk/disk.qcow2");
+    assert_eq!(machine.firmware, model::instance::FirmwareKind::Uefi);
+    let (_, bytes) = fixture.images.disk(&name).await.unwrap();
+    let bytes: Vec<Bytes> = bytes.try_collect().await.unwrap();
+    assert!(bytes.concat() == disk);
+    // Nothing is fetched again, by tag or by the artifact's digest.
+    let (blobs, _) = mock.gets();
+    let again = fixture.puller.pull(&reference(&name), always()).await.unwrap();
+    assert_eq!(again.digest, image.digest);
+    let by_digest = format!("{}@{}", mock.name("team/vm"), Digest::of(&good));
+    let same = fixture.puller.pull(&reference(&by_digest), always()).await.unwrap();
+    assert_eq!(same.id, image.id);
+    assert_eq!(mock.gets().0, blobs);
+    // Another node makes the same image of it.
+    let other = Fixture::new().pull(&name).await.unwrap();
+    assert_eq!(other.digest, image.digest);
+
+    let fixture = Fixture::new();
+    let mut wrong = layer.clone();
+    wrong.digest = Digest::of(b"something else");
+    mock.put_manifest("wrong", media::MANIFEST, &manifest(&wrong, "uefi"));
+    mock.put_manifest("odd", media::MANIFEST, &manifest(&layer, "openfirmware"));
+    for tag in ["wrong", "odd"] {
+        assert!(fixture.pull(&mock.name(&format!("team/vm:{tag}"))).await.is_err(), "{tag}");
+        assert!(fixture.store.ingests().await.unwrap().is_empty(), "{tag}");
+        assert!(fixture.store.images().await.unwrap().is_empty(), "{tag}");
+    }
 }

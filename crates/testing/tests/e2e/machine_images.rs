@@ -11,17 +11,18 @@ use testing::registry::Registry;
 
 use super::process::node;
 
-/// A directory with disks of all kinds, all of the same content.
+/// A directory with disks of all kinds, all of the same content, which no other test has.
 struct Disks(tempfile::TempDir);
 
 impl Disks {
-    fn new() -> Self {
+    fn new(mark: &str) -> Self {
         let disks = Self(tempfile::tempdir().unwrap());
         let file = File::create(disks.at("disk.raw")).unwrap();
         file.set_len(8 << 20).unwrap();
-        file.write_all_at(b"\x80\0\0\0\x83\0\0\0\x08\0\0\0\x08", 446).unwrap();
+        file.write_all_at(b"\x80\0\0\0\x83\0\0\0\x08\0\0\0\xf8\x3f", 446).unwrap();
         file.write_all_at(b"\x55\xaa", 510).unwrap();
         file.write_all_at(&b"something ".repeat(100_000), 1 << 20).unwrap();
+        file.write_all_at(mark.as_bytes(), 3 << 20).unwrap();
         for format in ["qcow2", "vmdk", "vhdx", "vdi"] {
             disks.make(
                 "qemu-img",
@@ -70,7 +71,7 @@ fn same(one: &Path, other: &Path) -> bool {
 #[test]
 fn disks_of_every_format_come_in_and_go_out() {
     let Some(node) = node() else { return };
-    let disks = Disks::new();
+    let disks = Disks::new("formats");
     disks.make("gzip", &["-k", "disk.qcow2"]);
     disks.make("zstd", &["-q", "disk.raw"]);
     for file in [
@@ -109,7 +110,7 @@ fn disks_of_every_format_come_in_and_go_out() {
 #[test]
 fn disks_that_are_refused_leave_nothing() {
     let Some(node) = node() else { return };
-    let disks = Disks::new();
+    let disks = Disks::new("refused");
     let make = |words: &[&str]| disks.make("qemu-img", words);
     make(&["create", "-q", "-f", "qcow2", "-b", "/etc/passwd", "-F", "raw", "-u", "backed", "1M"]);
     make(&["create", "-q", "-f", "qcow2", "-o", "data_file=data", "outside", "1M"]);
@@ -168,7 +169,7 @@ fn disks_that_are_refused_leave_nothing() {
 #[test]
 fn a_machine_travels_as_every_image_does() {
     let Some(node) = node() else { return };
-    let (disks, registry) = (Disks::new(), Registry::open().unwrap());
+    let (disks, registry) = (Disks::new("travels"), Registry::open().unwrap());
     let name = registry.name("team/vm:1");
     let taken = disks.import(node, "disk.qcow2", &name, &["--firmware", "uefi"]);
     assert_eq!(taken.code, 0, "{}", taken.stderr);
