@@ -20,13 +20,16 @@ pub const DOMAIN: &str = "hull.internal";
 
 /// The name an instance calls itself.
 pub fn host_name(worker: &Worker, wanted: &Instance) -> String {
-    match (wanted.spec.hostname.as_str(), &wanted.spec.uts) {
-        ("", Sharing::Host) => {
+    let spec = &wanted.spec;
+    // What has the host's network is found under the host's name.
+    let as_host = spec.uts == Sharing::Host || matches!(spec.network, NetworkMode::Host);
+    match spec.hostname.as_str() {
+        "" if as_host => {
             let name = rustix::system::uname();
             name.nodename().to_string_lossy().into_owned()
         }
-        ("", _) => worker.uid.short().to_owned(),
-        (own, _) => own.to_owned(),
+        "" => worker.uid.short().to_owned(),
+        own => own.to_owned(),
     }
 }
 

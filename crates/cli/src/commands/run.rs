@@ -1,6 +1,8 @@
 //! `hull run` and `hull create`.
 
+use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use clap_complete::ArgValueCompleter;
@@ -183,6 +185,34 @@ impl Create {
     }
 }
 
+/// Time for warnings about what ended before they came.
+const LATE: Duration = Duration::from_secs(1);
+
+/// Says what of it is not as it was asked, as soon as it runs. What keeps it from running is said by
+/// whoever takes part in it.
+async fn tell(context: &Context, instance: &Instance, tty: bool) {
+    let Ok(started) = settle(&context.instances(), instance, Goal::Started, None).await else {
+        return;
+    };
+    for warning in &started.status.warnings {
+        // The terminal is the program's by now, and begins no line by itself.
+        out::remark(format!("warning: {warning}{}", if tty { "\r" } else { "" }));
+    }
+}
+
+/// What `work` comes to, with `aside` done beside it.
+async fn beside<T>(work: impl Future<Output = T>, aside: impl Future<Output = ()>) -> T {
+    let (mut work, mut aside) = (pin!(work), pin!(aside));
+    tokio::select! {
+        outcome = &mut work => {
+            // Nothing is lost but the remark.
+            let _ = tokio::time::timeout(LATE, aside).await;
+            outcome
+        }
+        () = &mut aside => work.await,
+    }
+}
+
 fn show(what: &What, instance: &Instance) -> Result<()> {
     if what.plan {
         return plan::creation(instance);
@@ -260,11 +290,12 @@ impl Run {
     async fn stay(&self, context: &Context, instance: &Instance, part: &Part) -> Result<ExitCode> {
         let id = instance.meta.id.as_str();
         let request = AttachRequest { stdin: part.stdin, replay: true, tail: None, run: 1 };
-        let session = context.instances().attach(id, "", &request).await?;
-        if let Ok(started) = context.instances().get(id).await {
-            out::warnings(&started.status.warnings);
-        }
-        let end = converse(session, part).await;
+        let instances = context.instances();
+        let talk = async {
+            let session = instances.attach(id, "", &request).await?;
+            Ok::<_, Error>(converse(session, part).await)
+        };
+        let end = beside(talk, tell(context, instance, part.tty)).await?;
         if self.what.flags.rm && !matches!(end, Ok(End::Detached | End::GivenUp)) {
             let query = SettleQuery { goal: Goal::Removed, timeout: None };
             match context.instances().settle(id, &query).await {

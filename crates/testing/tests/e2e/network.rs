@@ -157,6 +157,13 @@ fn the_network_of_the_host() {
         sh(node, &["--network", "host"], "readlink /proc/self/ns/net"),
         host.to_str().unwrap()
     );
+    // Its name, too, unless another is given.
+    let uname = rustix::system::uname();
+    let name = uname.nodename().to_str().unwrap();
+    let asked = "hostname; cat /etc/hostname";
+    assert_eq!(sh(node, &["--network", "host"], asked), format!("{name}\n{name}"));
+    let own = ["--network", "host", "--hostname", "own"];
+    assert_eq!(sh(node, &own, "hostname"), "own");
 }
 
 #[test]

@@ -234,4 +234,9 @@ fn what_a_node_cannot_do_is_said() {
     assert!(run.stderr.contains("left out AppArmor"), "{}", run.stderr);
     let said = node.field("wishes", "/status/warnings/0");
     assert!(said.as_str().is_some_and(|said| said.contains("AppArmor")), "{said}");
+    // Also to whoever takes part in it, and however short it is.
+    let seen = ["run", "--rm", "--security-opt", "apparmor=nobodys", "busybox", "echo", "done"];
+    let run = node.hull(&seen);
+    assert_eq!((run.code, run.text().as_str()), (0, "done"), "{}", run.stderr);
+    assert!(run.stderr.starts_with("warning: "), "{}", run.stderr);
 }
