@@ -1,11 +1,12 @@
 //! Gives instances and volumes their nodes, addresses and ports, or writes down why they have none.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use model::instance::{Instance, InstanceSpec, Placement as Placed, Reason, RunState};
 use model::network::Network;
 use model::volume::Volume;
-use model::{Result, Uid};
+use model::{ErrorKind, Noun, Object, Result, Uid};
 use planner::{Cursors, Decision, Ledger, Refusal, World};
 use tasks::Pass;
 
@@ -21,7 +22,12 @@ const AT_ONCE: usize = 512;
 /// The loop.
 pub(crate) struct Placement {
     core: Arc<Core>,
+    /// Records that the store doesn't take, by the revision they had: they are left as they are until
+    /// they change.
+    bad: Bad,
 }
+
+type Bad = BTreeMap<Uid, u64>;
 
 /// What a round did.
 #[derive(Debug, Default, Clone)]
@@ -32,11 +38,26 @@ struct Round {
     cursors: Cursors,
     /// There is more to do than fits one commit.
     more: bool,
+    /// The record it changed last, with its title and revision.
+    last: Option<(Uid, String, u64)>,
 }
 
 impl Placement {
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core }
+        Self { core, bad: Bad::new() }
+    }
+
+    /// One round, of so many records. Says which record it changed last also when it failed.
+    async fn round(&self, most: usize) -> (Option<(Uid, String, u64)>, Result<Round>) {
+        let cursors = cursors_of(&self.core).clone();
+        let mut last = None;
+        let plan = |state: &State, batch: &mut Batch| {
+            let round = round(state, batch, &cursors, &self.bad, most);
+            last.clone_from(&round.last);
+            Ok(round)
+        };
+        let done = self.core.transact(Mode::Apply, plan).await;
+        (last, done.map(|(_, round)| round))
     }
 }
 
@@ -45,10 +66,25 @@ impl Pass for Placement {
 
     async fn pass(&mut self) -> Result<String> {
         let mut total = Round::default();
+        let mut most = AT_ONCE;
         loop {
-            let cursors = cursors_of(&self.core).clone();
-            let plan = |state: &State, batch: &mut Batch| Ok(round(state, batch, &cursors));
-            let (_, round) = self.core.transact(Mode::Apply, plan).await?;
+            let round = match self.round(most).await {
+                // Something in it cannot be written: each alone, to find out what.
+                (_, Err(error)) if error.kind() == ErrorKind::Invalid && most > 1 => {
+                    most = 1;
+                    continue;
+                }
+                (Some((id, title, revision)), Err(error)) if error.kind() == ErrorKind::Invalid => {
+                    tracing::error!(
+                        object = title,
+                        error = error.chain(),
+                        "its placement cannot be written"
+                    );
+                    self.bad.insert(id, revision);
+                    continue;
+                }
+                (_, round) => round?,
+            };
             cursors_of(&self.core).clone_from(&round.cursors);
             total.placed += round.placed;
             total.refused = round.refused;
@@ -105,16 +141,18 @@ fn homeless(state: &State) -> impl Iterator<Item = &Arc<Volume>> {
 }
 
 /// Works out what to write for those that have no place yet.
-fn round(state: &State, batch: &mut Batch, cursors: &Cursors) -> Round {
+fn round(state: &State, batch: &mut Batch, cursors: &Cursors, bad: &Bad, most: usize) -> Round {
     let mut round = Round { cursors: cursors.clone(), ..Round::default() };
-    let waiting = unplaced(state);
+    let mut waiting = unplaced(state);
+    waiting.retain(|it| bad.get(&it.meta.id) != Some(&it.meta.revision));
     if waiting.is_empty() && homeless(state).next().is_none() {
         return round;
     }
     let ledger = make_ledger(state, |_| true, cursors.clone());
-    let mut desk = Desk { state, batch, ledger, networks: Vec::new(), volumes: Vec::new() };
+    let (networks, volumes) = (Vec::new(), Vec::new());
+    let mut desk = Desk { state, batch, ledger, networks, volumes, bad, most, last: None };
     for instance in waiting {
-        if desk.batch.len() > AT_ONCE {
+        if desk.batch.len() >= desk.most {
             round.more = true;
             break;
         }
@@ -134,8 +172,9 @@ fn round(state: &State, batch: &mut Batch, cursors: &Cursors) -> Round {
     }
     round.volumes = desk.volumes.len();
     desk.finish();
-    let Desk { ledger, .. } = desk;
+    let Desk { ledger, last, .. } = desk;
     round.cursors = ledger.into_cursors();
+    round.last = last;
     round
 }
 
@@ -186,6 +225,10 @@ struct Desk<'a, 'b> {
     networks: Vec<(Uid, String)>,
     /// Volumes that get a node.
     volumes: Vec<(Uid, String)>,
+    bad: &'a Bad,
+    /// Records after which there is another round.
+    most: usize,
+    last: Option<(Uid, String, u64)>,
 }
 
 impl Desk<'_, '_> {
@@ -205,7 +248,12 @@ impl Desk<'_, '_> {
                 self.networks.push(entry);
             }
         }
-        self.batch.replace(instance, &placed(instance, decision.placement));
+        self.replace(instance, &placed(instance, decision.placement));
+    }
+
+    fn replace<N: Noun>(&mut self, old: &Object<N>, new: &Object<N>) {
+        self.last = Some((old.meta.id.clone(), old.title(), old.meta.revision));
+        self.batch.replace(old, new);
     }
 
     fn refuse(&mut self, instance: &Arc<Instance>, refusal: &Refusal) {
@@ -215,25 +263,41 @@ impl Desk<'_, '_> {
         }
         let mut new = Instance::clone(instance);
         new.status.reason = reason;
-        self.batch.replace(instance, &new);
+        self.replace(instance, &new);
     }
 
     /// Gives volumes that no placed instance mounts a node, where that is plain; whether some are
     /// left for another round.
     fn house_volumes(&mut self) -> bool {
         for volume in homeless(self.state) {
-            if self.batch.len() + self.volumes.len() > AT_ONCE {
+            if self.bad.get(&volume.meta.id) == Some(&volume.meta.revision) {
+                continue;
+            }
+            if self.batch.len() + self.volumes.len() >= self.most {
                 return true;
             }
             if self.volumes.iter().any(|(id, _)| *id == volume.meta.id) {
                 continue;
             }
             match planner::volumes::choose_node(&self.ledger, volume) {
-                Ok(node) => self.volumes.push((volume.meta.id.clone(), node)),
-                Err(reason) => wait(self.batch, volume, reason),
+                Ok(node) => {
+                    self.last =
+                        Some((volume.meta.id.clone(), volume.title(), volume.meta.revision));
+                    self.volumes.push((volume.meta.id.clone(), node));
+                }
+                Err(reason) => self.wait(volume, reason),
             }
         }
         false
+    }
+
+    fn wait(&mut self, volume: &Volume, reason: Reason) {
+        if volume.status.reason.as_ref() == Some(&reason) {
+            return;
+        }
+        let mut new = volume.clone();
+        new.status.reason = Some(reason);
+        self.replace(volume, &new);
     }
 
     /// Writes what goes with the placements.
@@ -277,15 +341,6 @@ fn housed(volume: &Volume, node: &str) -> Volume {
     new.meta.finalizers.push(AGENT.to_owned());
     new.meta.generation += 1;
     new
-}
-
-fn wait(batch: &mut Batch, volume: &Volume, reason: Reason) {
-    if volume.status.reason.as_ref() == Some(&reason) {
-        return;
-    }
-    let mut new = volume.clone();
-    new.status.reason = Some(reason);
-    batch.replace(volume, &new);
 }
 
 fn add_finalizers<'a>(

@@ -112,3 +112,20 @@ async fn health_is_waited_for() {
     let (healthy, ()) = tokio::join!(healthy, become_so);
     assert_eq!(healthy.unwrap().status.health, Health::Healthy);
 }
+
+#[tokio::test]
+async fn a_record_that_cannot_be_written_keeps_nobody_else_waiting() {
+    let rig = Rig::alone().await;
+    let small = rig.create("small", spec("a")).await.unwrap();
+    // It fits as it is, and not with what placement says of it.
+    let room = store::limits::VALUE_BYTES - small.encode().len() - 60;
+    let mut big = spec("a");
+    big.containers[0].env.push(format!("FILL={}", "x".repeat(room)));
+    rig.create("big", big).await.unwrap();
+    rig.create("web", spec("a")).await.unwrap();
+    rig.until("web", |it| it.status.reason.is_some()).await;
+    assert_eq!(rig.get("big").unwrap().status.reason, None);
+    // And again, once it is known.
+    rig.create("last", spec("a")).await.unwrap();
+    rig.until("last", |it| it.status.reason.is_some()).await;
+}
