@@ -35,7 +35,13 @@ pub struct Config {
     pub pool: ipnet::Ipv4Net,
     /// A node whose agent is not connected for so long is not ready.
     pub node_grace: Duration,
+    /// Keeps the admin token's secret, before the first start makes the token: who dies in between
+    /// leaves a secret that is good for nothing, and the next start makes another.
+    pub keep_secret: KeepSecret,
 }
+
+/// What keeps a secret.
+pub type KeepSecret = Arc<dyn Fn(&str) -> Result<()> + Send + Sync>;
 
 impl Config {
     /// The usual settings over a store.
@@ -49,6 +55,7 @@ impl Config {
             random: Random::default(),
             pool: pool.unwrap_or_default(),
             node_grace: Duration::from_secs(20),
+            keep_secret: Arc::new(|_| Ok(())),
         }
     }
 }
@@ -88,7 +95,8 @@ impl Control {
             ongoing: crate::operations::Ongoings::default(),
             closing: tokio_util::sync::CancellationToken::new(),
         });
-        let admin_secret = Mutex::new(crate::tokens::first_start(&core).await?);
+        let admin_secret =
+            Mutex::new(crate::tokens::first_start(&core, &config.keep_secret).await?);
         crate::operations::fail_abandoned(&core).await?;
         reconcile::start(&core, &tasks, config.node_grace);
         Ok(Arc::new(Self { core, tasks, admin_secret }))
@@ -104,8 +112,8 @@ impl Control {
         }
     }
 
-    /// The secret of the admin token, once, after the start that made it. Write it to a file that
-    /// root alone can read; only a hash is kept here. `tokens().renew("admin")` makes another.
+    /// The secret of the admin token, once, after the start that made it; only a hash is kept here.
+    /// `tokens().renew("admin")` makes another. See [`Config::keep_secret`].
     pub fn take_admin_secret(&self) -> Option<String> {
         self.admin_secret.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

@@ -37,7 +37,7 @@ mod tokens;
 mod volumes;
 
 pub use caller::{Caller, Verb, Via, authorise};
-pub use control::{Config, Control};
+pub use control::{Config, Control, KeepSecret};
 pub use core::{Mode, Random};
 pub use events::{EventFilter, Events};
 pub use images::Images;

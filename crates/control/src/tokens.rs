@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use faults::may_die;
 use model::event::Event;
 use model::node::{NodeNoun, NodeSpec};
 use model::project::{DEFAULT_PROJECT, ProjectNoun, ProjectSpec};
@@ -12,7 +13,7 @@ use store::Expect;
 
 use crate::batch::Batch;
 use crate::caller::{Caller, Verb, Via, authorise};
-use crate::control::Control;
+use crate::control::{Control, KeepSecret};
 use crate::core::{Core, Mode};
 use crate::keys;
 use crate::mirror::State;
@@ -145,9 +146,13 @@ fn same(one: &str, two: &str) -> bool {
 
 /// Makes what is there from the first start: the cluster's id, the default project, the admin
 /// token; and this node, where it is new. Returns the admin's secret if it was made now.
-pub(crate) async fn first_start(core: &Core) -> Result<Option<String>> {
+pub(crate) async fn first_start(core: &Core, keep: &KeepSecret) -> Result<Option<String>> {
     let (id, project, node, cluster) = (core.new_id(), core.new_id(), core.new_id(), core.new_id());
     let (secret, now) = (secret(&id, core), core.now());
+    if core.mirror.read().cluster.is_none() {
+        keep(&secret)?;
+        may_die("admin.kept");
+    }
     let plan = |state: &State, batch: &mut Batch| {
         if state.nodes.by_name("", &core.node).is_none() {
             batch.create(&fresh::<NodeNoun>(&core.node, &node, now, NodeSpec::default()));
@@ -171,6 +176,7 @@ pub(crate) async fn first_start(core: &Core) -> Result<Option<String>> {
         Ok(true)
     };
     let (_, made) = core.transact(Mode::Apply, plan).await?;
+    may_die("admin.made");
     Ok(made.then_some(secret))
 }
 

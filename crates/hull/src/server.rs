@@ -111,8 +111,7 @@ async fn serve(config: Config, places: Places) -> Result<()> {
     };
     let store = SqliteStore::open(settings).await;
     let store = store.map_err(|error| records::cannot_open(&places.store(), error))?;
-    let control = open_control(&config, &name, Arc::new(store)).await?;
-    keep_admin_secret(&control, &places)?;
+    let control = open_control(&config, &places, &name, Arc::new(store)).await?;
     let supervisor = start_engine(&config, &places).await?;
     let agent = start_agent(&config, &places, &name, &control, &supervisor).await?;
     control.connect_node(&name, agent.port());
@@ -150,18 +149,17 @@ fn node_name(config: &Config) -> Result<String> {
 
 async fn open_control(
     config: &Config,
+    places: &Places,
     name: &str,
     store: Arc<dyn store::Store>,
 ) -> Result<Arc<Control>> {
     let mut settings = control::Config::new(store, name);
+    // The first administrator's token stands where root alone can read it.
+    let token = places.admin_token();
+    settings.keep_secret =
+        Arc::new(move |secret| write_private(&token, format!("{secret}\n").as_bytes()));
     settings.pool = config.network.pool;
     Control::open(settings).await
-}
-
-/// Writes the first administrator's token where root alone can read it.
-fn keep_admin_secret(control: &Control, places: &Places) -> Result<()> {
-    let Some(secret) = control.take_admin_secret() else { return Ok(()) };
-    write_private(&places.admin_token(), format!("{secret}\n").as_bytes())
 }
 
 async fn start_engine(config: &Config, places: &Places) -> Result<Supervisor> {

@@ -461,3 +461,19 @@ fn the_lesser_nouns_by_hand() {
     assert_eq!(first["project"], "e2e-shop");
     assert!(first["time"].is_string() && first["action"].is_string(), "{first}");
 }
+
+/// The token's secret is written before the token is made, and never after.
+#[test]
+fn a_first_start_that_dies_leaves_a_token_that_counts() {
+    if !super::process::able() || !cfg!(debug_assertions) {
+        return;
+    }
+    for place in ["admin.kept", "admin.made"] {
+        let setup = testing::node::Setup::new().unwrap();
+        let file = setup.base().join("die-at");
+        std::fs::write(&file, place).unwrap();
+        let node = setup.environment("HULL_DIE_AT", &file).start().unwrap();
+        assert!(!file.exists(), "{place}: nobody died");
+        Remote::of(&node).ok(&["ps"]);
+    }
+}
