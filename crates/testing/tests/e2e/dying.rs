@@ -270,6 +270,7 @@ fn while_it_makes_networks() {
     let Some(it) = Mortal::start() else { return };
     let places = [
         ("networks.bridge", true),
+        ("network.bridge", true),
         ("networks.applied", true),
         ("networks.closed", false),
         ("networks.removed", false),
@@ -295,4 +296,24 @@ fn while_it_makes_networks() {
         until(&format!("{place}: the network is gone"), gone);
         it.leaves_nothing(place);
     }
+}
+
+#[test]
+fn while_it_runs_what_comes_first() {
+    let Some(it) = Mortal::start() else { return };
+    let spec = "
+init:
+  - {name: prepare, image: busybox, command: [sh, -c, 'echo prepared >/n/f'], mounts: [
+      {type: volume, name: named, target: /n}]}
+containers:
+  - {name: main, image: busybox, command: [sleep, '600'], mounts: [
+      {type: volume, name: named, target: /n}]}
+";
+    let file = it.node.root().join("init.yaml");
+    std::fs::write(&file, spec).unwrap();
+    it.dies_at("start.init", &["run", "-d", "--name", "one", "-f", file.to_str().unwrap()]);
+    it.node.await_phase("one", "running");
+    assert_eq!(it.node.ok(&["exec", "one", "cat", "/n/f"]), "prepared");
+    assert_eq!(it.node.field("one", "/status/restarts"), json!(0));
+    it.leaves_nothing("start.init");
 }
