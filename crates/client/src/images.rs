@@ -10,7 +10,7 @@ use crate::Client;
 use crate::request::Call;
 use crate::wire::{
     ExportQuery, ImageQuery, ImportQuery, LogoutRequest, NodeQuery, PruneImagesQuery, PruneRequest,
-    PushRequest, RemoveImageQuery, SaveQuery, TAR, TagRequest,
+    PushRequest, RemoveImageQuery, SaveQuery, TAR, TagQuery, TagRequest,
 };
 
 const IMAGES: &str = "/v1/images";
@@ -94,10 +94,11 @@ impl Images {
         call.stream().await.map(|(_, disk)| disk)
     }
 
-    /// Gives an image a further name.
-    pub async fn tag(&self, name: &str, new: &str) -> Result<()> {
+    /// Gives an image a further name. With `plan`, only says whether it could.
+    pub async fn tag(&self, name: &str, new: &str, plan: bool) -> Result<()> {
         let body = TagRequest { name: name.to_owned(), new: new.to_owned() };
-        self.post("tag").json(&body).done().await
+        let query = TagQuery { plan, node: self.node.clone() };
+        self.client.post(format!("{IMAGES}/tag")).query(&query).json(&body).done().await
     }
 
     /// Takes a name away, and the image with its last name. With `plan`, answers what would go.

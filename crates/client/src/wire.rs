@@ -25,7 +25,7 @@ pub use console::{ConsoleTicket, TicketQuery};
 pub use event::EventsQuery;
 pub use image::{
     ExportQuery, ImageQuery, ImportQuery, LogoutRequest, NodeQuery, PruneImagesQuery, PruneRequest,
-    PushRequest, RemoveImageQuery, SaveQuery, TagRequest,
+    PushRequest, RemoveImageQuery, SaveQuery, TagQuery, TagRequest,
 };
 pub use instance::{
     ArchiveQuery, ContainerQuery, Goal, KillRequest, LogsQuery, SettleQuery, SnapshotQuery,

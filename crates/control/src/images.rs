@@ -114,8 +114,16 @@ impl Images {
     ///
     /// # Errors
     /// `NotFound`, or `Invalid` for what is no name.
-    pub async fn tag(&self, caller: &Caller, node: &str, name: &str, new: &str) -> Result<()> {
-        self.on(caller, Verb::Update, node)?.image_tag(name.to_owned(), new.to_owned()).await
+    pub async fn tag(
+        &self,
+        caller: &Caller,
+        node: &str,
+        name: &str,
+        new: &str,
+        mode: Mode,
+    ) -> Result<()> {
+        let node = self.on(caller, Verb::Update, node)?;
+        node.image_tag(name.to_owned(), new.to_owned(), mode == Mode::Plan).await
     }
 
     /// Takes a name away, and the image with its last name.

@@ -151,13 +151,16 @@ impl Images {
         self.unpack_opened(&group.opened).await
     }
 
-    /// Gives the image `source` the further name `target`.
-    pub async fn tag(&self, source: &str, target: &Reference) -> Result<()> {
+    /// Gives the image `source` the further name `target`. With `plan`, only says whether it could.
+    pub async fn tag(&self, source: &str, target: &Reference, plan: bool) -> Result<()> {
         let (Some(tag), None) = (&target.tag, &target.digest) else {
             return Err(Error::invalid(format!("{target} is not a name with a tag"))
                 .next("give a tag and no digest: app:1.0"));
         };
         let group = self.group(source).await?;
+        if plan {
+            return Ok(());
+        }
         let name = format!("{}:{tag}", target.name());
         self.store.put_image(&name, &group.opened.target, Labels::new()).await
     }

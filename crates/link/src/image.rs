@@ -161,8 +161,8 @@ pub trait ImageCalls: Send + Sync {
     /// when empty.
     async fn image_export(&self, name: String, format: String) -> Result<ByteStream>;
 
-    /// Gives an image a further name.
-    async fn image_tag(&self, name: String, new: String) -> Result<()>;
+    /// Gives an image a further name. With `plan` it only says whether it could.
+    async fn image_tag(&self, name: String, new: String, plan: bool) -> Result<()>;
 
     /// Takes a name away, and the image with its last name; with `force` all names of an image that
     /// is named by its id. Refused while an instance uses it. With `plan` it says what would go.

@@ -257,13 +257,16 @@ fn users(context: &Context, image: &Image) -> Option<String> {
     })
 }
 
-/// Gives an image a further name.
-pub async fn tag(calls: &Calls, name: &str, new: &str) -> Result<()> {
+/// Gives an image a further name, or says with `plan` whether it could.
+pub async fn tag(calls: &Calls, name: &str, new: &str, plan: bool) -> Result<()> {
     let target = Reference::parse(new).map_err(|error| error.at("new"))?;
     if target.digest.is_some() {
         return Err(Error::invalid("a digest cannot be given as a name").at("new"));
     }
-    calls.context.images.local.tag(name, &target).await?;
+    calls.context.images.local.tag(name, &target, plan).await?;
+    if plan {
+        return Ok(());
+    }
     calls.context.images.forget();
     tell(&calls.context, "tag", &target.familiar());
     Ok(())

@@ -145,8 +145,8 @@ impl ImageCalls for Calls {
         images::disk::export(self, &name, &format).await
     }
 
-    async fn image_tag(&self, name: String, new: String) -> Result<()> {
-        images::tag(self, &name, &new).await
+    async fn image_tag(&self, name: String, new: String, plan: bool) -> Result<()> {
+        images::tag(self, &name, &new, plan).await
     }
 
     async fn image_remove(&self, name: String, force: bool, plan: bool) -> Result<Removed> {

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use client::wire::{
     BYTES, ExportQuery, ImageQuery, ImportQuery, LogoutRequest, NodeQuery, PruneImagesQuery,
-    PruneRequest, PushRequest, RemoveImageQuery, SaveQuery, TAR, TagRequest,
+    PruneRequest, PushRequest, RemoveImageQuery, SaveQuery, TAR, TagQuery, TagRequest,
 };
 use control::Caller;
 use http::{HeaderMap, Method, StatusCode};
@@ -50,7 +50,7 @@ fn records(routes: Routes) -> Routes {
         .query::<RemoveImageQuery>()
         .answers(200, "What is gone.", Named::of::<Removed>());
     let tagging = describe("tagImage", "Gives an image a further name.")
-        .query::<NodeQuery>()
+        .query::<TagQuery>()
         .body::<TagRequest>()
         .answers_nothing(204, "Done.");
     let pruning = describe("pruneImages", "Removes images that are of no use.")
@@ -132,10 +132,10 @@ async fn remove(
 async fn tag(
     State(api): State<Arc<Api>>,
     By(caller): By,
-    Params(NodeQuery { node }): Params<NodeQuery>,
+    Params(TagQuery { plan, node }): Params<TagQuery>,
     Json(TagRequest { name, new }): Json<TagRequest>,
 ) -> Reply<StatusCode> {
-    api.control.images().tag(&caller, &node, &name, &new).await?;
+    api.control.images().tag(&caller, &node, &name, &new, mode(plan)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

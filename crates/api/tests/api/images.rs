@@ -30,8 +30,10 @@ async fn images_are_listed_shown_tagged_and_removed() {
         let name = "ghcr.io/a/b:1";
         assert_eq!(images.show(name).await.unwrap().names, [name]);
         assert_eq!(images.show("missing").await.unwrap_err().kind(), ErrorKind::NotFound);
-        images.tag(name, "c:2").await.unwrap();
+        images.tag(name, "c:2", false).await.unwrap();
         assert!(world.node.was_asked("tag ghcr.io/a/b:1 c:2"));
+        images.tag(name, "c:3", true).await.unwrap();
+        assert!(world.node.was_asked("tag ghcr.io/a/b:1 c:3 plan"));
         let used = images.remove(name, false, false).await.unwrap_err();
         assert_eq!(used.kind(), ErrorKind::Conflict);
         assert_eq!(images.remove(name, true, false).await.unwrap().untagged, [name]);

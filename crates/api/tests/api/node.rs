@@ -337,8 +337,8 @@ impl ImageCalls for Node {
         Ok(Box::pin(stream::iter([Ok("disk".into())])))
     }
 
-    async fn image_tag(&self, name: String, new: String) -> Result<()> {
-        self.note(format!("tag {name} {new}"));
+    async fn image_tag(&self, name: String, new: String, plan: bool) -> Result<()> {
+        self.note(format!("tag {name} {new}{}", if plan { " plan" } else { "" }));
         Ok(())
     }
 

@@ -196,6 +196,9 @@ pub struct Tag {
     name: String,
     /// Its further name
     new: String,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    plan: bool,
 }
 
 /// Removes images.
@@ -277,7 +280,12 @@ impl Image {
                 }
             }
             Image::History(args) => history(&images.show(&args.name).await?, args.output.output)?,
-            Image::Tag(args) => images.tag(&args.name, &args.new).await?,
+            Image::Tag(args) => {
+                images.tag(&args.name, &args.new, args.plan).await?;
+                if args.plan {
+                    out::line(format!("would tag {} as {}", args.name, args.new));
+                }
+            }
             Image::Rm(args) => {
                 return each(&args.names, async |name| {
                     let gone = images.remove(name, args.force, args.plan).await?;

@@ -54,6 +54,18 @@ pub struct PruneImagesQuery {
     pub node: String,
 }
 
+/// Where an image is given a further name, and whether in earnest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct TagQuery {
+    /// Say whether it could be, and give it none.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub plan: bool,
+    /// The node's name; the one that answers when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub node: String,
+}
+
 /// Which image is sent to its registry.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -436,7 +436,7 @@ impl ImageCalls for Calls {
         no()
     }
 
-    async fn image_tag(&self, _: String, _: String) -> Result<()> {
+    async fn image_tag(&self, _: String, _: String, _: bool) -> Result<()> {
         no()
     }
 

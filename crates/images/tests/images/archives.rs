@@ -178,7 +178,7 @@ async fn what_is_saved_is_a_layout_and_a_docker_archive() {
     for name in &names {
         fixture.pull(name).await.unwrap();
     }
-    fixture.images.tag(&names[0], &Reference::parse("again:3").unwrap()).await.unwrap();
+    fixture.images.tag(&names[0], &Reference::parse("again:3").unwrap(), false).await.unwrap();
     let saved = save(&fixture, &[&names[0], &names[1], "again:3"]).await;
     assert_eq!(saved, save(&fixture, &[&names[0], &names[1], "again:3"]).await);
     let mut archive = tar::Archive::new(&saved[..]);

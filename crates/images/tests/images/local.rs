@@ -29,7 +29,7 @@ fn prune(all: bool) -> PruneOptions<'static> {
 }
 
 async fn tag(images: &Images, source: &str, target: &str) -> Result<(), Error> {
-    images.tag(source, &Reference::parse(target).unwrap()).await
+    images.tag(source, &Reference::parse(target).unwrap(), false).await
 }
 
 /// Two images with a common layer.

@@ -443,6 +443,9 @@ fn names_come_and_go() {
     let node = Node::start().unwrap();
     node.ok(&["image", "pull", "-q", "busybox"]);
     let id = show(&node, "busybox")["id"].as_str().unwrap().to_owned();
+    let plan = node.ok(&["image", "tag", "--plan", "busybox", "mine:1"]);
+    assert_eq!(plan, "would tag busybox as mine:1");
+    assert_eq!(node.hull(&["image", "show", "mine:1"]).code, 3);
     node.ok(&["image", "tag", "busybox", "mine:1"]);
     node.ok(&["image", "tag", &id[7..15], "mine:2"]);
     assert_eq!(node.hull(&["image", "tag", "busybox", "Mine:1"]).code, 2);
