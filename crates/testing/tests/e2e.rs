@@ -18,6 +18,7 @@ mod e2e {
     mod engines;
     mod faults;
     mod groups;
+    mod guests;
     mod hostile;
     mod images;
     mod life;
