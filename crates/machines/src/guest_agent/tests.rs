@@ -196,6 +196,10 @@ async fn kills(agent: &Arc<GuestAgent>) {
     until(&mut session, "on").await;
     session.input.send(Input::Signal("SIGTERM".to_owned())).await.unwrap();
     assert_eq!(to_the_end(session.output).await.code, 143);
+    let mut session = agent.exec(&shell("echo on; exec sleep 1000")).await.unwrap();
+    until(&mut session, "on").await;
+    session.input.send(Input::Signal("2".to_owned())).await.unwrap();
+    assert_eq!(to_the_end(session.output).await.code, 130);
 }
 
 /// One who does not wait for an answer does not spoil the next one's.
@@ -227,6 +231,12 @@ async fn has_terminals(agent: &Arc<GuestAgent>) {
     until(&mut session, "hello\r\nhello\r\n").await;
     session.input.send(Input::Stdin("\x04".into())).await.unwrap();
     assert_eq!(to_the_end(session.output).await.code, 5);
+
+    let exec = Exec { terminal: Some(None), stdin: true, ..shell("echo on; sleep 1000; echo off") };
+    let mut session = agent.exec(&exec).await.unwrap();
+    until(&mut session, "on").await;
+    session.input.send(Input::Stdin("\x03".into())).await.unwrap();
+    assert_eq!(to_the_end(session.output).await.code, 130);
 
     let script = "trap 'stty size; exit 6' WINCH; echo on; while :; do sleep 0.1; done";
     let exec = Exec { terminal: Some(None), ..shell(script) };

@@ -27,7 +27,7 @@ pub(super) fn write(exec: &Exec, name: &str) -> Result<String> {
     };
     let feed = if exec.stdin { "feed >$d/in & feeder=$!\n" } else { "feeder=\n" };
     let run = match exec.terminal {
-        None => plain(exec, &program),
+        None => plain(exec, &program, name),
         Some(size) => on_terminal(exec, &program, name, size),
     };
     Ok(format!("{needs}{place}{RELAY}{FEED}{feed}{run}{END}"))
@@ -60,37 +60,42 @@ done
 }
 ";
 
-/// Waits for the process, then for all it wrote, whoever holds its output now.
+/// When the process has ended, waits for all it wrote, whoever holds its output now.
 const END: &str = "\
-wait $pid; code=$?
+code=$?
 [ -z \"$feeder\" ] || kill $feeder
 wait $relays
 [ ! -s $d/code ] || read -r code <$d/code
 exit $code
 ";
 
-fn plain(exec: &Exec, program: &str) -> String {
+/// The process is a shell's that reads a file, and no part of this shell behind a `&`: there a shell
+/// has SIGINT and SIGQUIT ignored, by all that come of it. In brackets, so that this shell tells of a
+/// signal's death where nobody reads it.
+fn plain(exec: &Exec, program: &str, name: &str) -> String {
     let stdin = if exec.stdin { "$d/in" } else { "/dev/null" };
     format!(
-        "relay 1 <$d/out & relays=$!\nrelay 2 <$d/err & relays=\"$relays $!\"\n\
-         (umask $m\n{program}) <{stdin} >$d/out 2>$d/err & pid=$!\necho $pid >$d/pid\n"
+        "cat >$d/run <<'{name}'\nd=$1; m=$2\necho $$ >$d/pid\numask $m\n{program}{name}\n\
+         relay 1 <$d/out & relays=$!\nrelay 2 <$d/err & relays=\"$relays $!\"\n\
+         (exec sh $d/run $d $m <{stdin} >$d/out 2>$d/err)\n"
     )
 }
 
 /// On a terminal that `script` makes, of util-linux or busybox. It tells no exit code everywhere, so
-/// the code goes by a file; a shell that takes no notice of the terminal's signals writes it.
+/// the code goes by a file; a shell that takes no notice of the terminal's signals writes it. A signal
+/// is for `script`, which hangs up on all that is on its terminal.
 fn on_terminal(exec: &Exec, program: &str, name: &str, size: Option<(u16, u16)>) -> String {
     // Nobody types: a terminal without an input is silent, and not at its end.
     let stdin = if exec.stdin { "<$d/in" } else { "<>$d/in" };
     let (width, height) = size.unwrap_or((80, 24));
     format!(
-        "cat >$d/run <<'{name}'\n\
+        "cat >$d/run <<'{name}'\nd=$1; m=$2\n\
          stty rows {height} cols {width}\ntty >$d/tty\nexport TERM=\"${{TERM:-xterm}}\"\n\
          trap : INT QUIT\n(umask $m\n{program})\necho $? >$d/code\n\
          {name}\n\
          relay 1 <$d/out & relays=$!\n\
-         script -q -c \"d=$d m=$m sh $d/run\" /dev/null {stdin} >$d/out 2>&1 & pid=$!\n\
-         echo $pid >$d/pid\n"
+         (exec sh -c \"echo \\$\\$ >$d/pid; exec script -q -c 'sh $d/run $d $m' /dev/null\" \
+         {stdin} >$d/out 2>&1)\n"
     )
 }
 
