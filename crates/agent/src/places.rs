@@ -58,6 +58,11 @@ impl Places {
         self.run.join("machines").join(uid.short())
     }
 
+    /// The disk of an image that carries it compressed as a file.
+    pub fn unpacked(&self, image: &str) -> PathBuf {
+        self.state.join("unpacked").join(image.trim_start_matches("sha256:"))
+    }
+
     /// Disks on their way in or out.
     pub fn passing(&self) -> PathBuf {
         self.state.join("passing")

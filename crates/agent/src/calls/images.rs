@@ -241,6 +241,10 @@ pub async fn prune(calls: &Calls, all: bool, plan: bool) -> Result<Removed> {
 fn finish(context: &Context, removed: images::Removed, action: &str, plan: bool) -> Removed {
     if !plan {
         context.images.forget();
+        for id in &removed.deleted {
+            // Most images have none; machines that run from it have names of their own for it.
+            let _ = std::fs::remove_file(context.places.unpacked(id));
+        }
         removed.untagged.iter().for_each(|name| tell(context, "untag", name));
         removed.deleted.iter().for_each(|id| tell(context, action, id));
     }

@@ -47,7 +47,7 @@ pub async fn create(
     let engine = worker.context.engine.clone();
     let root = async move || engine.rootfs(&id).await;
     if let Some(image) = machine {
-        machine::furnish(worker, wanted, image, root().await?).await?;
+        machine::furnish(worker, wanted, &ready.image, image, root().await?).await?;
         return volume::hold(worker, ready.volumes, container).await;
     }
     volume::fill(worker, wanted, ready.volumes, container, root).await

@@ -138,12 +138,13 @@ pub async fn outfit(
 pub async fn furnish(
     worker: &Worker,
     wanted: &Instance,
-    image: &MachineImage,
+    image: &Image,
+    machine: &MachineImage,
     root: Rootfs,
 ) -> Result<()> {
     let asked = wanted.spec.machine.clone().unwrap_or_default();
-    disks::root(worker, &asked, image, root).await?;
-    disks::variables(worker, &asked, image)
+    disks::root(worker, &asked, &image.id, machine, root).await?;
+    disks::variables(worker, &asked, machine)
 }
 
 /// Takes in what the monitor of a machine told; says what is new of it.

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use model::error::Context;
 use model::{Bytes, Error, ErrorKind, Result};
@@ -147,13 +147,14 @@ pub fn room_at(place: &Path) -> Result<u64> {
 }
 
 /// Unpacks a compressed disk once: `cache` is its place for good, made durable and then visible. Those
-/// who come while it is unpacked wait. Blocks; the file is read-only.
+/// who come while it is unpacked wait. Blocks; the file is read-only. The message goes on from the disk's
+/// name.
 ///
 /// # Errors
 /// As of [`write_sparse`] and [`unpacked`].
-pub fn unpack_once(source: &Path, cache: &Path) -> Result<PathBuf> {
+pub fn unpack_once(source: File, cache: &Path) -> Result<()> {
     if cache.exists() {
-        return Ok(cache.to_owned());
+        return Ok(());
     }
     let directory = cache.parent().unwrap_or(Path::new("/"));
     let failed = || format!("cannot write {}", cache.display());
@@ -165,22 +166,20 @@ pub fn unpack_once(source: &Path, cache: &Path) -> Result<PathBuf> {
     if cache.exists() {
         // This one was made while another took its place.
         let _ = fs::remove_file(&partial);
-        return Ok(cache.to_owned());
+        return Ok(());
     }
     target.set_len(0).context(ErrorKind::Internal, failed)?;
     let outcome = write_unpacked(source, &target, directory)
-        .map_err(|error| error.about(format!("disk {}", source.display())))
         .and_then(|()| finish(&target, &partial, cache).context(ErrorKind::Internal, failed));
     if outcome.is_err() {
         // What is half there is of no use; the error counts for more than this.
         let _ = fs::remove_file(&partial);
     }
-    outcome.map(|()| cache.to_owned())
+    outcome
 }
 
-fn write_unpacked(source: &Path, target: &File, directory: &Path) -> Result<()> {
-    let file = File::open(source).context(ErrorKind::NotFound, || "cannot be opened".to_owned())?;
-    let (mut reader, _) = unpacked(file)?;
+fn write_unpacked(source: File, target: &File, directory: &Path) -> Result<()> {
+    let (mut reader, _) = unpacked(source)?;
     write_sparse(&mut reader, target, || room_at(directory)).map(drop)
 }
 
@@ -258,18 +257,18 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let (source, cache) = (home.path().join("a.qcow2.gz"), home.path().join("cache/a.qcow2"));
         fs::write(&source, &gzip(&disk())[..50]).unwrap();
-        let error = unpack_once(&source, &cache).unwrap_err();
-        assert!(error.message().contains("a.qcow2.gz is damaged"), "{error}");
+        let open = || File::open(&source).unwrap();
+        let error = unpack_once(open(), &cache).unwrap_err();
+        assert!(error.message().contains("is damaged"), "{error}");
         assert_eq!(fs::read_dir(home.path().join("cache")).unwrap().count(), 0);
         fs::write(&source, gzip(&disk())).unwrap();
-        let all: Vec<_> = std::thread::scope(|scope| {
-            let one = || unpack_once(&source, &cache).unwrap();
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(one)).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| unpack_once(open(), &cache).unwrap());
+            }
         });
-        assert!(all.iter().all(|path| *path == cache));
         assert!(fs::read(&cache).unwrap() == disk());
-        fs::remove_file(&source).unwrap();
-        assert_eq!(unpack_once(&source, &cache).unwrap(), cache);
+        unpack_once(tempfile::tempfile().unwrap(), &cache).unwrap();
+        assert_eq!(fs::read_dir(home.path().join("cache")).unwrap().count(), 1);
     }
 }

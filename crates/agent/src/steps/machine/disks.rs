@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use containers::Bind;
 use containers::rootfs::Rootfs;
-use machines::config::{Bus, Disk, Format};
+use machines::config::{Bus, DIRECTORY, Disk, Format};
 use machines::disk::tool::DiskFile;
 use machines::disk::{self, DiskFormat, DiskTool};
 use model::error::Context as _;
@@ -27,6 +27,8 @@ pub const DISKS: &str = "disks";
 const RESUME: &str = "resume";
 /// The root disk.
 pub const ROOT: &str = "root.qcow2";
+/// What the root disk lies on, where that is not in the image as it is.
+const BASE: &str = "base";
 /// First-boot data.
 pub const SEED: &str = "seed.iso";
 /// What UEFI remembers.
@@ -99,6 +101,7 @@ pub fn ovmf(secure: bool) -> Result<(PathBuf, PathBuf)> {
 pub async fn root(
     worker: &Worker,
     asked: &MachineSpec,
+    id: &str,
     image: &MachineImage,
     files: Rootfs,
 ) -> Result<()> {
@@ -106,15 +109,12 @@ pub async fn root(
     if std::fs::symlink_metadata(&path).is_ok() {
         return Ok(());
     }
-    if image.compressed {
-        return Err(Error::unsupported(format!(
-            "the disk {} of the image is compressed as a file",
-            image.disk
-        ))
-        .next("import it as a machine's image: hull image import --machine"));
-    }
-    let inside = files.open(&image.disk, OFlags::RDONLY | OFlags::NONBLOCK)?;
-    let (format, has) = look(&File::from(inside), &image.disk)?;
+    let inside = File::from(files.open(&image.disk, OFlags::RDONLY | OFlags::NONBLOCK)?);
+    let (inside, base) = match image.compressed {
+        false => (inside, PathBuf::from(&image.disk)),
+        true => unpacked(worker, id, inside).await?,
+    };
+    let (format, has) = look(&inside, image.disk.trim_end_matches(".gz"))?;
     let size = match asked.root_size {
         Some(size) if size.0 < has => {
             return Err(Error::invalid(format!(
@@ -128,11 +128,33 @@ pub async fn root(
     };
     // Made where only root writes: QEMU's user may have put a link in the place of the disk.
     let draft = worker.dir.join(ROOT);
-    DiskTool::find()?.create_overlay(&draft, Path::new(&image.disk), format, size).await?;
+    DiskTool::find()?.create_overlay(&draft, &base, format, size).await?;
     let user = user_of(&worker.uid);
     chown(&draft, Some(user), Some(user))
         .and_then(|()| std::fs::rename(&draft, &path))
         .context(ErrorKind::Unavailable, || format!("cannot make {}", path.display()))
+}
+
+/// A disk that is compressed as a file, unpacked once for all machines of its image. What this machine
+/// has is a further name of that file: it is there for as long as one of them is, whatever becomes of
+/// the image.
+async fn unpacked(worker: &Worker, id: &str, packed: File) -> Result<(File, PathBuf)> {
+    let cache = worker.context.places.unpacked(id);
+    let own = directory(worker).join(BASE);
+    let work = move || {
+        disk::unpack_once(packed, &cache)?;
+        let failed = || format!("cannot make {}", own.display());
+        match std::fs::hard_link(&cache, &own) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(error).context(ErrorKind::Unavailable, failed);
+            }
+            _ => {}
+        }
+        File::open(&cache).context(ErrorKind::Unavailable, failed)
+    };
+    let done = tokio::task::spawn_blocking(work).await;
+    let file = done.context(ErrorKind::Internal, || "a disk was not unpacked".to_owned())??;
+    Ok((file, Path::new(DIRECTORY).join(DISKS).join(BASE)))
 }
 
 /// The volumes that are disks: made where they are new, grown where more is asked for, and each bound
