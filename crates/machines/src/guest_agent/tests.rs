@@ -270,6 +270,7 @@ async fn the_fake_does_what_every_agent_does() {
     if rustix::process::geteuid().is_root() {
         becomes_users(&agent).await;
     }
+    tidied(&agent).await;
 }
 
 /// A qemu-ga that ends with the test.
@@ -299,6 +300,17 @@ async fn the_real_agent_does_what_every_agent_does() {
     let agent = Arc::new(GuestAgent::new("here", socket));
     suite(&agent).await;
     has_terminals(&agent).await;
+    tidied(&agent).await;
+}
+
+/// Waits until what programs left in the guest, which is this machine, is removed.
+async fn tidied(agent: &Arc<GuestAgent>) {
+    let alone = async {
+        while Arc::strong_count(agent) > 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(SOON, alone).await.expect("nothing is left behind");
 }
 
 async fn wait_for(socket: &Path) {
@@ -319,6 +331,7 @@ async fn a_guest_does_what_every_agent_does() {
     let agent = Arc::new(GuestAgent::new("guest", socket));
     suite(&agent).await;
     has_terminals(&agent).await;
+    tidied(&agent).await;
 }
 
 #[tokio::test(start_paused = true)]
