@@ -160,7 +160,7 @@ impl Finding {
 type Entry = (&'static str, Area, fn(&Settings) -> Finding);
 
 /// All checks but those of [`programs`], in the order in which they are told.
-const CHECKS: [Entry; 30] = [
+const CHECKS: [Entry; 33] = [
     ("privileges", Area::Kernel, privileges::root),
     ("capabilities", Area::Kernel, privileges::capabilities),
     ("kernel", Area::Kernel, kernel::version),
@@ -176,6 +176,9 @@ const CHECKS: [Entry; 30] = [
     ("open files", Area::Resources, resources::open_files),
     ("processes", Area::Resources, resources::pid_max),
     ("kvm", Area::Machines, machines::kvm),
+    ("uefi", Area::Machines, machines::uefi),
+    ("huge pages", Area::Machines, machines::huge_pages),
+    ("passthrough", Area::Machines, machines::passthrough),
     ("bridge", Area::Network, network::bridge),
     ("veth", Area::Network, network::veth),
     ("vxlan", Area::Network, network::vxlan),

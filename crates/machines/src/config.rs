@@ -64,8 +64,8 @@ pub struct MachineConfig {
     pub nested: bool,
     /// Memory comes from huge pages.
     pub hugepages: bool,
-    /// Socket of a TPM's emulator.
-    pub tpm: Option<PathBuf>,
+    /// It has a TPM 2.0, emulated by `swtpm`.
+    pub tpm: bool,
     /// What the watchdog does when the guest stops feeding it; no watchdog without.
     pub watchdog: bool,
     /// PCI devices of the host given to it: `0000:01:00.0`.

@@ -16,6 +16,7 @@
 
 mod open;
 mod told;
+mod tpm;
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
@@ -100,11 +101,13 @@ impl Prepared {
         let (ours, theirs) =
             std::os::unix::net::UnixStream::pair().context(ErrorKind::Exhausted, failed)?;
         let theirs = OwnedFd::from(theirs);
+        let tpm = self.config.tpm.then(tpm::Tpm::start).transpose()?;
         let inherited = Inherited {
             control: theirs.as_raw_fd(),
             taps: self.taps.iter().map(AsRawFd::as_raw_fd).collect(),
+            tpm: tpm.as_ref().map(|tpm| tpm.line.as_raw_fd()),
         };
-        open::inherit(self.taps.iter().chain([&theirs]))?;
+        open::inherit(self.taps.iter().chain([&theirs]).chain(tpm.as_ref().map(|tpm| &tpm.line)))?;
         let mut child = Command::new(&self.config.program)
             .args(qemu::arguments(&self.config, &inherited))
             .env_clear()

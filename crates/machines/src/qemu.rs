@@ -29,6 +29,8 @@ pub struct Inherited {
     pub control: i32,
     /// The taps, in the order of the network cards.
     pub taps: Vec<i32>,
+    /// What leads to the TPM's emulator.
+    pub tpm: Option<i32>,
 }
 
 /// Memory that the machine's walls need beyond the guest's: bounded parts, each with its own limit, so
@@ -59,7 +61,7 @@ pub fn arguments(config: &MachineConfig, inherited: &Inherited) -> Vec<String> {
     }
     cards(config, inherited, &mut words);
     shares(config, &mut words);
-    given(config, &mut words);
+    given(config, inherited, &mut words);
     for port in 0..HOT_PLUGS {
         words.pair("-device", format!("pcie-root-port,id=plug{port},chassis={}", port + 1));
     }
@@ -118,7 +120,7 @@ fn board(config: &MachineConfig, words: &mut Words) {
         let size = config.memory >> 20;
         words.pair(
             "-object",
-            format!("memory-backend-file,id=ram,size={size}M,mem-path=/dev/hugepages,prealloc=on"),
+            format!("memory-backend-memfd,id=ram,size={size}M,hugetlb=on,prealloc=on"),
         );
         words.pair("-machine", "memory-backend=ram");
     }
@@ -196,7 +198,9 @@ fn controls(config: &MachineConfig, inherited: &Inherited, words: &mut Words) {
     }
     words.pair("-device", "virtio-rng-pci");
     words.pair("-device", "virtio-balloon-pci,id=balloon,deflate-on-oom=on,free-page-reporting=on");
+    // By ACPI and by PCI: guests have a driver for one or the other.
     words.pair("-device", "pvpanic");
+    words.pair("-device", "pvpanic-pci");
     if config.watchdog {
         words.pair("-device", "i6300esb");
     }
@@ -310,9 +314,9 @@ fn shares(config: &MachineConfig, words: &mut Words) {
 }
 
 /// Devices of the host given to the guest.
-fn given(config: &MachineConfig, words: &mut Words) {
-    if let Some(tpm) = &config.tpm {
-        words.pair("-chardev", format!("socket,id=tpm,path={}", path(tpm)));
+fn given(config: &MachineConfig, inherited: &Inherited, words: &mut Words) {
+    if let Some(tpm) = inherited.tpm {
+        words.pair("-chardev", format!("socket,id=tpm,fd={tpm}"));
         words.pair("-tpmdev", "emulator,id=tpm,chardev=tpm");
         words.pair("-device", "tpm-crb,tpmdev=tpm");
     }
@@ -344,7 +348,8 @@ mod tests {
     }
 
     fn words(config: &MachineConfig) -> String {
-        arguments(config, &Inherited { control: 3, taps: vec![4, 5] }).join(" ")
+        arguments(config, &Inherited { control: 3, taps: vec![4, 5], tpm: config.tpm.then_some(9) })
+            .join(" ")
     }
 
     #[test]
@@ -384,7 +389,7 @@ mod tests {
             watchdog: true,
             nics: vec![nic],
             shares: vec![share],
-            tpm: Some("/machine/tpm.sock".into()),
+            tpm: true,
             pci: vec!["0000:01:00.0".into()],
             resume: Some("saved".into()),
             firmware: Firmware::Uefi {
@@ -404,6 +409,7 @@ mod tests {
             "-vnc unix:/machine/run/vnc.sock",
             "i6300esb",
             "vfio-pci,host=0000:01:00.0",
+            "socket,id=tpm,fd=9",
             "tpm-crb,tpmdev=tpm",
             "-loadvm saved",
             "smm=on",

@@ -24,6 +24,7 @@ mod e2e {
     mod life;
     mod logs;
     mod machine_images;
+    mod machines;
     mod metadata;
     mod names;
     mod network;

@@ -10,6 +10,7 @@
 //! ```
 
 mod disks;
+mod fitness;
 mod walls;
 
 use std::path::{Path, PathBuf};
@@ -50,7 +51,7 @@ const SAVED: &str = "hull-saved";
 const SAVING: Duration = Duration::from_secs(600);
 
 /// QEMU's program for this architecture.
-const PROGRAM: &str = "/usr/bin/qemu-system-x86_64";
+pub(crate) const PROGRAM: &str = "/usr/bin/qemu-system-x86_64";
 
 /// The machine that an instance is, if its image carries a disk.
 ///
@@ -90,14 +91,11 @@ pub async fn outfit(
     mounted: &[Mounted],
     config: ContainerConfig,
 ) -> Result<ContainerConfig> {
-    if !Path::new(PROGRAM).exists() {
-        return Err(Error::unavailable(format!("machines need QEMU, and {PROGRAM} is not there"))
-            .next("install it: apt install qemu-system-x86 qemu-utils"));
-    }
     let asked = wanted.spec.machine.clone().unwrap_or_default();
+    fitness::check(&asked, memory(container))?;
     let proof = worker.context.kvm().await;
     let accelerator = if proof.ordinary_guests() { Accelerator::Kvm } else { Accelerator::Tcg };
-    let shared = walls::shares(container, mounted)?;
+    let shared = walls::shares(container, mounted, walls::user_of(&worker.uid))?;
     let given = disks::volumes(worker, wanted, mounted).await?;
     let machine = MachineConfig {
         name: wanted.meta.name.clone(),
@@ -121,7 +119,7 @@ pub async fn outfit(
         windows: asked.profile == MachineProfile::Windows,
         nested: asked.nested,
         hugepages: asked.hugepages,
-        tpm: None,
+        tpm: asked.tpm,
         watchdog: asked.watchdog,
         pci: asked.pci.clone(),
         resume: disks::resume(worker)?,

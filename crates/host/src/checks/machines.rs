@@ -13,6 +13,54 @@ pub fn kvm(_: &Settings) -> Finding {
     judge(&kvm::probe(DEADLINE))
 }
 
+/// Firmware for machines that boot by UEFI.
+pub fn uefi(_: &Settings) -> Finding {
+    let known = ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_CODE.fd"];
+    let signed = ["/usr/share/OVMF/OVMF_CODE_4M.ms.fd", "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"];
+    let there = |files: &[&str]| files.iter().any(|file| std::path::Path::new(file).exists());
+    match (there(&known), there(&signed)) {
+        (true, true) => Finding::pass("machines can boot by UEFI, and by secure boot"),
+        (true, false) => Finding::pass("machines can boot by UEFI, not by secure boot"),
+        (false, _) => {
+            Finding::warn("machines boot by BIOS only: there is no OVMF", "apt install ovmf")
+        }
+    }
+}
+
+/// Memory that is kept in huge pages for machines that ask for it.
+pub fn huge_pages(_: &Settings) -> Finding {
+    let meminfo = crate::proc::text("/proc/meminfo");
+    let number = |field: &str| -> u64 {
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    };
+    let (total, free) = (number("HugePages_Total"), number("HugePages_Free"));
+    let size = model::Bytes(number("Hugepagesize") * 1024);
+    Finding::pass(match total {
+        0 => {
+            "none are kept; machines that ask for them are refused (sysctl vm.nr_hugepages)".into()
+        }
+        _ => format!("{free} of {total} are free, {size} each"),
+    })
+}
+
+/// Whether PCI devices can be given to guests.
+pub fn passthrough(_: &Settings) -> Finding {
+    let groups = std::fs::read_dir("/sys/kernel/iommu_groups").map_or(0, Iterator::count);
+    let given = std::fs::read_dir("/sys/bus/pci/drivers/vfio-pci")
+        .map_or(0, |files| files.flatten().filter(|file| is_address(&file.file_name())).count());
+    Finding::pass(match groups {
+        0 => "no IOMMU: PCI devices cannot be given to machines".to_owned(),
+        _ => format!(
+            "an IOMMU with {groups} groups; {given} devices are free for machines (vfio-pci)"
+        ),
+    })
+}
+
+fn is_address(name: &std::ffi::OsStr) -> bool {
+    name.to_string_lossy().split([':', '.']).count() == 4
+}
+
 fn judge(proof: &Proof) -> Finding {
     const EMULATED: &str = "virtual machines are emulated (TCG), which is slow";
     let fault = proof.fault.as_deref().unwrap_or("no reason was given");

@@ -48,6 +48,12 @@ pub(super) fn give_devices(config: &MachineConfig) -> Result<()> {
         std::os::unix::fs::chown("/dev/kvm", Some(config.user), Some(config.user))
             .context(ErrorKind::Unavailable, || "/dev/kvm cannot be given away".to_owned())?;
     }
+    for group in std::fs::read_dir("/dev/vfio").into_iter().flatten().flatten() {
+        std::os::unix::fs::chown(group.path(), Some(config.user), Some(config.user))
+            .context(ErrorKind::Unavailable, || {
+                format!("{} cannot be given away", group.path().display())
+            })?;
+    }
     Ok(())
 }
 

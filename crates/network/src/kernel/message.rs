@@ -139,6 +139,20 @@ pub fn describe_link(name: &str, alias: String, hairpin: bool) -> Request {
     Request::new(RouteNetlinkMessage::NewLink(link), 0)
 }
 
+/// Has a bridge learn nobody behind one of its links, by the link's name: what comes back by it, as from
+/// a bridge that sends frames back to where they came from, is not taken for where its sender is.
+pub fn learn_nobody(name: &str) -> Request {
+    let mut link = LinkMessage::default();
+    link.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::PortKind(InfoPortKind::Bridge),
+            LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::Learning(false)])),
+        ]),
+    ];
+    Request::new(RouteNetlinkMessage::NewLink(link), 0)
+}
+
 /// Cuts a link off its bridge at once: nothing gets in or out, and nobody is looked for behind it.
 /// Unlike removing it, this doesn't wait for the kernel.
 pub fn retire_link(index: u32, alias: &str) -> Request {

@@ -228,6 +228,7 @@ impl Sides {
         self.inside.all(
             vec![
                 message::change_link(link, joined()),
+                message::learn_nobody(&wanted.name),
                 message::change_link(end.index, joined()),
                 message::change_link(between.index, vec![LinkAttribute::Mtu(wanted.mtu)]),
             ],

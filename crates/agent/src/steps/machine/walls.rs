@@ -7,7 +7,7 @@ use containers::{Bind, ContainerConfig};
 use machines::config::{Accelerator, DIRECTORY, MachineConfig, Share};
 use model::error::Context as _;
 use model::image::ImageConfig;
-use model::instance::{Capabilities, ContainerSpec, Device, MountKind, Resources};
+use model::instance::{Capabilities, ContainerSpec, Device, MountKind, Resources, Ulimit};
 use model::{Bytes, ErrorKind, Result, Uid};
 
 use super::share;
@@ -46,7 +46,11 @@ pub fn own_directory(directory: &Path, user: u32) -> Result<()> {
 }
 
 /// What is shared with the guest: volumes, and directories of the host.
-pub fn shares(container: &ContainerSpec, mounted: &[Mounted]) -> Result<Vec<(Share, Bind)>> {
+pub fn shares(
+    container: &ContainerSpec,
+    mounted: &[Mounted],
+    user: u32,
+) -> Result<Vec<(Share, Bind)>> {
     let mut found = Vec::new();
     let mut add = |source: PathBuf, target: &str, read_only: bool| {
         let share = share(found.len(), target, read_only);
@@ -55,6 +59,13 @@ pub fn shares(container: &ContainerSpec, mounted: &[Mounted]) -> Result<Vec<(Sha
         found.push((share, bind));
     };
     for volume in mounted.iter().filter(|volume| volume.disk.is_none()) {
+        if !volume.read_only {
+            // QEMU writes there in the guest's name; who owns what inside is kept in attributes.
+            std::os::unix::fs::lchown(volume.source()?, Some(user), Some(user))
+                .context(ErrorKind::Unavailable, || {
+                    format!("cannot give {} to the machine", volume.path.display())
+                })?;
+        }
         add(volume.source()?, &volume.target, volume.read_only);
     }
     for mount in &container.mounts {
@@ -105,6 +116,11 @@ pub fn config(
         no_new_privileges: true,
         read_only: true,
         devices: devices(machine),
+        // What a device of the host writes into must stay where it is.
+        ulimits: match machine.pci.is_empty() {
+            true => Vec::new(),
+            false => vec![Ulimit { name: "memlock".to_owned(), soft: -1, hard: -1 }],
+        },
         log: spec.log,
         oom_score_adj: spec.oom_score_adj,
         ..ContainerSpec::default()
@@ -141,7 +157,11 @@ fn devices(machine: &MachineConfig) -> Vec<Device> {
         Accelerator::Tcg => {}
     }
     if !machine.pci.is_empty() {
-        devices.push(device("/dev/vfio"));
+        devices.push(device("/dev/vfio/vfio"));
+        let groups = machine.pci.iter().filter_map(|address| {
+            super::fitness::device(Path::new("/sys/bus/pci/devices"), address).ok()
+        });
+        devices.extend(groups.map(|group| device(&group.to_string_lossy())));
     }
     devices
 }
