@@ -391,7 +391,12 @@ fn seed(
         nics: machine.nics.clone(),
         shares: machine.shares.clone(),
     };
-    disks::write_seed(worker, machine.user, &machines::seed::build(&seed)?)
+    // What brings a Windows guest up looks for a drive of the other kind.
+    let data = match asked.profile {
+        MachineProfile::Generic => machines::seed::build(&seed)?,
+        MachineProfile::Windows => machines::seed::build_config_drive(&seed)?,
+    };
+    disks::write_seed(worker, machine.user, &data)
 }
 
 fn write(worker: &Worker, machine: &MachineConfig) -> Result<()> {

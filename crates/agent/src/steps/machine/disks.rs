@@ -110,7 +110,8 @@ pub async fn root(
         return Ok(());
     }
     let inside = File::from(files.open(&image.disk, OFlags::RDONLY | OFlags::NONBLOCK)?);
-    let (inside, base) = match image.compressed {
+    // QEMU's user must be able to read it; those that KubeVirt's tools make belong to a user of theirs.
+    let (inside, base) = match image.compressed || !is_readable(&inside) {
         false => (inside, PathBuf::from(&image.disk)),
         true => unpacked(worker, id, inside).await?,
     };
@@ -135,7 +136,12 @@ pub async fn root(
         .context(ErrorKind::Unavailable, || format!("cannot make {}", path.display()))
 }
 
-/// A disk that is compressed as a file, unpacked once for all machines of its image. What this machine
+fn is_readable(file: &File) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    file.metadata().is_ok_and(|meta| meta.permissions().mode() & 0o004 != 0)
+}
+
+/// A disk that QEMU cannot read where it is, as it is compressed as a file or somebody's own, unpacked once for all machines of its image. What this machine
 /// has is a further name of that file: it is there for as long as one of them is, whatever becomes of
 /// the image.
 async fn unpacked(worker: &Worker, id: &str, packed: File) -> Result<(File, PathBuf)> {
