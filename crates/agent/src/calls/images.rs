@@ -1,6 +1,7 @@
 //! Images: fetched, sent, taken in, given out, named, removed.
 
 pub mod disk;
+pub mod machine;
 
 use std::collections::HashMap;
 use std::sync::Arc;

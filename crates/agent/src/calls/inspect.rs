@@ -172,6 +172,9 @@ pub async fn commit(calls: &Calls, target: &Target, request: CommitRequest) -> R
     let policy = model::instance::PullPolicy::Never;
     let images = &calls.context.images;
     let image = images.ensure(&found.container.image, policy, Some(&pinned)).await?;
+    if image.machine.is_some() {
+        return super::images::machine::commit(calls, &found, &image, request).await;
+    }
     let config = containers::CommitConfig {
         name,
         // Where the image's name points at an index, the layers are those of the manifest chosen.
@@ -194,7 +197,7 @@ pub async fn commit(calls: &Calls, target: &Target, request: CommitRequest) -> R
 }
 
 /// An image's configuration with the fields of `changes` that aren't empty in place of its own.
-fn overlay(base: ImageConfig, changes: Option<ImageConfig>) -> ImageConfig {
+pub fn overlay(base: ImageConfig, changes: Option<ImageConfig>) -> ImageConfig {
     let Some(changes) = changes else { return base };
     let text = |new: String, old: String| if new.is_empty() { old } else { new };
     let list = |new: Vec<String>, old: Vec<String>| if new.is_empty() { old } else { new };

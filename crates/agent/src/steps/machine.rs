@@ -40,7 +40,7 @@ use crate::local::replace_file;
 use crate::observe::engine_id;
 use crate::worker::Worker;
 
-pub use disks::{DISKS, ROOT, VOLUME_DISK, resume_next, resumed};
+pub use disks::{BASE, DISKS, ROOT, VOLUME_DISK, resume_next, resumed};
 
 /// Memory of a machine when nobody said.
 const MEMORY: Bytes = Bytes::mib(1024);

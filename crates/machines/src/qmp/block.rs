@@ -1,6 +1,7 @@
 //! Disks.
 
-use model::Result;
+use model::{Error, Result};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Qmp;
@@ -47,4 +48,29 @@ impl Qmp {
         });
         self.command("block_set_io_throttle", limits).await
     }
+
+    /// Bytes of a disk, as the guest sees it.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for a node that is not there.
+    pub async fn block_size(&self, node: &str) -> Result<u64> {
+        let nodes: Vec<Node> = self.query("query-named-block-nodes", json!({"flat": true})).await?;
+        let found = nodes.into_iter().find(|found| found.node_name == node);
+        let found = found.ok_or_else(|| Error::not_found(format!("QEMU has no disk {node:?}")))?;
+        Ok(found.image.virtual_size)
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+struct Node {
+    node_name: String,
+    image: NodeImage,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+struct NodeImage {
+    virtual_size: u64,
 }

@@ -315,6 +315,30 @@ fn what_no_machine_can_have() {
     node.hull(&["volume", "rm", "none-data"]);
 }
 
+/// A machine as it is becomes an image, running or not, and a machine of that image has its own identity.
+#[test]
+fn an_image_is_made_of_a_machine() {
+    let Some(node) = node() else { return };
+    let _first = run(node, "model", &[]);
+    up(node, "model", 1);
+    node.ok(&["exec", "model", "sh", "-c", "echo made > /www/page; sync"]);
+    node.ok(&["commit", "model", "made-of-model:1"]);
+    node.ok(&["exec", "model", "sh", "-c", "echo later > /www/page; sync"]);
+    node.ok(&["stop", "-t", "60", "model"]);
+    node.ok(&["commit", "model", "made-of-model:2"]);
+    for (name, image, page) in
+        [("cast1", "made-of-model:1", "made"), ("cast2", "made-of-model:2", "later")]
+    {
+        let _it = Named(node, name);
+        node.ok(&[&["run", "-d", "--name", name], &SMALL[..], &[image]].concat());
+        up(node, name, 1);
+        assert_eq!(node.ok(&["exec", name, "cat", "/www/page"]), page);
+        assert_eq!(node.ok(&["exec", name, "hostname"]), name);
+    }
+    assert_eq!(node.hull(&["commit", "model"]).code, 1, "an image without a name");
+    node.ok(&["image", "rm", "made-of-model:1", "made-of-model:2"]);
+}
+
 /// An application of two containers and a machine, healthy, each found by its name.
 #[test]
 fn a_machine_among_containers() {

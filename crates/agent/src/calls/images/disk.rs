@@ -118,7 +118,8 @@ impl Work {
             comment: format!("imported from a disk, {kind}"),
             ..ImportOptions::default()
         };
-        let images = self.context.images.local.import(layer_of(&target).await?, options).await;
+        let layer = layer_of(&target, Vec::new()).await?;
+        let images = self.context.images.local.import(layer, options).await;
         self.context.images.forget();
         images
     }
@@ -134,10 +135,11 @@ fn cannot(path: &Path) -> String {
 }
 
 /// A directory for one disk's way in or out.
-struct Room(TempDir);
+pub struct Room(TempDir);
 
 impl Room {
-    fn new(context: &Context) -> Result<Self> {
+    /// Makes one.
+    pub fn new(context: &Context) -> Result<Self> {
         let place = context.places.passing();
         fs::create_dir_all(&place).context(ErrorKind::Internal, || cannot(&place))?;
         let made = tempfile::Builder::new().prefix("disk-").tempdir_in(&place);
@@ -145,7 +147,7 @@ impl Room {
     }
 
     /// A file, empty, that belongs to the tool's user.
-    fn file(&self, name: &str, tool: &DiskTool) -> Result<PathBuf> {
+    pub fn file(&self, name: &str, tool: &DiskTool) -> Result<PathBuf> {
         let path = self.0.path().join(name);
         File::create_new(&path).context(ErrorKind::Internal, || cannot(&path))?;
         let (user, group) = tool.user();
@@ -153,13 +155,14 @@ impl Room {
         Ok(path)
     }
 
-    fn left(&self) -> Result<u64> {
+    /// Bytes that may still be written.
+    pub fn left(&self) -> Result<u64> {
         room_at(self.0.path())
     }
 }
 
 /// Writes what comes, unpacked, to `path`; returns its size.
-async fn receive(disk: ByteStream, path: &Path) -> Result<u64> {
+pub async fn receive(disk: ByteStream, path: &Path) -> Result<u64> {
     let target = File::options().write(true).open(path);
     let target = target.context(ErrorKind::Internal, || cannot(path))?;
     let reader = StreamReader::new(disk.map_err(broken_off));
@@ -177,29 +180,44 @@ fn broken_off(error: Error) -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::ConnectionAborted, error)
 }
 
-/// A layer with the disk where KubeVirt looks for it, as a tar that is not compressed: the disk is.
-async fn layer_of(disk: &Path) -> Result<impl AsyncRead + Send + Unpin + use<>> {
+/// A layer with the disk where KubeVirt looks for it, as a tar that is not compressed: the disk is. With
+/// these files besides, by their paths.
+pub async fn layer_of(
+    disk: &Path,
+    besides: Vec<(String, File)>,
+) -> Result<impl AsyncRead + Send + Unpin + use<>> {
     let failed = || format!("{} cannot be read", disk.display());
-    let file = tokio::fs::File::open(disk).await.context(ErrorKind::Internal, failed)?;
-    let size = file.metadata().await.context(ErrorKind::Internal, failed)?.len();
-    let mut head = Vec::new();
-    for (path, kind, mode, size) in [
-        ("disk/", tar::EntryType::Directory, 0o755, 0),
-        ("disk/disk.qcow2", tar::EntryType::Regular, 0o444, size),
-    ] {
-        let mut header = tar::Header::new_gnu();
-        header.set_path(path).context(ErrorKind::Internal, failed)?;
-        header.set_entry_type(kind);
-        header.set_mode(mode);
-        header.set_uid(OWNER);
-        header.set_gid(OWNER);
-        header.set_size(size);
-        header.set_cksum();
-        head.extend_from_slice(header.as_bytes());
+    let mut files = vec![("disk/disk.qcow2".to_owned(), open(disk)?)];
+    files.extend(besides);
+    let mut whole: Box<dyn AsyncRead + Send + Unpin> =
+        Box::new(Cursor::new(head("disk/", tar::EntryType::Directory, 0)?));
+    for (path, file) in files {
+        let size = file.metadata().context(ErrorKind::Internal, failed)?.len();
+        let padding = vec![0; (size.next_multiple_of(BLOCK) - size) as usize];
+        let head = Cursor::new(head(&path, tar::EntryType::Regular, size)?);
+        let file = tokio::fs::File::from_std(file).take(size);
+        whole = Box::new(whole.chain(head).chain(file).chain(Cursor::new(padding)));
     }
-    let padding = size.next_multiple_of(BLOCK) - size;
-    let end = vec![0; (padding + 2 * BLOCK) as usize];
-    Ok(Cursor::new(head).chain(file).chain(Cursor::new(end)))
+    Ok(whole.chain(Cursor::new(vec![0; 2 * BLOCK as usize])))
+}
+
+fn open(path: &Path) -> Result<File> {
+    File::open(path).context(ErrorKind::Internal, || format!("{} cannot be read", path.display()))
+}
+
+fn head(path: &str, kind: tar::EntryType, size: u64) -> Result<Vec<u8>> {
+    let mode = if kind == tar::EntryType::Directory { 0o755 } else { 0o444 };
+    let mut header = tar::Header::new_gnu();
+    header
+        .set_path(path.trim_start_matches('/'))
+        .context(ErrorKind::Internal, || format!("{path:?} cannot stand in an archive"))?;
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_uid(OWNER);
+    header.set_gid(OWNER);
+    header.set_size(size);
+    header.set_cksum();
+    Ok(header.as_bytes().to_vec())
 }
 
 /// Gives the disk of an image out, in the format called so; as it is when that is empty.

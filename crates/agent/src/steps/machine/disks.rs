@@ -28,7 +28,7 @@ const RESUME: &str = "resume";
 /// The root disk.
 pub const ROOT: &str = "root.qcow2";
 /// What the root disk lies on, where that is not in the image as it is.
-const BASE: &str = "base";
+pub const BASE: &str = "base";
 /// First-boot data.
 pub const SEED: &str = "seed.iso";
 /// What UEFI remembers.

@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+"""How long `hull run` takes to a guest's userland, beside the same QEMU command by hand.
+
+    benches/machines.py --hull target/release/hull [--rounds 5]
+
+A node of its own, in a directory of its own, runs the starter image `hull-tiny`; QEMU by hand gets the
+words that hull's QEMU got, but for its network, which is QEMU's own with no way out, and its sockets. Both
+are taken in turns. What is waited for is the line that the guest writes when it has started. Prints one
+JSON line a figure.
+"""
+
+import argparse
+import json
+import pathlib
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+UP = b"guest is up"
+MEMORY = "256m"
+DEADLINE = 120
+
+
+def until_up(stream, began):
+    """Milliseconds from `began` until the guest's line comes."""
+    text = b""
+    while True:
+        piece = stream.read1(4096)
+        if not piece or time.monotonic() - began > DEADLINE:
+            raise SystemExit(f"machines: the guest did not start: {text[-400:]!r}")
+        text += piece
+        if UP in text:
+            return (time.monotonic() - began) * 1000
+
+
+class Hull:
+    """A node that lives as long as the measurement."""
+
+    def __init__(self, program, root):
+        self.words = [program, "--root", str(root)]
+        etc = root / "etc/hull"
+        etc.mkdir(parents=True)
+        (etc / "hull.toml").write_text('[node]\nname = "bench"\n[api]\nlisten = "127.0.0.1:0"\n'
+                                       '[network]\npool = "10.126.192.0/18"\n')
+        self.root = root
+        self.ok("up")
+
+    def ok(self, *words):
+        done = subprocess.run([*self.words, *words], capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"machines: hull {' '.join(words)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def boot(self):
+        """Runs a machine in the foreground until it is up."""
+        began = time.monotonic()
+        run = subprocess.Popen([*self.words, "run", "--name", "vm", "--memory", MEMORY, "hull-tiny"],
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        took = until_up(run.stdout, began)
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+        return took
+
+    def qemu(self):
+        """Process id of the machine's QEMU, and of those of the platform beside it."""
+        monitor = json.loads(self.ok("inspect", "vm", "-o", "json"))
+        monitor = monitor[0] if isinstance(monitor, list) else monitor
+        monitor = monitor["status"]["containers"][0]["pid"]
+        children = pathlib.Path(f"/proc/{monitor}/task/{monitor}/children").read_text().split()
+        return int(children[0]), monitor
+
+    def stop(self):
+        began = time.monotonic()
+        self.ok("stop", "-t", "60", "vm")
+        return (time.monotonic() - began) * 1000
+
+    def remove(self):
+        self.ok("rm", "-f", "vm")
+
+    def end(self):
+        subprocess.run([*self.words, "rm", "-f", "vm"], capture_output=True)
+        subprocess.run([*self.words, "down"], capture_output=True)
+
+
+def pss(pid):
+    text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
+
+
+def beside(monitor):
+    """KiB of what the platform keeps for one machine: monitor, shim and log driver."""
+    shim = int(pathlib.Path(f"/proc/{monitor}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    return {"monitor": pss(monitor), "shim": pss(shim)}
+
+
+def by_hand(words, files, place):
+    """The words of hull's QEMU, for one that runs outside the walls."""
+    out, skip = [], False
+    for index, word in enumerate(words):
+        if skip:
+            skip = False
+            continue
+        after = words[index + 1] if index + 1 < len(words) else ""
+        if word == "-chardev" and ("id=control" in after or "path=/machine" in after):
+            skip = True
+            continue
+        if word == "-mon" or (word == "-device" and "virtserialport" in after) or word == "-vnc":
+            skip = True
+            continue
+        if word == "-netdev":
+            out += ["-netdev", "user,id=net0,restrict=on"]
+            skip = True
+            continue
+        for inside, outside in files.items():
+            word = word.replace(inside, outside)
+        out.append(word)
+    return [*out, "-display", "none"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--hull", required=True, help="the program")
+    parser.add_argument("--image", default=str(pathlib.Path.home() / ".cache/monohull/images/hull-tiny"),
+                        help="an OCI layout of hull-tiny (make images SUBSET=test)")
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    place = pathlib.Path(tempfile.mkdtemp(prefix="hull-bench-"))
+    hull = Hull(arguments.hull, place / "node")
+    figures = {"hull": [], "qemu": [], "stop": []}
+    try:
+        hull.ok("image", "import", arguments.image)
+        hull.boot()
+        pid, monitor = hull.qemu()
+        words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[1:-1]
+        inside = pathlib.Path(f"/proc/{pid}/root")
+        shutil.copytree(inside / "boot", place / "boot")
+        shutil.copytree(inside / "disk", place / "disk")
+        shutil.copy(inside / "machine/disks/seed.iso", place / "seed.iso")
+        memory = beside(monitor)
+        figures["stop"].append(hull.stop())
+        hull.remove()
+        files = {"/boot/": f"{place}/boot/", "/machine/disks/": f"{place}/"}
+        for _ in range(arguments.rounds):
+            figures["hull"].append(hull.boot())
+            figures["stop"].append(hull.stop())
+            hull.remove()
+            subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b",
+                            place / "disk/disk.qcow2", place / "root.qcow2"], check=True)
+            began = time.monotonic()
+            qemu = subprocess.Popen(["qemu-system-x86_64", *by_hand(words, files, place)],
+                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+            figures["qemu"].append(until_up(qemu.stdout, began))
+            qemu.kill()
+            qemu.wait()
+    finally:
+        hull.end()
+        shutil.rmtree(place, ignore_errors=True)
+    for name, samples in figures.items():
+        print(json.dumps({"figure": f"machine {name}", "unit": "ms", "median": statistics.median(samples),
+                          "min": min(samples), "max": max(samples), "n": len(samples)}))
+    ratio = statistics.median(figures["hull"]) / statistics.median(figures["qemu"])
+    print(json.dumps({"figure": "hull run to userland / QEMU by hand", "ratio": round(ratio, 3)}))
+    print(json.dumps({"figure": "KiB beside QEMU (PSS)", **memory}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

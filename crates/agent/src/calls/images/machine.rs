@@ -1,0 +1,175 @@
+//! An image made of a machine: its root disk, made whole, where the image it runs from has its own.
+//!
+//! While it runs, QEMU copies the disk as it is at one moment; the guest's file systems are frozen at that
+//! moment where its agent does that. What comes out is written anew in walls: a guest may have written
+//! anything into it.
+
+use std::fs::File;
+use std::os::unix::fs::{OpenOptionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use images::{ImportKind, ImportOptions};
+use link::instance::CommitRequest;
+use machines::config::DIRECTORY;
+use machines::disk::tool::DiskFile;
+use machines::disk::{DiskFormat, DiskTool};
+use machines::qemu;
+use model::error::Context as _;
+use model::image::{Image, Reference};
+use model::instance::ContainerState;
+use model::{Error, ErrorKind, Result};
+use rustix::fs::OFlags;
+use serde_json::json;
+
+use super::disk::{Room, layer_of, receive};
+use crate::calls::{Calls, Found};
+use crate::guests;
+use crate::steps::machine::{BASE, DISKS, ROOT};
+
+/// How long copying a disk may take.
+const COPY: Duration = Duration::from_secs(3600);
+/// The copy begins at once; what is written later is not in it.
+const BEGUN: Duration = Duration::from_millis(200);
+/// QEMU's name for the copy, and its file's.
+const TARGET: &str = "commit";
+
+/// Makes the image; returns its id.
+pub async fn commit(
+    calls: &Calls,
+    found: &Found,
+    image: &Image,
+    request: CommitRequest,
+) -> Result<String> {
+    if request.name.is_empty() {
+        return Err(Error::invalid("the image of a machine has no name")
+            .at("name")
+            .next("give one"));
+    }
+    let name = Reference::parse(&request.name).map_err(|error| error.at("name"))?;
+    let machine = image.machine.as_ref();
+    let machine = machine.ok_or_else(|| Error::internal("a machine whose image has no disk"))?;
+    let tool = DiskTool::find()?;
+    let room = Room::new(&calls.context)?;
+    let target = room.file("disk.qcow2", &tool)?;
+    let whole = DiskFile::alone(&target, DiskFormat::Qcow2);
+    let copy = room.file("copy", &tool)?;
+    let base = room.file("base", &tool)?;
+    let source = match found.state() {
+        ContainerState::Running => {
+            copy_running(calls, found, &copy, &tool).await?;
+            DiskFile::alone(&copy, DiskFormat::Qcow2)
+        }
+        ContainerState::Waiting | ContainerState::Exited => {
+            let own = calls.context.places.instance(&found.instance.meta.id).join(DISKS);
+            copy_file(&own.join(ROOT), &copy)?;
+            let (_, disk) = calls.context.images.local.disk(&image.digest).await?;
+            receive(disk, &base).await?;
+            // The path by which the root disk's own header calls what it lies on.
+            let called = match std::fs::symlink_metadata(own.join(BASE)).is_ok() {
+                true => Path::new(DIRECTORY).join(DISKS).join(BASE),
+                false => PathBuf::from(&machine.disk),
+            };
+            let base = (base.as_path(), called);
+            let source =
+                DiskFile { path: &copy, format: DiskFormat::Qcow2, base: Some((base.0, &base.1)) };
+            tool.convert(source, whole, true, room.left()?).await?;
+            return taken_in(calls, found, image, request, name, &target).await;
+        }
+        ContainerState::Paused => {
+            let name = &found.instance.meta.name;
+            return Err(Error::conflict(format!("machine {name:?} is paused"))
+                .next(format!("hull unpause {name}, or stop it")));
+        }
+    };
+    tool.check(source).await?;
+    tool.convert(source, whole, true, room.left()?).await?;
+    taken_in(calls, found, image, request, name, &target).await
+}
+
+/// Has QEMU write the root disk, whole, as it is now.
+async fn copy_running(calls: &Calls, found: &Found, copy: &Path, tool: &DiskTool) -> Result<()> {
+    let context = &calls.context;
+    let uid = &found.instance.meta.id;
+    let control = guests::control(context, uid).await?;
+    let node = qemu::node_name("root");
+    let size = control.qmp.block_size(&node).await?;
+    let directory = context.places.instance(uid);
+    let (draft, place) = (directory.join(TARGET), directory.join(DISKS).join(TARGET));
+    tool.create(&draft, size).await?;
+    let user = control.config.user;
+    let failed = || format!("cannot make {}", place.display());
+    chown(&draft, Some(user), Some(user))
+        .and_then(|()| std::fs::rename(&draft, &place))
+        .context(ErrorKind::Unavailable, failed)?;
+    let file = json!({"driver": "file", "filename": format!("{DIRECTORY}/{DISKS}/{TARGET}")});
+    let added = json!({"driver": "qcow2", "node-name": TARGET, "file": file});
+    control.qmp.blockdev_add(added).await?;
+    let arguments = json!({
+        "job-id": TARGET, "device": node, "target": TARGET, "sync": "full", "auto-dismiss": false,
+    });
+    let frozen = guests::freeze(context, &found.instance).await.ok();
+    let job = control.qmp.run_job("blockdev-backup", arguments, TARGET, COPY);
+    tokio::pin!(job);
+    let early = tokio::time::timeout(BEGUN, &mut job).await.ok();
+    if let Some(frozen) = frozen {
+        frozen.thaw().await?;
+    }
+    let copied = match early {
+        Some(copied) => copied,
+        None => job.await,
+    };
+    let _ = control.qmp.blockdev_del(TARGET).await;
+    let taken = copied.and_then(|()| copy_file(&place, copy));
+    std::fs::remove_file(&place)
+        .context(ErrorKind::Unavailable, || format!("cannot remove {}", place.display()))?;
+    taken
+}
+
+/// Copies a machine's own file; a link in its place is not followed.
+fn copy_file(from: &Path, to: &Path) -> Result<()> {
+    let failed = || format!("{} cannot be copied", from.display());
+    let mut source = File::options()
+        .read(true)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+        .open(from)
+        .context(ErrorKind::Unavailable, failed)?;
+    let mut target =
+        File::options().write(true).open(to).context(ErrorKind::Unavailable, failed)?;
+    std::io::copy(&mut source, &mut target).context(ErrorKind::Exhausted, failed).map(drop)
+}
+
+async fn taken_in(
+    calls: &Calls,
+    found: &Found,
+    image: &Image,
+    request: CommitRequest,
+    name: Reference,
+    disk: &Path,
+) -> Result<String> {
+    let machine = image.machine.clone().unwrap_or_default();
+    let mut besides = Vec::new();
+    // What starts it without firmware comes along.
+    if !machine.kernel.is_empty() {
+        let root = calls.context.engine.rootfs(&found.id).await?;
+        for path in [&machine.kernel, &machine.initrd] {
+            if !path.is_empty() {
+                let file = root.open(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+                besides.push((path.clone(), File::from(file)));
+            }
+        }
+    }
+    let config = crate::calls::inspect::overlay(image.config.clone(), request.config);
+    let options = ImportOptions {
+        kind: ImportKind::RootFs,
+        name: Some(name),
+        config,
+        comment: request.message,
+        ..ImportOptions::default()
+    };
+    let layer = layer_of(disk, besides).await?;
+    let made = calls.context.images.local.import(layer, options).await;
+    calls.context.images.forget();
+    let made = made?.into_iter().next();
+    made.map(|image| image.id).ok_or_else(|| Error::internal("no image came of the machine"))
+}
