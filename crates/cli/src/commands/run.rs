@@ -142,8 +142,11 @@ impl What {
         let Some(main) = spec.containers.first_mut() else { return Ok(()) };
         let image = match context.client.images().show(&main.image).await {
             Ok(image) => image,
-            // The node says better why it cannot start.
-            Err(error) if error.kind() == ErrorKind::NotFound && !net.publish_all => return Ok(()),
+            Err(error) if net.publish_all => return Err(error),
+            // The node says better why it cannot start; and it may start once its engine is back.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unavailable) => {
+                return Ok(());
+            }
             Err(error) => return Err(error),
         };
         if image.machine.is_some() {
