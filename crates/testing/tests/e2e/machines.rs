@@ -335,7 +335,7 @@ fn an_image_is_made_of_a_machine() {
         assert_eq!(node.ok(&["exec", name, "cat", "/www/page"]), page);
         assert_eq!(node.ok(&["exec", name, "hostname"]), name);
     }
-    assert_eq!(node.hull(&["commit", "model"]).code, 1, "an image without a name");
+    assert_eq!(node.hull(&["commit", "model"]).code, 2, "an image without a name");
     node.ok(&["image", "rm", "made-of-model:1", "made-of-model:2"]);
 }
 
