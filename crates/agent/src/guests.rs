@@ -8,11 +8,11 @@ pub use changes::{Changes, follow_changes};
 pub use resize::resize;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use machines::config::{CONFIG, GUEST_AGENT, MachineConfig, QMP};
+use machines::config::{CONFIG, Disk, Format, GUEST_AGENT, MachineConfig, QMP};
 use machines::guest_agent::GuestAgent;
 use machines::monitor::Told;
 use machines::qmp::Qmp;
@@ -25,6 +25,10 @@ use crate::context::Context;
 
 /// How long one who wants to speak to a machine waits for another who does.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often, and with what time between, a guest that is busy is asked to go on.
+const THAWS: u32 = 300;
+const BETWEEN: Duration = Duration::from_secs(2);
 
 /// Whose turn it is at the sockets of machines.
 #[derive(Default)]
@@ -87,9 +91,16 @@ pub fn forget(context: &Context, uid: &Uid) {
     context.agents.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
 }
 
+/// Marks a guest whose file systems are frozen, in the instance's directory: a platform that was killed
+/// thaws them when it comes back.
+const FROZEN: &str = "frozen";
+
 /// File systems of a guest that are frozen, until [`Frozen::thaw`]; dropped without, they are thawed
 /// all the same.
-pub struct Frozen(Option<Arc<GuestAgent>>);
+pub struct Frozen {
+    agent: Option<Arc<GuestAgent>>,
+    mark: PathBuf,
+}
 
 /// Has a guest write everything to its disks and hold further writes back.
 ///
@@ -99,26 +110,109 @@ pub async fn freeze(context: &Context, machine: &Instance) -> Result<Frozen> {
     let agent = agent(context, machine);
     // Quick to find out that there is none, where freezing may take a while.
     agent.ping().await?;
+    let mark = context.places.instance(&machine.meta.id).join(FROZEN);
+    std::fs::write(&mark, b"")
+        .context(ErrorKind::Unavailable, || format!("cannot write {}", mark.display()))?;
+    // From here on it thaws, whoever goes away.
+    let frozen = Frozen { agent: Some(agent.clone()), mark };
     agent.freeze().await?;
-    Ok(Frozen(Some(agent)))
+    Ok(frozen)
 }
 
 impl Frozen {
     /// Lets the guest write again.
     pub async fn thaw(mut self) -> Result<()> {
-        match self.0.take() {
-            Some(agent) => agent.thaw().await.map(drop),
-            None => Ok(()),
+        if let Some(agent) = &self.agent {
+            agent.thaw().await?;
+            let _ = std::fs::remove_file(&self.mark);
         }
+        self.agent = None;
+        Ok(())
     }
+}
+
+/// Thaws a guest, trying for a while: it may be busy freezing yet.
+async fn thaw(agent: &GuestAgent, mark: &Path) {
+    for _ in 0..THAWS {
+        if agent.thaw().await.is_ok() {
+            let _ = std::fs::remove_file(mark);
+            return;
+        }
+        tokio::time::sleep(BETWEEN).await;
+    }
+    tracing::warn!(mark = %mark.display(), "a guest's file systems may be frozen");
 }
 
 impl Drop for Frozen {
     fn drop(&mut self) {
-        if let Some(agent) = self.0.take() {
-            tokio::spawn(async move { agent.thaw().await });
+        if let Some(agent) = self.agent.take() {
+            let mark = self.mark.clone();
+            tokio::spawn(async move { thaw(&agent, &mark).await });
         }
     }
+}
+
+/// Has what the platform had stopped in a machine go on, trying for a while, as QEMU may be at work: its
+/// processors, after a state was loaded or a save was cut short, and its file systems.
+pub fn go_on(context: Arc<Context>, machine: Arc<Instance>) {
+    tokio::spawn(async move {
+        let uid = &machine.meta.id;
+        let mark = context.places.instance(uid).join(FROZEN);
+        for _ in 0..THAWS {
+            match let_run(&context, uid).await {
+                Ok(stood) if stood => {
+                    // Its clock stood still with it; where its agent sets it, it is right again.
+                    let _ = agent(&context, &machine).set_time().await;
+                    break;
+                }
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::debug!(machine = %machine.meta.name, error = error.chain(), "not yet");
+                }
+            }
+            if context
+                .roster
+                .get(uid)
+                .is_none_or(|handle| !handle.known.borrow().status.phase.is_live())
+            {
+                return;
+            }
+            tokio::time::sleep(BETWEEN).await;
+        }
+        if mark.exists() {
+            thaw(&agent(&context, &machine), &mark).await;
+        }
+    });
+}
+
+/// Lets a machine run that stands still; whether it did.
+async fn let_run(context: &Context, uid: &Uid) -> Result<bool> {
+    let control = control(context, uid).await?;
+    let status = control.qmp.query_status().await?;
+    // One that stands still for another reason, as for a full disk, has to be looked after first.
+    if status.running || status.status != "paused" {
+        return Ok(false);
+    }
+    control.qmp.cont().await?;
+    Ok(true)
+}
+
+/// Disks of a machine that keep snapshots: those that can be written.
+pub fn kept_disks(machine: &MachineConfig) -> impl Iterator<Item = &Disk> {
+    machine.disks.iter().filter(|disk| !disk.read_only && disk.format == Format::Qcow2)
+}
+
+/// Refuses to keep the memory of a machine that was given more since its start: what goes on from it has
+/// what it starts with.
+pub async fn is_as_it_started(control: &Control) -> Result<()> {
+    let memory = control.qmp.query_memory().await?;
+    let slots = control.qmp.query_hotpluggable_cpus().await?;
+    let cpus = slots.iter().filter(|slot| slot.qom_path.is_some()).map(|slot| slot.vcpus_count);
+    if memory.plugged_memory > 0 || cpus.sum::<u32>() > control.config.cpus {
+        return Err(Error::conflict("processors or memory were plugged in since it started")
+            .next("stop it without its memory, or leave the memory out of the snapshot"));
+    }
+    Ok(())
 }
 
 /// Waits until nobody else speaks on a socket of the machine.

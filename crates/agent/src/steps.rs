@@ -70,7 +70,7 @@ pub async fn start(worker: &mut Worker, wanted: &Arc<Instance>) -> Result<()> {
             worker.attended().await;
         }
         run::begin(worker, wanted, container).await?;
-        machine::begun(worker, wanted).await?;
+        machine::begun(worker, wanted)?;
         may_die("start.run");
     }
     Ok(())
@@ -142,7 +142,7 @@ pub async fn start_again(worker: &mut Worker, wanted: &Arc<Instance>, name: &str
     let ready = container::Ready { image: images.of(container)?, volumes: &volumes };
     container::create(worker, wanted, container, &ready).await?;
     run::begin(worker, wanted, container).await?;
-    machine::begun(worker, wanted).await
+    machine::begun(worker, wanted)
 }
 
 /// Ends all containers, last one first: the stop signal, the time given, then SIGKILL.
@@ -167,12 +167,8 @@ pub async fn end_all(worker: &mut Worker, wanted: &Instance) -> Result<()> {
     Ok(())
 }
 
-/// Freezes or thaws all containers that run.
+/// Freezes or thaws all containers that run. A guest is frozen with its QEMU: its clock goes on meanwhile.
 pub async fn freeze(worker: &mut Worker, wanted: &Instance, freeze: bool) -> Result<()> {
-    let machine = worker.local.status.machine.is_some();
-    if machine && freeze {
-        machine::stand_still(worker, true).await?;
-    }
     for container in &wanted.spec.containers {
         let seen = worker.local.status.container(&container.name).map(|seen| seen.state);
         let id = engine_id(&worker.uid, &wanted.spec, &container.name);
@@ -185,10 +181,6 @@ pub async fn freeze(worker: &mut Worker, wanted: &Instance, freeze: bool) -> Res
             }
             _ => {}
         }
-    }
-    if machine && !freeze {
-        machine::stand_still(worker, false).await?;
-        machine::set_clock(worker, wanted);
     }
     Ok(())
 }

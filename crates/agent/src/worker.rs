@@ -120,6 +120,8 @@ impl Worker {
     }
 
     async fn run(mut self) {
+        let wanted = self.wanted.borrow().clone();
+        steps::machine::adopt(&self, &wanted);
         loop {
             let wanted = self.wanted.borrow_and_update().clone();
             if let Err(error) = self.observe(&wanted).await {

@@ -175,6 +175,10 @@ impl Watch {
     }
 
     async fn press_power_button(&self) {
+        if let Some(qmp) = &self.qmp {
+            // One that stands still, as a save that was cut short leaves it, hears no button.
+            let _ = qmp.cont().await;
+        }
         if let Some(qmp) = &self.qmp
             && let Err(error) = qmp.system_powerdown().await
         {

@@ -206,9 +206,10 @@ fn controls(config: &MachineConfig, inherited: &Inherited, words: &mut Words) {
     }
 }
 
-/// QEMU's name for the top of a disk.
+/// QEMU's name for the top of a disk. It has 31 characters at most, with what is appended to it here; names
+/// of disks have 20, as serial numbers do.
 pub fn node_name(disk: &str) -> String {
-    format!("disk-{disk}")
+    format!("d-{disk}")
 }
 
 /// QEMU's name for a disk's device.
@@ -255,11 +256,11 @@ fn plug_disk(disk: &Disk, index: usize, words: &mut Words) {
         let limits = format!("x-iops-total={},x-bps-total={}", disk.iops, disk.bps);
         words.pair("-object", format!("throttle-group,id={group},{limits}"));
         let node = serde_json::json!({
-            "driver": "throttle", "node-name": format!("{drive}-limited"),
+            "driver": "throttle", "node-name": format!("{drive}-limit"),
             "throttle-group": group, "file": drive,
         });
         words.pair("-blockdev", node.to_string());
-        drive = format!("{drive}-limited");
+        drive = format!("{drive}-limit");
     }
     let name = escaped(&disk.name);
     let common = format!("id={},drive={drive}", device_name(&disk.name));
@@ -359,9 +360,7 @@ mod tests {
         assert!(words.contains("-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny"));
         assert!(words.contains("-name guest=db,,1"));
         assert!(words.contains("-m size=512M "), "no slots where no memory can come");
-        assert!(
-            words.contains("virtio-blk-pci,id=dev-root,drive=disk-root,serial=root,bootindex=1")
-        );
+        assert!(words.contains("virtio-blk-pci,id=dev-root,drive=d-root,serial=root,bootindex=1"));
         assert!(words.contains("-display none"));
     }
 
@@ -426,7 +425,7 @@ mod tests {
         config.disks[0].iops = 100;
         let words = words(&config);
         assert!(words.contains("throttle-group,id=limit-root,x-iops-total=100,x-bps-total=0"));
-        assert!(words.contains("drive=disk-root-limited"));
+        assert!(words.contains("drive=d-root-limit"));
     }
 
     #[test]

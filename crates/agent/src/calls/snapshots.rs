@@ -2,6 +2,7 @@
 //! that only root writes.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,19 +10,20 @@ use faults::may_die;
 use link::SnapshotCalls;
 use link::instance::Target;
 use link::snapshot::{MachineSnapshot, SnapshotRequest};
-use machines::config::{Disk, Format, MachineConfig};
+use machines::config::{Disk, MachineConfig};
 use machines::disk::tool::DiskFile;
 use machines::disk::{DiskFormat, DiskTool};
 use machines::qemu;
 use model::error::Context as _;
-use model::instance::ContainerState;
+use model::instance::{ContainerState, Phase, RunState};
 use model::{Error, ErrorKind, Result, Time};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{Calls, Found};
+use crate::context::Context;
 use crate::guests::{self, Control};
 use crate::local::replace_file;
-use crate::steps::machine::{DISKS, ROOT, VOLUME_DISK};
+use crate::steps::machine::{DISKS, ROOT, VOLUME_DISK, resume_next, resumed};
 
 /// The list, in the instance's directory.
 const LIST: &str = "snapshots.json";
@@ -43,33 +45,56 @@ impl SnapshotCalls for Calls {
         request: SnapshotRequest,
     ) -> Result<MachineSnapshot> {
         let machine = Machine::find(self, &target)?;
-        let _turn = machine.turn()?;
-        machine.take(request).await
+        to_the_end(async move {
+            let _turn = machine.turn()?;
+            machine.take(request).await
+        })
+        .await
     }
 
     async fn restore_snapshot(&self, target: Target, name: String) -> Result<()> {
         let machine = Machine::find(self, &target)?;
-        let _turn = machine.turn()?;
-        machine.restore(&name).await
+        to_the_end(async move {
+            let _turn = machine.turn()?;
+            machine.restore(&name).await
+        })
+        .await
     }
 
     async fn remove_snapshot(&self, target: Target, name: String) -> Result<()> {
         let machine = Machine::find(self, &target)?;
-        let _turn = machine.turn()?;
-        machine.forget(&name).await
+        to_the_end(async move {
+            let _turn = machine.turn()?;
+            machine.forget(&name).await
+        })
+        .await
     }
 }
 
+/// What was begun on a machine is done, whether somebody waits for it or not.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    tokio::spawn(work)
+        .await
+        .context(ErrorKind::Internal, || "work on a snapshot was cut short".to_owned())?
+}
+
+/// A snapshot's name in the disks. It is never a number there: those are taken for other names.
+fn tag(name: &str) -> String {
+    format!("s-{name}")
+}
+
 /// A machine whose snapshots are asked about.
-struct Machine<'a> {
-    calls: &'a Calls,
+struct Machine {
+    context: Arc<Context>,
     found: Found,
     /// What it was started with last.
     config: MachineConfig,
 }
 
-impl<'a> Machine<'a> {
-    fn find(calls: &'a Calls, target: &Target) -> Result<Self> {
+impl Machine {
+    fn find(calls: &Calls, target: &Target) -> Result<Self> {
         let found = calls.find(target)?;
         let name = &found.instance.meta.name;
         if found.handle.known.borrow().status.machine.is_none() {
@@ -84,7 +109,7 @@ impl<'a> Machine<'a> {
             .next(format!("hull start {name}"))
             .caused_by(error)
         })?;
-        Ok(Self { calls, found, config })
+        Ok(Self { context: calls.context.clone(), found, config })
     }
 
     fn name(&self) -> &str {
@@ -92,7 +117,7 @@ impl<'a> Machine<'a> {
     }
 
     fn directory(&self) -> PathBuf {
-        self.calls.context.places.instance(&self.found.instance.meta.id)
+        self.context.places.instance(&self.found.instance.meta.id)
     }
 
     fn list(&self) -> PathBuf {
@@ -101,7 +126,7 @@ impl<'a> Machine<'a> {
 
     /// One at a time, and whoever comes second is told at once.
     fn turn(&self) -> Result<OwnedMutexGuard<()>> {
-        let lock = self.calls.context.turns.of(&self.found.instance.meta.id, TURN);
+        let lock = self.context.turns.of(&self.found.instance.meta.id, TURN);
         lock.try_lock_owned().map_err(|_| {
             Error::conflict(format!("a snapshot of machine {:?} is being worked on", self.name()))
                 .next("wait for it to end")
@@ -110,8 +135,7 @@ impl<'a> Machine<'a> {
 
     /// Disks that keep snapshots: those that can be written.
     fn disks(&self) -> Vec<&Disk> {
-        let kept = |disk: &&Disk| !disk.read_only && disk.format == Format::Qcow2;
-        self.config.disks.iter().filter(kept).collect()
+        guests::kept_disks(&self.config).collect()
     }
 
     fn nodes(&self, names: &[String]) -> Vec<String> {
@@ -122,6 +146,13 @@ impl<'a> Machine<'a> {
     fn runs(&self) -> Result<bool> {
         match self.found.state() {
             ContainerState::Running => Ok(true),
+            ContainerState::Waiting | ContainerState::Exited
+                if self.found.handle.wanted.borrow().spec.run != RunState::Stopped
+                    && self.found.handle.known.borrow().status.phase != Phase::Exited =>
+            {
+                Err(Error::conflict(format!("machine {:?} is about to start", self.name()))
+                    .next("try again when it runs, or stop it first"))
+            }
             ContainerState::Waiting | ContainerState::Exited => Ok(false),
             ContainerState::Paused => {
                 Err(Error::conflict(format!("machine {:?} is paused", self.name()))
@@ -131,7 +162,7 @@ impl<'a> Machine<'a> {
     }
 
     async fn control(&self) -> Result<Control> {
-        guests::control(&self.calls.context, &self.found.instance.meta.id).await
+        guests::control(&self.context, &self.found.instance.meta.id).await
     }
 
     async fn take(&self, request: SnapshotRequest) -> Result<MachineSnapshot> {
@@ -152,8 +183,11 @@ impl<'a> Machine<'a> {
             consistent: true,
             disks,
         };
+        let mut late = Ok(());
         if self.runs()? {
-            snapshot.consistent = self.take_running(&request, &snapshot.disks).await?;
+            let (consistent, thawed) = self.take_running(&request, &snapshot.disks).await?;
+            snapshot.consistent = consistent;
+            late = thawed;
         } else if request.memory {
             return Err(Error::conflict(format!(
                 "machine {:?} does not run: it has no memory to keep",
@@ -166,20 +200,31 @@ impl<'a> Machine<'a> {
         may_die("snapshot.taken");
         list.push(snapshot.clone());
         self.write(&list)?;
-        Ok(snapshot)
+        late.map(|()| snapshot)
     }
 
-    /// Takes one of a machine that runs; whether the guest's file systems were frozen meanwhile.
-    async fn take_running(&self, request: &SnapshotRequest, disks: &[String]) -> Result<bool> {
+    /// Takes one of a machine that runs; whether the guest's file systems were frozen meanwhile, and how
+    /// thawing them ended.
+    async fn take_running(
+        &self,
+        request: &SnapshotRequest,
+        disks: &[String],
+    ) -> Result<(bool, Result<()>)> {
         let control = self.control().await?;
-        let nodes = self.nodes(disks);
+        let (nodes, tag) = (self.nodes(disks), tag(&request.name));
         if request.memory {
+            guests::is_as_it_started(&control).await?;
+            // One that a platform which was killed had taken is in no list.
+            let _ = control.qmp.snapshot_delete(&tag, &nodes, MEMORY).await;
             // What its memory has not written yet is in its memory.
             let state = qemu::node_name("root");
-            control.qmp.snapshot_save(&request.name, &state, &nodes, MEMORY).await?;
-            return Ok(true);
+            control.qmp.snapshot_save(&tag, &state, &nodes, MEMORY).await?;
+            return Ok((true, Ok(())));
         }
-        let frozen = match guests::freeze(&self.calls.context, &self.found.instance).await {
+        for node in &nodes {
+            let _ = control.qmp.snapshot_disk_delete(&tag, node).await;
+        }
+        let frozen = match guests::freeze(&self.context, &self.found.instance).await {
             Ok(frozen) => Some(frozen),
             Err(error) if request.consistent => return Err(error),
             Err(error) => {
@@ -187,25 +232,28 @@ impl<'a> Machine<'a> {
                 None
             }
         };
-        let taken = control.qmp.snapshot_disks(&request.name, &nodes).await;
+        let taken = control.qmp.snapshot_disks(&tag, &nodes).await;
         let consistent = frozen.is_some();
-        if let Some(frozen) = frozen {
-            frozen.thaw().await?;
-        }
-        taken.map(|()| consistent)
+        let thawed = match frozen {
+            Some(frozen) => frozen.thaw().await,
+            None => Ok(()),
+        };
+        taken.map(|()| (consistent, thawed))
     }
 
     async fn take_stopped(&self, snapshot: &MachineSnapshot) -> Result<()> {
         for (done, disk) in self.disks().into_iter().enumerate() {
             let path = self.path(disk).await?;
             let tool = self.tool()?;
-            let Err(error) = tool.snapshot_create(whole(&path), &snapshot.name).await else {
+            let tag = tag(&snapshot.name);
+            let _ = tool.snapshot_delete(whole(&path), &tag).await;
+            let Err(error) = tool.snapshot_create(whole(&path), &tag).await else {
                 continue;
             };
             // All of them or none.
             for disk in self.disks().into_iter().take(done) {
                 let path = self.path(disk).await?;
-                tool.snapshot_delete(whole(&path), &snapshot.name).await?;
+                tool.snapshot_delete(whole(&path), &tag).await?;
             }
             return Err(error);
         }
@@ -218,12 +266,13 @@ impl<'a> Machine<'a> {
             for disk in self.disks().into_iter().filter(|disk| snapshot.disks.contains(&disk.name))
             {
                 let path = self.path(disk).await?;
-                self.tool()?.snapshot_apply(whole(&path), name).await?;
+                self.tool()?.snapshot_apply(whole(&path), &tag(name)).await?;
                 may_die("snapshot.applied");
             }
             return match snapshot.memory {
-                true => self.resume_from(name),
-                false => Ok(()),
+                true => resume_next(&self.directory(), &tag(name), &self.config),
+                // What a stop had saved is of a later time.
+                false => resumed(&self.directory()),
             };
         }
         if !snapshot.memory {
@@ -240,9 +289,13 @@ impl<'a> Machine<'a> {
         control.qmp.stop().await?;
         let nodes = self.nodes(&snapshot.disks);
         let state = qemu::node_name("root");
-        let loaded = control.qmp.snapshot_load(name, &state, &nodes, MEMORY).await;
-        control.qmp.cont().await?;
-        loaded
+        let loaded = control.qmp.snapshot_load(&tag(name), &state, &nodes, MEMORY).await;
+        if let Err(error) = loaded {
+            // Half of it may be there: nothing may run on that.
+            let why = format!("snapshot {name:?} was not loaded whole, and the guest stands still");
+            return Err(error.about(why).next(format!("hull restart -t 0 {}", self.name())));
+        }
+        control.qmp.cont().await
     }
 
     async fn forget(&self, name: &str) -> Result<()> {
@@ -254,18 +307,18 @@ impl<'a> Machine<'a> {
         match (self.runs()?, snapshot.memory) {
             (true, true) => {
                 let nodes = self.nodes(&snapshot.disks);
-                self.control().await?.qmp.snapshot_delete(name, &nodes, MEMORY).await?;
+                self.control().await?.qmp.snapshot_delete(&tag(name), &nodes, MEMORY).await?;
             }
             (true, false) => {
                 let control = self.control().await?;
                 for node in self.nodes(&snapshot.disks) {
-                    gone_is_fine(control.qmp.snapshot_disk_delete(name, &node).await)?;
+                    gone_is_fine(control.qmp.snapshot_disk_delete(&tag(name), &node).await)?;
                 }
             }
             (false, _) => {
                 for disk in self.disks() {
                     let path = self.path(disk).await?;
-                    gone_is_fine(self.tool()?.snapshot_delete(whole(&path), name).await)?;
+                    gone_is_fine(self.tool()?.snapshot_delete(whole(&path), &tag(name)).await)?;
                 }
             }
         }
@@ -286,20 +339,15 @@ impl<'a> Machine<'a> {
         Ok(DiskTool::find()?.as_user(self.config.user, self.config.user))
     }
 
-    /// Has the next start go on from a state.
-    fn resume_from(&self, name: &str) -> Result<()> {
-        crate::steps::machine::resume_next(&self.directory(), name)
-    }
-
     /// Where a disk's file is on the node.
     async fn path(&self, disk: &Disk) -> Result<PathBuf> {
         if disk.name == "root" {
             return Ok(self.directory().join(DISKS).join(ROOT));
         }
         let project = &self.found.instance.meta.project;
-        let volume = self.calls.context.volume(project, &disk.name)?;
+        let volume = self.context.volume(project, &disk.name)?;
         let id = volumes::VolumeId::from(&volume.meta.id);
-        let driver = &self.calls.context.volumes;
+        let driver = &self.context.volumes;
         driver.node_stage(&id).await?;
         let path = driver.show(&id).await?.path;
         let path = path.ok_or_else(|| Error::internal(format!("volume {id} has no path")))?;

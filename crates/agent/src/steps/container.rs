@@ -38,6 +38,8 @@ pub async fn create(
     let machine = machine::of(wanted, &ready.image)?;
     if let Some(image) = machine {
         let mounted = ready.volumes.get(&container.name).map(Vec::as_slice).unwrap_or_default();
+        // Counted as a user of its disks before it looks whether it is the only one.
+        volume::hold(worker, ready.volumes, container).await?;
         config = machine::outfit(worker, wanted, container, image, mounted, config).await?;
     }
     let created = worker.context.engine.create(&config).await?;
@@ -47,8 +49,7 @@ pub async fn create(
     let engine = worker.context.engine.clone();
     let root = async move || engine.rootfs(&id).await;
     if let Some(image) = machine {
-        machine::furnish(worker, wanted, &ready.image, image, root().await?).await?;
-        return volume::hold(worker, ready.volumes, container).await;
+        return machine::furnish(worker, wanted, &ready.image, image, root().await?).await;
     }
     volume::fill(worker, wanted, ready.volumes, container, root).await
 }

@@ -14,6 +14,7 @@ mod fitness;
 mod walls;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use containers::ContainerConfig;
@@ -21,14 +22,14 @@ use containers::rootfs::Rootfs;
 use faults::may_die;
 use machines::config::{
     Accelerator, Bus, CONFIG, DIRECTORY, Disk, Firmware, Format, Kernel, MachineConfig, Nic, RUN,
-    Share,
+    Share, TOLD,
 };
 use machines::qemu;
 use machines::seed::Seed;
 use model::error::Context as _;
 use model::image::{Image, MachineImage};
 use model::instance::{
-    ContainerSpec, FirmwareKind, Instance, MachineEnd, MachineProfile, MachineSpec, Reason,
+    ContainerSpec, FirmwareKind, Instance, MachineEnd, MachineProfile, MachineSpec, Phase, Reason,
     Resources,
 };
 use model::{Bytes, Error, ErrorKind, Result};
@@ -122,8 +123,9 @@ pub async fn outfit(
         tpm: asked.tpm,
         watchdog: asked.watchdog,
         pci: asked.pci.clone(),
-        resume: disks::resume(worker)?,
+        resume: None,
     };
+    let machine = disks::going_on(worker, machine)?;
     let shared = shared.into_iter().map(|(_, bind)| bind);
     let binds = shared.chain(given.into_iter().map(|(_, bind)| bind)).collect();
     write(worker, &machine)?;
@@ -187,25 +189,32 @@ fn why_ended(end: Option<MachineEnd>) -> Option<Reason> {
 }
 
 /// A run has begun. One that goes on from a saved state stands still until it is told, as it did when it
-/// was saved; then that is done with, and the next start is an ordinary one.
-pub async fn begun(worker: &Worker, wanted: &Instance) -> Result<()> {
-    if worker.local.status.machine.is_none() || disks::resume(worker)?.is_none() {
+/// was saved. The next start is an ordinary one, whatever becomes of this.
+pub fn begun(worker: &Worker, wanted: &Instance) -> Result<()> {
+    if worker.local.status.machine.is_none() || disks::resume(&worker.dir)?.is_none() {
         return Ok(());
     }
+    disks::resumed(&worker.dir)?;
     may_die("resume.begun");
-    match guests::control(&worker.context, &worker.uid).await {
-        Ok(control) => control.qmp.cont().await?,
-        // It could not be gone on from, and QEMU says why in the log. That is its end.
-        Err(error) => {
-            tracing::warn!(machine = %wanted.meta.name, error = error.chain(), "not gone on");
-        }
+    guests::go_on(worker.context.clone(), Arc::new(wanted.clone()));
+    Ok(())
+}
+
+/// Looks after a machine that ran while the platform was away: what the platform had stopped in it goes on.
+pub fn adopt(worker: &Worker, wanted: &Arc<Instance>) {
+    let runs = worker.local.status.phase == Phase::Running;
+    if runs && worker.local.status.machine.is_some() {
+        guests::go_on(worker.context.clone(), wanted.clone());
     }
-    set_clock(worker, wanted);
-    resumed(worker)
 }
 
 /// Ends a machine and keeps its memory on its disk. When that fails it runs on, and says so.
 pub async fn save(worker: &mut Worker, wanted: &Instance) -> Result<()> {
+    if worker.local.status.reason.as_ref().is_some_and(|reason| reason.code == "SaveFailed") {
+        // Of an earlier try.
+        worker.local.status.reason = None;
+        worker.publish(wanted)?;
+    }
     let Err(error) = write_state(worker, wanted).await else {
         return Ok(());
     };
@@ -217,21 +226,14 @@ pub async fn save(worker: &mut Worker, wanted: &Instance) -> Result<()> {
 
 async fn write_state(worker: &Worker, wanted: &Instance) -> Result<()> {
     let control = guests::control(&worker.context, &worker.uid).await?;
-    let kept = |disk: &&Disk| !disk.read_only && disk.format == Format::Qcow2;
-    let disks: Vec<String> =
-        control.config.disks.iter().filter(kept).map(|disk| qemu::node_name(&disk.name)).collect();
+    let disks = guests::kept_disks(&control.config);
+    let disks: Vec<String> = disks.map(|disk| qemu::node_name(&disk.name)).collect();
+    guests::is_as_it_started(&control).await?;
     control.qmp.stop().await?;
-    // That of an earlier save, if there was one.
-    let _ = control.qmp.snapshot_delete(SAVED, &disks, SAVING).await;
-    let saved = control.qmp.snapshot_save(SAVED, &qemu::node_name("root"), &disks, SAVING).await;
-    if let Err(error) = saved {
+    if let Err(error) = keep_state(worker, &control, &disks).await {
         control.qmp.cont().await?;
         return Err(error);
     }
-    may_die("save.written");
-    resume_next(&worker.dir, SAVED)?;
-    may_die("save.marked");
-    control.qmp.quit().await?;
     let main = wanted.spec.main().map(|main| main.name.as_str()).unwrap_or_default();
     if let Some(id) = engine_id(&worker.uid, &wanted.spec, main) {
         worker.context.engine.wait(&id).await?;
@@ -239,24 +241,14 @@ async fn write_state(worker: &Worker, wanted: &Instance) -> Result<()> {
     Ok(())
 }
 
-/// Stands the guest still, or lets it go on, around the freezing of QEMU itself: its clock does not see
-/// a gap, which a kernel would report as a lock-up.
-pub async fn stand_still(worker: &Worker, still: bool) -> Result<()> {
-    let control = guests::control(&worker.context, &worker.uid).await?;
-    match still {
-        true => control.qmp.stop().await,
-        false => control.qmp.cont().await,
-    }
-}
-
-/// Sets the clock of a guest that stood still, where its agent does that. Nobody waits for it.
-pub fn set_clock(worker: &Worker, wanted: &Instance) {
-    let agent = guests::agent(&worker.context, wanted);
-    tokio::spawn(async move {
-        if let Err(error) = agent.set_time().await {
-            tracing::debug!(error = error.chain(), "the guest's clock was not set");
-        }
-    });
+async fn keep_state(worker: &Worker, control: &guests::Control, disks: &[String]) -> Result<()> {
+    // That of an earlier save, if there was one.
+    let _ = control.qmp.snapshot_delete(SAVED, disks, SAVING).await;
+    control.qmp.snapshot_save(SAVED, &qemu::node_name("root"), disks, SAVING).await?;
+    may_die("save.written");
+    resume_next(&worker.dir, SAVED, &control.config)?;
+    may_die("save.marked");
+    control.qmp.quit().await
 }
 
 /// What people and programs are told of the machine.
@@ -405,6 +397,15 @@ fn write(worker: &Worker, machine: &MachineConfig) -> Result<()> {
     std::fs::create_dir_all(directory.join("disks"))
         .context(ErrorKind::Unavailable, || format!("cannot make {}", directory.display()))?;
     walls::own_directory(&directory.join(RUN), machine.user)?;
+    // What an earlier run told is no news of this one.
+    match std::fs::remove_file(directory.join(TOLD)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).context(ErrorKind::Unavailable, || {
+                format!("cannot clear {}", directory.display())
+            });
+        }
+        _ => {}
+    }
     walls::own_directory(&disks::directory(worker), machine.user)?;
     let text = serde_json::to_vec(machine).expect("plain data always encodes");
     replace_file(&directory.join(CONFIG), &text)

@@ -164,11 +164,13 @@ impl Restore {
             let stopping = instances.stop(&self.machine, &at_once, false).await?;
             settle(&instances, &stopping, Goal::Stopped, None).await?;
         }
-        instances.restore_snapshot(&self.machine, &self.snapshot).await?;
+        let restored = instances.restore_snapshot(&self.machine, &self.snapshot).await;
+        // It ran, and is to run again, as it was if nothing could be restored.
         if around {
             let starting = instances.start(&self.machine, false).await?;
             settle(&instances, &starting, Goal::Started, None).await?;
         }
+        restored?;
         out::line(&self.machine);
         Ok(ExitCode::SUCCESS)
     }

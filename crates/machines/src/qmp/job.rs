@@ -31,6 +31,12 @@ impl Qmp {
         id: &str,
         bound: Duration,
     ) -> Result<()> {
+        // One of that name that nobody waits for any more.
+        if self.command("job-cancel", json!({"id": id})).await.is_ok() {
+            let mut events = self.listen();
+            let _ = tokio::time::timeout(bound, self.concluded(id, &mut events)).await;
+        }
+        let _ = self.command("job-dismiss", json!({"id": id})).await;
         let mut events = self.listen();
         self.command(command, arguments).await?;
         let Ok(ended) = tokio::time::timeout(bound, self.concluded(id, &mut events)).await else {

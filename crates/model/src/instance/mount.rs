@@ -114,6 +114,11 @@ impl Mount {
             return Err(Error::invalid("only a volume can be a disk").at("disk"));
         }
         match &self.kind {
+            MountKind::Volume { name, .. } if self.disk.is_some() && !is_disk_name(name) => {
+                Err(Error::invalid(format!("{name:?} cannot name a disk"))
+                    .at("name")
+                    .next("give the volume a name of 20 characters at most, not root or seed"))
+            }
             MountKind::Volume { name, subpath, no_copy: _ } => {
                 if !name.is_empty() {
                     check_name(name).map_err(|error| error.at("name"))?;
@@ -132,6 +137,11 @@ impl Mount {
             MountKind::Bind { .. } | MountKind::Tmpfs { .. } => Ok(()),
         }
     }
+}
+
+/// A disk's name is its serial number, which has 20 characters; a machine's own disks have names, too.
+fn is_disk_name(name: &str) -> bool {
+    name.len() <= 20 && !matches!(name, "root" | "seed" | "commit")
 }
 
 fn climbs(path: &str) -> bool {

@@ -391,3 +391,57 @@ fn a_guest_nobody_here_made() {
     drop(named);
     let _ = finish(node.command(&["ps", "-a"]), None);
 }
+
+/// A node whose daemon dies where a file says; see `dying.rs`.
+#[test]
+fn the_platform_dies_at_work_on_a_machine() {
+    if node().is_none() || !cfg!(debug_assertions) {
+        return;
+    }
+    let setup = Setup::new().unwrap();
+    let file = setup.base().join("die-at");
+    let node = &setup.environment("HULL_DIE_AT", &file).start().unwrap();
+    let port = free_port();
+    let publish = format!("127.0.0.1:{port}:80");
+    node.ok(&["image", "pull", IMAGE]);
+    let dies_at = |place: &str, during: &[&str]| {
+        std::fs::write(&file, place).unwrap();
+        node.hull(during);
+        until(&format!("it dies at {place}"), || (!file.exists()).then_some(()));
+        node.await_ready();
+    };
+    let answers = |after: &str| {
+        within(PATIENCE, &format!("the guest answers after a death at {after}"), || {
+            http(port, "/")
+        });
+    };
+    let start = [&["run", "-d", "--name", "mortal", "-p", &publish], &SMALL[..], &[IMAGE]].concat();
+    dies_at("network.links", &start);
+    let _it = Named(node, "mortal");
+    answers("network.links");
+    // A snapshot that no list has does not stand in the way of another.
+    dies_at("snapshot.taken", &["snapshot", "create", "mortal", "one"]);
+    answers("snapshot.taken");
+    node.ok(&["snapshot", "create", "mortal", "one"]);
+    dies_at("snapshot.removed", &["snapshot", "rm", "mortal", "one"]);
+    node.ok(&["snapshot", "rm", "mortal", "one"]);
+    assert_eq!(node.ok(&["snapshot", "ls", "mortal", "-o", "name"]), "");
+    // Between the writing of its memory and its end: the wish stands, and is done by the next.
+    dies_at("save.written", &["stop", "--save", "mortal"]);
+    node.await_phase("mortal", "exited");
+    assert_eq!(node.field("mortal", "/status/machine/end"), json!("saved"));
+    // Begun, and not told to go on.
+    dies_at("resume.begun", &["start", "mortal"]);
+    answers("resume.begun");
+    dies_at("save.marked", &["stop", "--save", "mortal"]);
+    node.await_phase("mortal", "exited");
+    node.ok(&["start", "mortal"]);
+    answers("save.marked");
+    dies_at("remove.network", &["rm", "-f", "mortal"]);
+    until("nothing is left of it", || {
+        let left = std::fs::read_dir(node.root().join("run/hull/machines"));
+        (node.ok(&["ps", "-a", "-o", "name"]).is_empty()
+            && left.map_or(0, |files| files.flatten().count()) == 0)
+            .then_some(())
+    });
+}

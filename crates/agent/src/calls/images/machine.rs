@@ -5,6 +5,7 @@
 //! anything into it.
 
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::{OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use machines::qemu;
 use model::error::Context as _;
 use model::image::{Image, Reference};
 use model::instance::ContainerState;
-use model::{Error, ErrorKind, Result};
+use model::{Bytes, Error, ErrorKind, Result};
 use rustix::fs::OFlags;
 use serde_json::json;
 
@@ -57,12 +58,12 @@ pub async fn commit(
     let base = room.file("base", &tool)?;
     let source = match found.state() {
         ContainerState::Running => {
-            copy_running(calls, found, &copy, &tool).await?;
+            copy_running(calls, found, &copy, &tool, room.left()?).await?;
             DiskFile::alone(&copy, DiskFormat::Qcow2)
         }
         ContainerState::Waiting | ContainerState::Exited => {
             let own = calls.context.places.instance(&found.instance.meta.id).join(DISKS);
-            copy_file(&own.join(ROOT), &copy)?;
+            copy_file(&own.join(ROOT), &copy, room.left()?).await?;
             let (_, disk) = calls.context.images.local.disk(&image.digest).await?;
             receive(disk, &base).await?;
             // The path by which the root disk's own header calls what it lies on.
@@ -88,7 +89,13 @@ pub async fn commit(
 }
 
 /// Has QEMU write the root disk, whole, as it is now.
-async fn copy_running(calls: &Calls, found: &Found, copy: &Path, tool: &DiskTool) -> Result<()> {
+async fn copy_running(
+    calls: &Calls,
+    found: &Found,
+    copy: &Path,
+    tool: &DiskTool,
+    most: u64,
+) -> Result<()> {
     let context = &calls.context;
     let uid = &found.instance.meta.id;
     let control = guests::control(context, uid).await?;
@@ -96,6 +103,9 @@ async fn copy_running(calls: &Calls, found: &Found, copy: &Path, tool: &DiskTool
     let size = control.qmp.block_size(&node).await?;
     let directory = context.places.instance(uid);
     let (draft, place) = (directory.join(TARGET), directory.join(DISKS).join(TARGET));
+    // Of one that was cut short.
+    let _ = control.qmp.blockdev_del(TARGET).await;
+    let _ = std::fs::remove_file(&draft);
     tool.create(&draft, size).await?;
     let user = control.config.user;
     let failed = || format!("cannot make {}", place.display());
@@ -120,23 +130,42 @@ async fn copy_running(calls: &Calls, found: &Found, copy: &Path, tool: &DiskTool
         None => job.await,
     };
     let _ = control.qmp.blockdev_del(TARGET).await;
-    let taken = copied.and_then(|()| copy_file(&place, copy));
+    let taken = match copied {
+        Ok(()) => copy_file(&place, copy, most).await,
+        Err(error) => Err(error),
+    };
     std::fs::remove_file(&place)
         .context(ErrorKind::Unavailable, || format!("cannot remove {}", place.display()))?;
     taken
 }
 
-/// Copies a machine's own file; a link in its place is not followed.
-fn copy_file(from: &Path, to: &Path) -> Result<()> {
-    let failed = || format!("{} cannot be copied", from.display());
-    let mut source = File::options()
-        .read(true)
-        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
-        .open(from)
-        .context(ErrorKind::Unavailable, failed)?;
-    let mut target =
-        File::options().write(true).open(to).context(ErrorKind::Unavailable, failed)?;
-    std::io::copy(&mut source, &mut target).context(ErrorKind::Exhausted, failed).map(drop)
+/// Copies a machine's own file, of so many bytes at most; a link in its place is not followed.
+async fn copy_file(from: &Path, to: &Path, most: u64) -> Result<()> {
+    let (from, to) = (from.to_owned(), to.to_owned());
+    let copy = move || {
+        let failed = || format!("{} cannot be copied", from.display());
+        let source = File::options()
+            .read(true)
+            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+            .open(&from)
+            .context(ErrorKind::Unavailable, failed)?;
+        let meta = source.metadata().context(ErrorKind::Unavailable, failed)?;
+        if !meta.is_file() || meta.len() > most {
+            return Err(Error::exhausted(format!(
+                "{} is no disk of {} at most",
+                from.display(),
+                Bytes(most)
+            ))
+            .next("free space, for instance with: hull image prune"));
+        }
+        let mut target =
+            File::options().write(true).open(&to).context(ErrorKind::Unavailable, failed)?;
+        std::io::copy(&mut source.take(most), &mut target)
+            .context(ErrorKind::Exhausted, failed)
+            .map(drop)
+    };
+    let copied = tokio::task::spawn_blocking(copy).await;
+    copied.context(ErrorKind::Internal, || "a disk was not copied".to_owned())?
 }
 
 async fn taken_in(

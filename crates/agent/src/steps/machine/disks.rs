@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use containers::Bind;
 use containers::rootfs::Rootfs;
-use machines::config::{Bus, DIRECTORY, Disk, Format};
+use machines::config::{Bus, DIRECTORY, Disk, Format, MachineConfig};
 use machines::disk::tool::DiskFile;
 use machines::disk::{self, DiskFormat, DiskTool};
 use model::error::Context as _;
@@ -15,6 +15,7 @@ use model::image::MachineImage;
 use model::instance::{DiskBus, FirmwareKind, Instance, MachineSpec};
 use model::{Bytes, Error, ErrorKind, Result};
 use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
 
 use super::walls::user_of;
 use crate::local::replace_file;
@@ -55,26 +56,59 @@ pub fn directory(worker: &Worker) -> PathBuf {
     worker.dir.join(DISKS)
 }
 
-/// Has the next start of a machine go on from a saved state.
-pub fn resume_next(directory: &Path, state: &str) -> Result<()> {
-    replace_file(&directory.join(RESUME), state.as_bytes())
+/// A saved state, and the machine that it is of: it can be gone on from by no other.
+#[derive(Debug, Serialize, Deserialize)]
+struct Resume {
+    state: String,
+    machine: MachineConfig,
 }
 
-/// The state that this start is to go on from.
-pub fn resume(worker: &Worker) -> Result<Option<String>> {
-    let path = worker.dir.join(RESUME);
-    match std::fs::read_to_string(&path) {
-        Ok(state) => Ok(Some(state)),
+/// Has the next start of a machine go on from a saved state.
+pub fn resume_next(directory: &Path, state: &str, machine: &MachineConfig) -> Result<()> {
+    let resume = Resume { state: state.to_owned(), machine: machine.clone() };
+    let text = serde_json::to_vec(&resume).expect("plain data always encodes");
+    replace_file(&directory.join(RESUME), &text)
+}
+
+/// The state that the next start is to go on from.
+pub fn resume(directory: &Path) -> Result<Option<String>> {
+    Ok(read_resume(directory)?.map(|resume| resume.state))
+}
+
+/// The machine as it is to start: with what it had when its state was saved, if it goes on from one.
+pub fn going_on(worker: &mut Worker, machine: MachineConfig) -> Result<MachineConfig> {
+    let Some(Resume { state, machine: saved }) = read_resume(&worker.dir)? else {
+        return Ok(machine);
+    };
+    if (saved.cpus, saved.memory) != (machine.cpus, machine.memory) {
+        worker.warn(
+            "it goes on from a saved state: other processors or memory come with the next start"
+                .to_owned(),
+        );
+    }
+    Ok(MachineConfig {
+        cpus: saved.cpus,
+        max_cpus: saved.max_cpus,
+        memory: saved.memory,
+        max_memory: saved.max_memory,
+        resume: Some(state),
+        ..machine
+    })
+}
+
+fn read_resume(directory: &Path) -> Result<Option<Resume>> {
+    let path = directory.join(RESUME);
+    let failed = || format!("cannot read {}", path.display());
+    match std::fs::read(&path) {
+        Ok(text) => serde_json::from_slice(&text).context(ErrorKind::Internal, failed).map(Some),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => {
-            Err(error).context(ErrorKind::Unavailable, || format!("cannot read {}", path.display()))
-        }
+        Err(error) => Err(error).context(ErrorKind::Unavailable, failed),
     }
 }
 
-/// The state was gone on from: the next start is an ordinary one.
-pub fn resumed(worker: &Worker) -> Result<()> {
-    let path = worker.dir.join(RESUME);
+/// The state is not to be gone on from any more: the next start is an ordinary one.
+pub fn resumed(directory: &Path) -> Result<()> {
+    let path = directory.join(RESUME);
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error)
             .context(ErrorKind::Unavailable, || format!("cannot remove {}", path.display())),
