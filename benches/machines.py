@@ -11,6 +11,7 @@ JSON line a figure.
 
 import argparse
 import json
+import os
 import pathlib
 import shutil
 import signal
@@ -82,8 +83,9 @@ class Hull:
         self.ok("rm", "-f", "vm")
 
     def end(self):
-        subprocess.run([*self.words, "rm", "-f", "vm"], capture_output=True)
-        subprocess.run([*self.words, "down"], capture_output=True)
+        clean = pathlib.Path(__file__).resolve().parent.parent / "scripts/clean-node"
+        subprocess.run([clean, self.root], capture_output=True,
+                       env={**os.environ, "FORCE": "1", "HULL": self.words[0]})
 
 
 def pss(pid):
