@@ -9,7 +9,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testing::node::{Node, Setup, finish, until, within};
+use testing::node::{Node, Setup, until, within};
 
 use super::process::{Named, node};
 
@@ -379,17 +379,17 @@ fn a_machine_among_containers() {
 #[test]
 fn a_guest_nobody_here_made() {
     let Some(node) = node() else { return };
-    let found = node.hull(&["image", "pull", "alpine-machine"]);
-    if found.code != 0 {
+    // Built when somebody names it: it is fetched from farther away than the others.
+    if http(testing::node::REGISTRY.port(), "/v2/hull-test/alpine-machine/tags/list").is_none() {
+        println!("passed over: `make images SUBSET=alpine-machine` builds it");
         return;
     }
     let named = Named(node, "foreign");
-    node.ok(&["run", "-d", "--name", "foreign", "--memory", "512m", "alpine-machine"]);
+    node.ok(&["run", "-d", "--name", "foreign", "--memory", "512m", "hull-test/alpine-machine"]);
     within(PATIENCE, "it has started all it starts", || {
         node.ok(&["logs", "foreign"]).contains("starting pid").then_some(())
     });
     drop(named);
-    let _ = finish(node.command(&["ps", "-a"]), None);
 }
 
 /// A node whose daemon dies where a file says; see `dying.rs`.
