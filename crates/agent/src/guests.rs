@@ -206,9 +206,8 @@ pub fn kept_disks(machine: &MachineConfig) -> impl Iterator<Item = &Disk> {
 /// what it starts with.
 pub async fn is_as_it_started(control: &Control) -> Result<()> {
     let memory = control.qmp.query_memory().await?;
-    let slots = control.qmp.query_hotpluggable_cpus().await?;
-    let cpus = slots.iter().filter(|slot| slot.qom_path.is_some()).map(|slot| slot.vcpus_count);
-    if memory.plugged_memory > 0 || cpus.sum::<u32>() > control.config.cpus {
+    let (cpus, _) = machines::qmp::processors(&control.qmp.query_hotpluggable_cpus().await?);
+    if memory.plugged_memory > 0 || cpus > control.config.cpus {
         return Err(Error::conflict("processors or memory were plugged in since it started")
             .next("stop it without its memory, or leave the memory out of the snapshot"));
     }

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 /// Where the machine's directory is mounted inside its walls. It is root's; in it are [`CONFIG`] and a
 /// directory of the machine's user, `run`.
 pub const DIRECTORY: &str = "/machine";
+/// Directory in it of the machine's own disks, which is the machine's user's.
+pub const DISKS: &str = "disks";
 /// File of [`MachineConfig`] in that directory.
 pub const CONFIG: &str = "machine.json";
 /// Directory in it of the machine's user. What is there may be anything: it is opened without following
@@ -167,8 +169,6 @@ pub enum Bus {
 pub struct Nic {
     /// Name of the tap.
     pub tap: String,
-    /// Name of the bridge between tap and network, on which DHCP is answered.
-    pub bridge: String,
     /// Hardware address of the guest's card.
     pub mac: String,
     /// Largest packet.

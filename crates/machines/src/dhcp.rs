@@ -134,7 +134,6 @@ mod tests {
     pub(super) fn nic() -> Nic {
         Nic {
             tap: "tap0".to_owned(),
-            bridge: "br0".to_owned(),
             mac: "02:00:00:00:00:09".to_owned(),
             mtu: 1450,
             ipv4: Some("10.7.0.5/24".parse().unwrap()),

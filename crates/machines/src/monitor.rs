@@ -1,6 +1,6 @@
 //! Process 1 of a machine's walls.
 //!
-//! It begins as root with four capabilities, opens what only root may (the taps, the sockets on which
+//! It begins as root with five capabilities, opens what only root may (the taps, the sockets on which
 //! its guest's DHCP is answered), becomes the machine's own user, which drops them all, and starts QEMU,
 //! whose terminal is its own: the guest's serial line. From then on it waits: for QEMU's end, for what
 //! QEMU tells of its guest, and for the signal that asks for a shutdown.
@@ -119,7 +119,7 @@ impl Prepared {
         drop((theirs, self.taps));
         ours.set_nonblocking(true).context(ErrorKind::Internal, failed)?;
         let ours = UnixStream::from_std(ours).context(ErrorKind::Internal, failed)?;
-        let mut watch = Watch { told: Told::default(), qmp: None };
+        let mut watch = Watch { told: Told::default() };
         let answering = tokio::spawn(self.dhcp.serve());
         let code = watch.follow(&mut child, ours).await;
         answering.abort();
@@ -129,7 +129,6 @@ impl Prepared {
 
 struct Watch {
     told: Told,
-    qmp: Option<Qmp>,
 }
 
 impl Watch {
@@ -139,6 +138,12 @@ impl Watch {
         };
         let mut terminate = hear(SignalKind::terminate())?;
         let mut interrupt = hear(SignalKind::interrupt())?;
+        let mut asked = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
         let mut powering_down = false;
         self.told.write()?;
         let connected = Qmp::over(control);
@@ -147,14 +152,12 @@ impl Watch {
             tokio::select! {
                 status = child.wait() => return self.ended(status),
                 qmp = &mut connected => break qmp?,
-                _ = terminate.recv() => powering_down = true,
-                _ = interrupt.recv() => powering_down = true,
+                () = asked() => powering_down = true,
             }
         };
         let mut events = qmp.events();
-        self.qmp = Some(qmp);
         if powering_down {
-            self.press_power_button().await;
+            press_power_button(&qmp).await;
         }
         let mut again = tokio::time::interval(PRESS_AGAIN);
         again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -167,23 +170,13 @@ impl Watch {
                     self.last_words(&mut events).await?;
                     return self.ended(status);
                 }
-                _ = terminate.recv() => { powering_down = true; self.press_power_button().await; again.reset(); }
-                _ = interrupt.recv() => { powering_down = true; self.press_power_button().await; again.reset(); }
-                _ = again.tick(), if powering_down => self.press_power_button().await,
+                () = asked() => {
+                    powering_down = true;
+                    press_power_button(&qmp).await;
+                    again.reset();
+                }
+                _ = again.tick(), if powering_down => press_power_button(&qmp).await,
             }
-        }
-    }
-
-    async fn press_power_button(&self) {
-        if let Some(qmp) = &self.qmp {
-            // One that stands still, as a save that was cut short leaves it, hears no button.
-            let _ = qmp.cont().await;
-        }
-        if let Some(qmp) = &self.qmp
-            && let Err(error) = qmp.system_powerdown().await
-        {
-            // A QEMU that no longer listens ends, and is waited for.
-            tracing::debug!(error = error.chain(), "the power button was not pressed");
         }
     }
 
@@ -209,6 +202,15 @@ impl Watch {
         self.told.end = Some(end);
         self.told.write()?;
         Ok(code)
+    }
+}
+
+async fn press_power_button(qmp: &Qmp) {
+    // One that stands still, as a save that was cut short leaves it, hears no button.
+    let _ = qmp.cont().await;
+    if let Err(error) = qmp.system_powerdown().await {
+        // A QEMU that no longer listens ends, and is waited for.
+        tracing::debug!(error = error.chain(), "the power button was not pressed");
     }
 }
 

@@ -368,7 +368,6 @@ mod tests {
     fn what_is_asked_shows() {
         let nic = Nic {
             tap: "tap-eth0".into(),
-            bridge: "br-eth0".into(),
             mac: "02:00:00:00:00:05".into(),
             mtu: 1450,
             ipv4: None,

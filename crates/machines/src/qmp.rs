@@ -50,7 +50,7 @@ use tokio::sync::broadcast;
 use connection::Connection;
 pub use event::{Event, Events};
 pub use memory::MemorySize;
-pub use processor::ProcessorSlot;
+pub use processor::{ProcessorSlot, processors};
 pub use run_state::Status;
 
 /// Longest wait for the greeting.

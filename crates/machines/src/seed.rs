@@ -119,7 +119,6 @@ mod tests {
     fn nic() -> Nic {
         Nic {
             tap: "tap0".to_owned(),
-            bridge: "br0".to_owned(),
             mac: "02:00:00:00:00:0A".to_owned(),
             mtu: 1450,
             ipv4: Some("10.7.0.5/24".parse().unwrap()),

@@ -31,7 +31,6 @@ fn read(program: &str, arguments: &[&str], image: &Path) -> String {
 fn seed() -> Seed {
     let nic = Nic {
         tap: "tap0".to_owned(),
-        bridge: "br0".to_owned(),
         mac: "02:00:00:00:00:0A".to_owned(),
         mtu: 1450,
         ipv4: Some("10.7.0.5/24".parse().unwrap()),

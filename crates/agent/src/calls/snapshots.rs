@@ -10,7 +10,7 @@ use faults::may_die;
 use link::SnapshotCalls;
 use link::instance::Target;
 use link::snapshot::{MachineSnapshot, SnapshotRequest};
-use machines::config::{Disk, MachineConfig};
+use machines::config::{DISKS, Disk, MachineConfig};
 use machines::disk::tool::DiskFile;
 use machines::disk::{DiskFormat, DiskTool};
 use machines::qemu;
@@ -23,11 +23,11 @@ use super::{Calls, Found};
 use crate::context::Context;
 use crate::guests::{self, Control};
 use crate::local::replace_file;
-use crate::steps::machine::{DISKS, ROOT, VOLUME_DISK, resume_next, resumed};
+use crate::steps::machine::{ROOT, VOLUME_DISK, resume_next, resumed};
 
 /// The list, in the instance's directory.
 const LIST: &str = "snapshots.json";
-/// What the monitor's socket is called among turns.
+/// What working on snapshots is called among turns.
 const TURN: &str = "snapshot";
 /// How long the guest's memory may take to be written.
 const MEMORY: Duration = Duration::from_secs(600);

@@ -39,10 +39,7 @@ pub async fn resize(
 }
 
 async fn processors(qmp: &Qmp, asked: u32, resized: &mut Resized) -> Result<()> {
-    let slots = qmp.query_hotpluggable_cpus().await?;
-    let has = slots.iter().filter(|slot| slot.qom_path.is_some());
-    let has: u32 = has.map(|slot| slot.vcpus_count).sum();
-    let room: u32 = slots.iter().map(|slot| slot.vcpus_count).sum();
+    let (has, room) = machines::qmp::processors(&qmp.query_hotpluggable_cpus().await?);
     resized.cpus = has;
     if asked > has && asked <= room {
         resized.cpus = qmp.plug_processors(asked).await?;

@@ -21,16 +21,15 @@ use containers::ContainerConfig;
 use containers::rootfs::Rootfs;
 use faults::may_die;
 use machines::config::{
-    Accelerator, Bus, CONFIG, DIRECTORY, Disk, Firmware, Format, Kernel, MachineConfig, Nic, RUN,
-    Share, TOLD,
+    Accelerator, Bus, CONFIG, DIRECTORY, DISKS, Disk, Firmware, Format, Kernel, MachineConfig, Nic,
+    RUN, Share, TOLD,
 };
 use machines::qemu;
 use machines::seed::Seed;
 use model::error::Context as _;
 use model::image::{Image, MachineImage};
 use model::instance::{
-    ContainerSpec, FirmwareKind, Instance, MachineEnd, MachineProfile, MachineSpec, Phase, Reason,
-    Resources,
+    ContainerSpec, Instance, MachineEnd, MachineProfile, MachineSpec, Phase, Reason, Resources,
 };
 use model::{Bytes, Error, ErrorKind, Result};
 
@@ -41,7 +40,7 @@ use crate::local::replace_file;
 use crate::observe::engine_id;
 use crate::worker::Worker;
 
-pub use disks::{BASE, DISKS, ROOT, VOLUME_DISK, resume_next, resumed};
+pub use disks::{BASE, ROOT, VOLUME_DISK, resume_next, resumed};
 
 /// Memory of a machine when nobody said.
 const MEMORY: Bytes = Bytes::mib(1024);
@@ -316,18 +315,14 @@ fn kernel(image: &MachineImage) -> Option<Kernel> {
 }
 
 fn firmware(asked: &MachineSpec, image: &MachineImage) -> Result<Firmware> {
-    let secure = match asked.firmware.unwrap_or(image.firmware) {
-        FirmwareKind::Bios => return Ok(Firmware::Bios),
-        FirmwareKind::Uefi => false,
-        FirmwareKind::SecureBoot => true,
-    };
+    let Some(secure) = disks::uefi(asked, image) else { return Ok(Firmware::Bios) };
     let (code, _) = disks::ovmf(secure)?;
-    let variables = Path::new(DIRECTORY).join("disks").join(disks::VARIABLES);
+    let variables = Path::new(DIRECTORY).join(DISKS).join(disks::VARIABLES);
     Ok(Firmware::Uefi { code, variables, secure })
 }
 
 fn disks(asked: &MachineSpec) -> Vec<Disk> {
-    let own = |file: &str| Path::new(DIRECTORY).join("disks").join(file);
+    let own = |file: &str| Path::new(DIRECTORY).join(DISKS).join(file);
     let windows = asked.profile == MachineProfile::Windows;
     let root = Disk {
         name: "root".into(),
@@ -353,7 +348,6 @@ fn nics(worker: &Worker, wanted: &Instance) -> Result<Vec<Nic>> {
         let gateways = worker.context.gateways(&link.network);
         Nic {
             tap: link.tap(),
-            bridge: link.inner_bridge(),
             mac: link.mac.clone(),
             router6: link.gateway6.map(|_| ::network::Names::bridge_link_local(&link.bridge)),
             mtu: link.mtu,
@@ -394,7 +388,7 @@ fn seed(
 fn write(worker: &Worker, machine: &MachineConfig) -> Result<()> {
     let directory = worker.context.places.machine(&worker.uid);
     // The place that the disks' directory is mounted at.
-    std::fs::create_dir_all(directory.join("disks"))
+    std::fs::create_dir_all(directory.join(DISKS))
         .context(ErrorKind::Unavailable, || format!("cannot make {}", directory.display()))?;
     walls::own_directory(&directory.join(RUN), machine.user)?;
     // What an earlier run told is no news of this one.

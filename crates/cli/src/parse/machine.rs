@@ -28,7 +28,6 @@ pub fn machine(flags: &MachineFlags) -> Result<Option<MachineSpec>> {
         pci: flags.pci.clone(),
         max_cpus: flags.max_cpus,
         max_memory: flags.max_memory,
-        save: false,
     };
     Ok((machine != MachineSpec::default()).then_some(machine))
 }

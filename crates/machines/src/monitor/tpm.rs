@@ -10,7 +10,7 @@ use model::{ErrorKind, Result};
 use tokio::process::{Child, Command};
 
 use super::open;
-use crate::config::DIRECTORY;
+use crate::config::{DIRECTORY, DISKS};
 
 /// The program.
 const PROGRAM: &str = "/usr/bin/swtpm";
@@ -26,7 +26,7 @@ impl Tpm {
     /// Starts it.
     pub fn start() -> Result<Self> {
         let failed = || format!("{PROGRAM} cannot be started");
-        let state = Path::new(DIRECTORY).join("disks/tpm");
+        let state = Path::new(DIRECTORY).join(DISKS).join("tpm");
         std::fs::create_dir_all(&state)
             .context(ErrorKind::Unavailable, || format!("{} cannot be made", state.display()))?;
         let (line, theirs) = UnixStream::pair().context(ErrorKind::Exhausted, failed)?;

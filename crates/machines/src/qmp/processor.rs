@@ -31,6 +31,13 @@ impl ProcessorSlot {
     }
 }
 
+/// Processors a machine has, and those it has room for.
+pub fn processors(slots: &[ProcessorSlot]) -> (u32, u32) {
+    let used = slots.iter().filter(|slot| slot.qom_path.is_some());
+    let count = |slot: &ProcessorSlot| slot.vcpus_count;
+    (used.map(count).sum(), slots.iter().map(count).sum())
+}
+
 impl Qmp {
     /// All places for processors, those in use and those that are free.
     ///
@@ -52,16 +59,13 @@ impl Qmp {
     /// `Conflict` when the machine was started with room for fewer.
     pub async fn plug_processors(&self, count: u32) -> Result<u32> {
         let slots = self.query_hotpluggable_cpus().await?;
-        let room: u32 = slots.iter().map(|slot| slot.vcpus_count).sum();
+        let (mut has, room) = processors(&slots);
         if count > room {
             return Err(Error::conflict(format!(
                 "the machine was started with room for {room} processors, not {count}"
             )));
         }
-        let (used, free): (Vec<_>, Vec<_>) =
-            slots.into_iter().partition(|slot| slot.qom_path.is_some());
-        let mut has: u32 = used.iter().map(|slot| slot.vcpus_count).sum();
-        for slot in free {
+        for slot in slots.into_iter().filter(|slot| slot.qom_path.is_none()) {
             if has >= count {
                 break;
             }

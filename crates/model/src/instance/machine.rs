@@ -48,9 +48,6 @@ pub struct MachineSpec {
     /// Memory it may come to have while it runs; what it starts with when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_memory: Option<Bytes>,
-    /// Take up the state that the last stop saved, if it saved one.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub save: bool,
 }
 
 /// A volume as a disk of a machine.

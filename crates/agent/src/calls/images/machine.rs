@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use images::{ImportKind, ImportOptions};
 use link::instance::CommitRequest;
-use machines::config::DIRECTORY;
+use machines::config::{DIRECTORY, DISKS};
 use machines::disk::tool::DiskFile;
 use machines::disk::{DiskFormat, DiskTool};
 use machines::qemu;
@@ -26,7 +26,7 @@ use serde_json::json;
 use super::disk::{Room, layer_of, receive};
 use crate::calls::{Calls, Found};
 use crate::guests;
-use crate::steps::machine::{BASE, DISKS, ROOT};
+use crate::steps::machine::{BASE, ROOT};
 
 /// How long copying a disk may take.
 const COPY: Duration = Duration::from_secs(3600);

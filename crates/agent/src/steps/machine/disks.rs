@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use containers::Bind;
 use containers::rootfs::Rootfs;
-use machines::config::{Bus, DIRECTORY, Disk, Format, MachineConfig};
+use machines::config::{Bus, DIRECTORY, DISKS, Disk, Format, MachineConfig};
 use machines::disk::tool::DiskFile;
 use machines::disk::{self, DiskFormat, DiskTool};
 use model::error::Context as _;
@@ -22,8 +22,6 @@ use crate::local::replace_file;
 use crate::steps::volume::{self, Mounted};
 use crate::worker::Worker;
 
-/// Directory of the disks, in the instance's.
-pub const DISKS: &str = "disks";
 /// Which saved state the next start goes on from, in the instance's directory.
 const RESUME: &str = "resume";
 /// The root disk.
@@ -116,6 +114,15 @@ pub fn resumed(directory: &Path) -> Result<()> {
     }
 }
 
+/// Whether the machine boots by UEFI, and then whether only what is signed.
+pub fn uefi(asked: &MachineSpec, image: &MachineImage) -> Option<bool> {
+    match asked.firmware.unwrap_or(image.firmware) {
+        FirmwareKind::Bios => None,
+        FirmwareKind::Uefi => Some(false),
+        FirmwareKind::SecureBoot => Some(true),
+    }
+}
+
 /// The firmware's two files.
 ///
 /// # Errors
@@ -175,9 +182,9 @@ fn is_readable(file: &File) -> bool {
     file.metadata().is_ok_and(|meta| meta.permissions().mode() & 0o004 != 0)
 }
 
-/// A disk that QEMU cannot read where it is, as it is compressed as a file or somebody's own, unpacked once for all machines of its image. What this machine
-/// has is a further name of that file: it is there for as long as one of them is, whatever becomes of
-/// the image.
+/// A disk that QEMU cannot read where it is, as it is compressed as a file or somebody's own, unpacked
+/// once for all machines of its image. What this machine has is a further name of that file: it is there
+/// for as long as one of them is, whatever becomes of the image.
 async fn unpacked(worker: &Worker, id: &str, packed: File) -> Result<(File, PathBuf)> {
     let cache = worker.context.places.unpacked(id);
     let own = directory(worker).join(BASE);
@@ -280,7 +287,8 @@ async fn of_volume(
     Ok((made, Bind { read_only: volume.read_only, ..Bind::new(path, inside) }))
 }
 
-fn give(path: &Path, user: u32) -> Result<()> {
+/// Gives a file to the machine's user; of a link, the link.
+pub fn give(path: &Path, user: u32) -> Result<()> {
     std::os::unix::fs::lchown(path, Some(user), Some(user))
         .context(ErrorKind::Unavailable, || format!("cannot give {} away", path.display()))
 }
@@ -294,10 +302,7 @@ fn look(file: &File, name: &str) -> Result<(DiskFormat, u64)> {
         true => disk::look(file, Some(DiskFormat::Raw)),
         false => Err(error),
     });
-    let header = header.map_err(|error| {
-        let why = format!("the disk {name} {}", error.message());
-        Error::new(error.kind(), why).caused_by(error)
-    })?;
+    let header = header.map_err(|error| error.about(format!("the disk {name}")))?;
     match (header.format, header.virtual_size) {
         (format @ (DiskFormat::Qcow2 | DiskFormat::Raw), Some(size)) => Ok((format, size)),
         (format, _) => Err(Error::unsupported(format!(
@@ -316,11 +321,7 @@ pub fn write_seed(worker: &Worker, user: u32, seed: &[u8]) -> Result<()> {
 
 /// Gives a machine with UEFI its variables, those of the firmware at first.
 pub fn variables(worker: &Worker, asked: &MachineSpec, image: &MachineImage) -> Result<()> {
-    let secure = match asked.firmware.unwrap_or(image.firmware) {
-        FirmwareKind::Bios => return Ok(()),
-        FirmwareKind::Uefi => false,
-        FirmwareKind::SecureBoot => true,
-    };
+    let Some(secure) = uefi(asked, image) else { return Ok(()) };
     let path = directory(worker).join(VARIABLES);
     if std::fs::symlink_metadata(&path).is_ok() {
         return Ok(());

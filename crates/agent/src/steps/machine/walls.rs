@@ -4,7 +4,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use containers::{Bind, ContainerConfig};
-use machines::config::{Accelerator, DIRECTORY, MachineConfig, Share};
+use machines::config::{Accelerator, DIRECTORY, DISKS, MachineConfig, Share};
 use model::error::Context as _;
 use model::image::ImageConfig;
 use model::instance::{Capabilities, ContainerSpec, Device, MountKind, Resources, Ulimit};
@@ -23,8 +23,7 @@ const MONITOR: &str = "/hull";
 /// What QEMU and the monitor are made of.
 const HOST: [&str; 5] = ["/usr", "/lib", "/lib64", "/lib32", "/etc/ld.so.cache"];
 /// Held by the monitor until its files are open: the sockets of DHCP, then another user, the devices.
-const FIRST_CAPABILITIES: [&str; 6] =
-    ["NET_BIND_SERVICE", "NET_RAW", "SETUID", "SETGID", "SETPCAP", "CHOWN"];
+const FIRST_CAPABILITIES: [&str; 5] = ["NET_RAW", "SETUID", "SETGID", "SETPCAP", "CHOWN"];
 
 /// The user that a machine's QEMU runs as.
 pub fn user_of(uid: &Uid) -> u32 {
@@ -61,10 +60,7 @@ pub fn shares(
     for volume in mounted.iter().filter(|volume| volume.disk.is_none()) {
         if !volume.read_only {
             // QEMU writes there in the guest's name; who owns what inside is kept in attributes.
-            std::os::unix::fs::lchown(volume.source()?, Some(user), Some(user))
-                .context(ErrorKind::Unavailable, || {
-                    format!("cannot give {} to the machine", volume.path.display())
-                })?;
+            super::disks::give(&volume.source()?, user)?;
         }
         add(volume.source()?, &volume.target, volume.read_only);
     }
@@ -95,7 +91,7 @@ pub fn config(
         .collect();
     binds.push(Bind::new(worker.context.program.clone(), MONITOR).read_only());
     binds.push(Bind::new(worker.context.places.machine(&worker.uid), DIRECTORY));
-    let disks = format!("{DIRECTORY}/disks");
+    let disks = format!("{DIRECTORY}/{DISKS}");
     binds.push(Bind::new(super::disks::directory(worker), disks));
     binds.extend(shares);
     let spec = &config.spec;
