@@ -21,6 +21,8 @@ const FILE: &str = "state.json";
 pub struct Local {
     /// What was seen last.
     pub status: InstanceStatus,
+    /// Generation of the wish that what runs has taken in, as far as it can.
+    pub taken_in: u64,
     /// When the present run began to be prepared.
     pub begun: Option<Time>,
     /// What images and spec together say of each container, as of its last start.

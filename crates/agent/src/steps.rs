@@ -123,6 +123,16 @@ pub async fn prepare(worker: &mut Worker, wanted: &Arc<Instance>) -> Result<()> 
     made
 }
 
+/// Joins what runs to the networks that are wanted now, and parts it from others.
+pub async fn rejoin(worker: &Worker, wanted: &Instance) -> Result<()> {
+    if !wanted.spec.network.is_own() || worker.local.status.machine.is_some() {
+        return Ok(());
+    }
+    network::attach(&worker.context, wanted, network::User::Processes).await?;
+    may_die("rejoin.attached");
+    files::write(worker, wanted)
+}
+
 /// Starts one container again, after making sure of all it stands on. It is counted once its last run
 /// is cleared and before the next begins: a platform killed on either side neither forgets a restart
 /// nor counts one twice.

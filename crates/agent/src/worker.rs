@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use containers::{ContainerId, Observed};
 use faults::may_die;
@@ -33,8 +33,14 @@ const SLOW: Duration = Duration::from_secs(60);
 /// Wait before another try when the engine did not answer.
 const ENGINE_AWAY: Duration = Duration::from_secs(1);
 
+/// Wait before another try to take in a change that could not be.
+const AGAIN: Duration = Duration::from_secs(30);
+
 /// How long a first run waits for somebody who is to take part in it.
 const ATTENTION: Duration = Duration::from_secs(5);
+
+/// The reason of an instance that could not take in all of a change.
+const PARTLY: &str = "PartlyApplied";
 
 /// What others hold of an instance's task.
 pub struct Handle {
@@ -83,6 +89,8 @@ pub struct Worker {
     checkers: HashMap<String, Checker>,
     /// What is assigned outside the containers (network, volumes) may be held.
     holding: bool,
+    /// When a change that could not be taken in was tried last.
+    tried: Option<Instant>,
 }
 
 impl Worker {
@@ -114,6 +122,7 @@ impl Worker {
             orders,
             checkers: HashMap::new(),
             holding: true,
+            tried: None,
         };
         let task = tokio::spawn(worker.run());
         Handle { wanted, known, poke, logs, attention, prepare, task }
@@ -167,7 +176,10 @@ impl Worker {
         self.explain_boot(&ended);
         self.follow_health(wanted);
         if self.local != before {
-            self.local.status.observed_generation = wanted.meta.generation;
+            // What runs has a change to take in yet, which is told when it has.
+            if !self.is_live() {
+                self.local.status.observed_generation = wanted.meta.generation;
+            }
             self.publish(wanted)?;
         }
         for action in news {
@@ -203,10 +215,23 @@ impl Worker {
                 }
             }
         }
-        if self.local.status.observed_generation != wanted.meta.generation {
+        let generation = wanted.meta.generation;
+        if self.local.status.observed_generation != generation || self.is_behind(generation) {
             self.take_in_changes(wanted).await;
         }
         self.rest(wait).await;
+    }
+
+    fn is_live(&self) -> bool {
+        let mut containers = self.local.status.containers.iter();
+        containers
+            .any(|seen| matches!(seen.state, ContainerState::Running | ContainerState::Paused))
+    }
+
+    /// Whether what runs has a change to take in that it could not take in a while ago, or at all.
+    fn is_behind(&self, generation: u64) -> bool {
+        let ripe = self.tried.is_none_or(|tried| tried.elapsed() >= AGAIN);
+        self.local.taken_in != generation && self.local.status.phase == Phase::Running && ripe
     }
 
     /// Waits for a change of what is wanted, a poke, or the time.
@@ -287,6 +312,7 @@ impl Worker {
         self.local.status.reason = None;
         self.local.status.phase = phase(&wanted.spec, &self.local.status);
         self.local.status.observed_generation = wanted.meta.generation;
+        self.local.taken_in = wanted.meta.generation;
         self.follow_health(wanted);
         self.publish_or_log(wanted);
         self.event(wanted, "start", |event| event);
@@ -407,9 +433,18 @@ impl Worker {
         let _ = tokio::time::timeout(ATTENTION, attention.wait_for(|there| *there)).await;
     }
 
-    /// Takes over changes that need no new run, such as limits.
+    /// Takes over changes that need no new run: limits, networks. What fails is said and tried again.
     async fn take_in_changes(&mut self, wanted: &Instance) {
-        let mut warnings = Vec::new();
+        let (mut warnings, mut failed) = (Vec::new(), false);
+        let mut refused = |error: Error| {
+            tracing::warn!(instance = %wanted.meta.name, error = error.chain(), "cannot change");
+            failed = true;
+            error.chain()
+        };
+        if self.is_live() {
+            let networks = steps::rejoin(self, wanted).await;
+            warnings.extend(networks.err().map(&mut refused));
+        }
         for container in &wanted.spec.containers {
             let live = self.local.status.container(&container.name).is_some_and(|seen| {
                 matches!(seen.state, ContainerState::Running | ContainerState::Paused)
@@ -418,13 +453,19 @@ impl Worker {
             let (true, Some(id)) = (live, id) else { continue };
             match self.take_in_limits(wanted, container, &id).await {
                 Ok(more) => warnings.extend(more),
-                Err(error) => warnings.push(error.chain()),
+                Err(error) => warnings.push(refused(error)),
             }
+        }
+        self.tried = failed.then(Instant::now);
+        if !failed {
+            self.local.taken_in = wanted.meta.generation;
         }
         let status = &mut self.local.status;
         status.observed_generation = wanted.meta.generation;
         if !warnings.is_empty() {
-            status.reason = Some(Reason::new("PartlyApplied", warnings.join("; ")));
+            status.reason = Some(Reason::new(PARTLY, warnings.join("; ")));
+        } else if status.reason.as_ref().is_some_and(|reason| reason.code == PARTLY) {
+            status.reason = None;
         }
         if status.runs == 0 && wanted.spec.run == RunState::Stopped {
             status.phase = Phase::Pending;

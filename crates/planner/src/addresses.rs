@@ -45,7 +45,8 @@ pub fn mac(address: Ipv4Addr) -> String {
 pub(crate) struct Wish<'a> {
     pub(crate) network: &'a Network,
     pub(crate) attachment: &'a Attachment,
-    pub(crate) index: usize,
+    /// What it is called inside.
+    pub(crate) name: String,
     /// What the instance had there before.
     pub(crate) before: Option<&'a Interface>,
 }
@@ -84,7 +85,7 @@ pub(crate) fn assign(
     Ok(Interface {
         network: wish.network.meta.name.clone(),
         network_id: wish.network.meta.id.clone(),
-        name: format!("eth{}", wish.index),
+        name: wish.name.clone(),
         ipv4: Ipv4Net::new(v4, subnet.prefix_len()).ok(),
         ipv6: v6.and_then(|(subnet, address)| Ipv6Net::new(address, subnet.prefix_len()).ok()),
         mac: attachment.mac.clone().unwrap_or_else(|| mac(v4)),

@@ -125,7 +125,8 @@ impl<'a> Ledger<'a> {
         self.enter(instance, placement, Holder(Cow::Owned(meta.name.clone())));
     }
 
-    fn move_cursor(&mut self, interface: &Interface) {
+    /// Has the next address of the interface's network lie behind its own.
+    pub fn move_cursor(&mut self, interface: &Interface) {
         if let Some(address) = interface.ipv4 {
             self.cursors.insert(interface.network_id.clone(), address.addr());
         }

@@ -127,7 +127,12 @@ impl Ledger<'_> {
         ports::assign(&wish, &book.ports)
     }
 
-    fn interfaces(&self, instance: &Instance) -> Result<Vec<Interface>, Refusal> {
+    /// The interfaces of an instance on the networks it is joined to. Those it has it keeps, with their
+    /// names and addresses. It must not be entered, as for [`Ledger::place`].
+    ///
+    /// # Errors
+    /// The network that has no address for it.
+    pub fn interfaces(&self, instance: &Instance) -> Result<Vec<Interface>, Refusal> {
         let default = [Attachment { network: DEFAULT_NETWORK.to_owned(), ..Attachment::default() }];
         let attachments = match &instance.spec.network {
             NetworkMode::Networks { attachments } if attachments.is_empty() => &default[..],
@@ -135,15 +140,22 @@ impl Ledger<'_> {
             NetworkMode::Host | NetworkMode::None | NetworkMode::Instance { .. } => &[],
         };
         let before = instance.spec.placement.as_ref().map_or(&[][..], |placed| &placed.interfaces);
-        let assign = |(index, attachment): (usize, &Attachment)| {
+        let mut joined = Vec::new();
+        for attachment in attachments {
             let network = self.network(&instance.meta.project, &attachment.network);
             let network = network.ok_or_else(|| no_network(instance, &attachment.network))?;
-            let id = &network.meta.id;
-            let before = before.iter().find(|interface| interface.network_id == *id);
-            let wish = addresses::Wish { network, attachment, index, before };
-            self.assign(&wish, network)
-        };
-        attachments.iter().enumerate().map(assign).collect()
+            let before = before.iter().find(|interface| interface.network_id == network.meta.id);
+            joined.push((attachment, network, before));
+        }
+        let kept = joined.iter().filter_map(|(_, _, before)| before.map(|it| it.name.as_str()));
+        let mut names = InterfaceNames(kept.collect(), 0);
+        let mut interfaces = Vec::new();
+        for (attachment, network, before) in &joined {
+            let name = before.map_or_else(|| names.free(), |before| before.name.clone());
+            let wish = addresses::Wish { network, attachment, name, before: *before };
+            interfaces.push(self.assign(&wish, network)?);
+        }
+        Ok(interfaces)
     }
 
     fn assign(&self, wish: &addresses::Wish<'_>, network: &Network) -> Result<Interface, Refusal> {
@@ -181,6 +193,21 @@ impl Ledger<'_> {
             Some(node) => Ok((name, node)),
         };
         partners(instance).map(find).collect()
+    }
+}
+
+/// Names for interfaces that have none yet: what an instance has keeps its name while others come and go.
+struct InterfaceNames<'a>(BTreeSet<&'a str>, usize);
+
+impl InterfaceNames<'_> {
+    fn free(&mut self) -> String {
+        loop {
+            let name = format!("eth{}", self.1);
+            self.1 += 1;
+            if !self.0.contains(name.as_str()) {
+                return name;
+            }
+        }
     }
 }
 

@@ -7,11 +7,12 @@ use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
 use client::Objects;
 use client::wire::{Draft, DraftMeta, ListQuery};
-use model::instance::NetworkMode;
+use model::instance::{Attachment, InstanceSpec, NetworkMode};
 use model::network::{DEFAULT_NETWORK, Network as Known, NetworkNoun, NetworkSpec};
-use model::{Error, Result};
+use model::{Error, ErrorKind, Result};
+use serde_json::{Value, json};
 
-use crate::commands::each;
+use crate::commands::{each, update};
 use crate::context::{Context, Output};
 use crate::objects::{self, Listing, View};
 use crate::parse::env;
@@ -22,6 +23,7 @@ const EXAMPLES: &str = "Examples:
   hull run -d --name db --network back -e POSTGRES_PASSWORD=x postgres
   hull run -d --network default --network back:alias=api,ip=10.128.1.9 nginx
   hull network create --internal --subnet 10.9.0.0/24 closed
+  hull network connect --alias cache back web
   hull network ls -o json";
 
 /// Networks.
@@ -35,6 +37,10 @@ pub enum Network {
     /// Show networks
     #[command(visible_alias = "inspect")]
     Show(Show),
+    /// Join an instance to one more network, while it runs
+    Connect(Connect),
+    /// Part an instance from a network, while it runs
+    Disconnect(Disconnect),
     /// Remove networks
     Rm(Rm),
     /// Remove networks that no instance is joined to
@@ -94,6 +100,50 @@ pub struct Show {
     names: Vec<String>,
 }
 
+/// Joins an instance to one more network.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  hull network connect back web\n  hull network connect --ip 10.128.1.9 --alias api back web"
+)]
+pub struct Connect {
+    /// A further name it answers to there
+    #[arg(long, visible_alias = "network-alias", value_name = "NAME")]
+    alias: Vec<String>,
+    /// A fixed address there
+    #[arg(long, value_name = "ADDRESS")]
+    ip: Option<Ipv4Addr>,
+    /// A fixed address there
+    #[arg(long, value_name = "ADDRESS")]
+    ip6: Option<Ipv6Addr>,
+    /// A fixed hardware address there
+    #[arg(long, value_name = "MAC")]
+    mac_address: Option<String>,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    plan: bool,
+    /// The network
+    #[arg(add = ArgValueCompleter::new(complete::networks))]
+    network: String,
+    /// The instance
+    #[arg(add = ArgValueCompleter::new(complete::instances))]
+    instance: String,
+}
+
+/// Parts an instance from a network.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  hull network disconnect back web")]
+pub struct Disconnect {
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    plan: bool,
+    /// The network
+    #[arg(add = ArgValueCompleter::new(complete::networks))]
+    network: String,
+    /// The instance
+    #[arg(add = ArgValueCompleter::new(complete::instances))]
+    instance: String,
+}
+
 /// Removes networks.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  hull network rm back")]
@@ -128,6 +178,22 @@ impl Network {
                 })
                 .await;
             }
+            Network::Connect(args) => {
+                let attachment = Attachment {
+                    network: by_name(&networks, &args.network).await?,
+                    aliases: args.alias.clone(),
+                    ipv4: args.ip,
+                    ipv6: args.ip6,
+                    mac: args.mac_address.clone(),
+                };
+                let join = |mode: &mut NetworkMode| mode.connect(attachment.clone());
+                change(context, &args.instance, args.plan, join).await?;
+            }
+            Network::Disconnect(args) => {
+                let name = by_name(&networks, &args.network).await?;
+                let part = |mode: &mut NetworkMode| mode.disconnect(&name);
+                change(context, &args.instance, args.plan, part).await?;
+            }
             Network::Rm(args) => {
                 return each(&args.names, async |name| {
                     objects::remove(&networks, name, args.plan, true).await
@@ -138,6 +204,39 @@ impl Network {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// A network's name, which may have been given by its id, or as Docker calls the default one. One that
+/// is not there may be made by being joined.
+async fn by_name(networks: &Objects<NetworkNoun>, given: &str) -> Result<String> {
+    let given = if given == "bridge" { DEFAULT_NETWORK } else { given };
+    match networks.get(given).await {
+        Ok(network) => Ok(network.meta.name.clone()),
+        Err(error) if error.kind() == ErrorKind::NotFound && given == DEFAULT_NETWORK => {
+            Ok(given.to_owned())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Changes how an instance is joined to networks, and waits until its node has done it.
+async fn change(
+    context: &Context,
+    name: &str,
+    plan: bool,
+    change: impl Fn(&mut NetworkMode) -> Result<()>,
+) -> Result<()> {
+    let patch = |spec: &InstanceSpec| {
+        let mut mode = spec.network.clone();
+        change(&mut mode).map_err(|error| error.about(format!("instance {name:?}")))?;
+        let mut network = update::encoded(&mode)?;
+        if let Some(network) = network.as_object_mut() {
+            // A mode that has none takes away those that were there (RFC 7396).
+            network.entry("attachments").or_insert(Value::Null);
+        }
+        Ok(json!({"spec": {"network": network}}))
+    };
+    update::patched(context, name, plan, patch).await
 }
 
 const VIEW: View<NetworkNoun> =

@@ -90,39 +90,58 @@ impl Update {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<ExitCode> {
         each(&self.names, async |name| {
-            let instances = context.instances();
-            if self.plan {
-                return plan::change(&instances, name, self.update(&instances, name)).await;
-            }
-            let changed = self.update(&instances, name).await?;
-            let applied = in_force(&instances, &changed).await?;
-            if let Some(reason) = applied.status.reason.as_ref().filter(|it| it.code == PARTLY) {
-                out::remark(format!("hull: {name}: {}", reason.message));
-            }
-            out::line(name);
-            Ok(())
+            patched(context, name, self.plan, |old| self.change.patch(old, &self.container)).await
         })
         .await
     }
+}
 
-    /// Containers are a list, which a merge patch replaces as a whole: only what was just read may
-    /// be replaced.
-    async fn update(&self, instances: &Instances, name: &str) -> Result<Instance> {
-        let mut tried = 0;
-        loop {
-            let old = instances.get(name).await?;
-            let patch = self.change.patch(&old.spec, &self.container)?;
-            let revision = Some(old.meta.revision);
-            tried += 1;
-            match instances.patch(old.meta.id.as_str(), &patch, revision, self.plan).await {
-                Err(error) if error.kind() == ErrorKind::Conflict && tried < TRIES => {
-                    let now = instances.get(name).await?;
-                    if now.meta.revision == old.meta.revision {
-                        return Err(error);
-                    }
+/// Changes an instance by a patch, waits until its node has acted on it, and says what of it is not in
+/// force yet.
+pub async fn patched(
+    context: &Context,
+    name: &str,
+    plan: bool,
+    patch: impl Fn(&InstanceSpec) -> Result<Value>,
+) -> Result<()> {
+    let instances = context.instances();
+    if plan {
+        return plan::change(&instances, name, change(&instances, name, true, &patch)).await;
+    }
+    let changed = change(&instances, name, false, &patch).await?;
+    let applied = in_force(&instances, &changed).await?;
+    if let Some(reason) = applied.status.reason.as_ref().filter(|it| it.code == PARTLY) {
+        out::remark(format!("hull: {name}: {}", reason.message));
+    }
+    let machine = applied.status.machine.as_ref().filter(|_| applied.status.phase.is_live());
+    for pending in machine.into_iter().flat_map(|machine| &machine.pending) {
+        out::remark(format!("hull: {name}: not before its next start: {pending}"));
+    }
+    out::line(name);
+    Ok(())
+}
+
+/// Lists are replaced as a whole by a merge patch: only what was just read may be replaced.
+async fn change(
+    instances: &Instances,
+    name: &str,
+    plan: bool,
+    patch: impl Fn(&InstanceSpec) -> Result<Value>,
+) -> Result<Instance> {
+    let mut tried = 0;
+    loop {
+        let old = instances.get(name).await?;
+        let patch = patch(&old.spec)?;
+        let revision = Some(old.meta.revision);
+        tried += 1;
+        match instances.patch(old.meta.id.as_str(), &patch, revision, plan).await {
+            Err(error) if error.kind() == ErrorKind::Conflict && tried < TRIES => {
+                let now = instances.get(name).await?;
+                if now.meta.revision == old.meta.revision {
+                    return Err(error);
                 }
-                other => return other,
             }
+            other => return other,
         }
     }
 }
@@ -190,7 +209,8 @@ impl Changes {
     }
 }
 
-fn encoded(value: &impl serde::Serialize) -> Result<Value> {
+/// A value as it stands in a patch.
+pub fn encoded(value: &impl serde::Serialize) -> Result<Value> {
     serde_json::to_value(value)
         .map_err(|error| Error::internal("the change cannot be written").caused_by(error))
 }

@@ -1,14 +1,17 @@
 //! What an existing instance can take.
 
+use model::event::Event;
 use model::instance::{Instance, NetworkMode, RestartPolicy, Sharing};
-use model::{Error, Result};
+use model::{Error, Kind, Result};
 
-use super::create::partners_of;
+use super::create::{check_networks, partners_of};
 use crate::batch::Batch;
+use crate::networks::joined;
+use crate::reconcile::placement;
 use crate::service::{Context, first_difference};
 
 /// What people may change of an instance that exists; all but what its processes have from their
-/// start.
+/// start. Networks come and go besides, where it has a namespace of its own.
 const CHANGEABLE: [&str; 4] =
     ["restart", "stopTimeout", "containers[*].resources", "init[*].resources"];
 
@@ -27,8 +30,18 @@ pub(super) fn change(
     new: &mut Instance,
     batch: &mut Batch,
 ) -> Result<()> {
-    if let Some(field) = first_difference(&old.spec, &new.spec, &CHANGEABLE) {
+    let mut compared = new.spec.clone();
+    let rejoined = old.spec.network != new.spec.network
+        && old.spec.network.is_own()
+        && new.spec.network.is_own();
+    if rejoined {
+        compared.network.clone_from(&old.spec.network);
+    }
+    if let Some(field) = first_difference(&old.spec, &compared, &CHANGEABLE) {
         return Err(refuse(old, &field));
+    }
+    if rejoined {
+        rejoin(context, old, new, batch)?;
     }
     if old.spec.auto_remove && new.spec.restart != RestartPolicy::No {
         return Err(Error::conflict(format!("{} is removed at its end", old.title()))
@@ -37,6 +50,29 @@ pub(super) fn change(
     }
     if old.meta.name != new.meta.name {
         rename_in_partners(context, old, &new.meta.name, batch);
+    }
+    Ok(())
+}
+
+/// Joins an instance to the networks it names now, and parts it from those it does not.
+fn rejoin(
+    context: &Context<'_>,
+    old: &Instance,
+    new: &mut Instance,
+    batch: &mut Batch,
+) -> Result<()> {
+    let made = check_networks(context, new, batch)?;
+    placement::rejoin(context.core, context.state, new, made.as_ref(), batch)?;
+    let (before, after): (Vec<_>, Vec<_>) = (joined(old).collect(), joined(new).collect());
+    let went = before.iter().filter(|name| !after.contains(name)).map(|name| ("disconnect", *name));
+    let came = after.iter().filter(|name| !before.contains(name)).map(|name| ("connect", *name));
+    for (action, name) in went.chain(came) {
+        let network = context.state.networks.by_name(&new.meta.project, name);
+        let Some(network) = network.map(|it| &it.meta).or(made.as_ref().map(|it| &it.meta)) else {
+            continue;
+        };
+        let event = Event::new(context.now, Kind::Network, action, network);
+        batch.event(context.caller, event.with("instance", &new.meta.name));
     }
     Ok(())
 }

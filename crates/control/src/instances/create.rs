@@ -31,7 +31,9 @@ pub(super) fn admit(
         machines::seed::check(seed).map_err(|error| error.under("spec.machine.cloudInit"))?;
     }
     resolve_partners(context.state, instance)?;
-    check_networks(context, instance, batch)?;
+    if let Some(network) = check_networks(context, instance, batch)? {
+        batch.create(&network);
+    }
     make_volumes(context, instance, batch)?;
     if instance.spec.auto_remove {
         instance.meta.finalizers.push(VOLUMES.to_owned());
@@ -82,8 +84,13 @@ fn resolve_partners(state: &State, instance: &mut Instance) -> Result<()> {
     Ok(())
 }
 
-fn check_networks(context: &Context<'_>, instance: &Instance, batch: &mut Batch) -> Result<()> {
-    let project = &instance.meta.project;
+/// Refuses networks that are not there. The default one is made: it is returned, to be written.
+pub(super) fn check_networks(
+    context: &Context<'_>,
+    instance: &Instance,
+    batch: &mut Batch,
+) -> Result<Option<Network>> {
+    let (project, mut made) = (&instance.meta.project, None);
     for (index, name) in joined(instance).enumerate() {
         let network = context.state.networks.by_name(project, name);
         match network {
@@ -93,7 +100,9 @@ fn check_networks(context: &Context<'_>, instance: &Instance, batch: &mut Batch)
                     .at(format!("spec.network.attachments[{index}].network"))
                     .next("try again in a moment, or join another network"));
             }
-            None if name == DEFAULT_NETWORK => make_default_network(context, project, batch)?,
+            None if name == DEFAULT_NETWORK => {
+                made = Some(make_default_network(context, project, batch)?);
+            }
             None => {
                 return Err(Error::not_found(format!("there is no network {name:?}"))
                     .at(format!("spec.network.attachments[{index}].network"))
@@ -101,17 +110,20 @@ fn check_networks(context: &Context<'_>, instance: &Instance, batch: &mut Batch)
             }
         }
     }
-    Ok(())
+    Ok(made)
 }
 
-fn make_default_network(context: &Context<'_>, project: &str, batch: &mut Batch) -> Result<()> {
+fn make_default_network(
+    context: &Context<'_>,
+    project: &str,
+    batch: &mut Batch,
+) -> Result<Network> {
     let meta = Meta::new(project, DEFAULT_NETWORK, context.core.new_id(), context.now);
     let mut network = Network::new(meta, NetworkSpec::default());
     crate::subnets::assign(context.state, context.core, &mut network, batch)?;
-    batch.create(&network);
     let event = model::event::Event::new(context.now, Kind::Network, "create", &network.meta);
     batch.event(context.caller, event);
-    Ok(())
+    Ok(network)
 }
 
 /// Makes the volumes that are not there: named ones for whoever comes, anonymous ones for this

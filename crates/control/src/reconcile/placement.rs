@@ -119,14 +119,17 @@ pub(crate) fn ledger_without<'a>(state: &'a State, id: &Uid) -> Ledger<'a> {
 }
 
 fn make_ledger(state: &State, which: impl Fn(&Instance) -> bool, cursors: Cursors) -> Ledger<'_> {
-    let world = World {
+    Ledger::new(&world(state, which), cursors)
+}
+
+fn world(state: &State, which: impl Fn(&Instance) -> bool) -> World<'_> {
+    World {
         nodes: state.nodes.iter().map(|it| &**it).collect(),
         instances: state.instances.iter().map(|it| &**it).filter(|it| which(it)).collect(),
         networks: state.networks.iter().map(|it| &**it).collect(),
         volumes: state.volumes.iter().map(|it| &**it).collect(),
         snapshots: state.snapshots.iter().map(|it| &**it).collect(),
-    };
-    Ledger::new(&world, cursors)
+    }
 }
 
 fn unplaced(state: &State) -> Vec<&Arc<Instance>> {
@@ -210,6 +213,44 @@ pub(crate) fn place_new(core: &Core, state: &State, instance: &mut Instance, bat
     *cursors_of(core) = ledger.into_cursors();
     batch.guard(state, keys::PLACEMENT);
     *instance = placed(instance, decision.placement);
+}
+
+/// Gives a placed instance the interfaces of the networks that it is joined to now, on its node, which
+/// comes to have those networks; `made` is one that is made in the same change.
+pub(crate) fn rejoin(
+    core: &Core,
+    state: &State,
+    instance: &mut Instance,
+    made: Option<&Network>,
+    batch: &mut Batch,
+) -> Result<()> {
+    let Some(placed) = &instance.spec.placement else {
+        made.into_iter().for_each(|network| batch.create(network));
+        return Ok(());
+    };
+    let mut world = world(state, |other| other.meta.id != instance.meta.id);
+    world.networks.extend(made);
+    let mut ledger = Ledger::new(&world, cursors_of(core).clone());
+    let interfaces = ledger.interfaces(instance).map_err(|refusal| refusal.error())?;
+    let finalizer = network_finalizer(&placed.node);
+    for interface in &interfaces {
+        ledger.move_cursor(interface);
+        match (state.networks.by_id(&interface.network_id), made) {
+            (Some(network), _) => add_finalizers(batch, network, [&finalizer].into_iter()),
+            (None, Some(made)) => {
+                let mut made = made.clone();
+                made.meta.finalizers.push(finalizer.clone());
+                batch.create(&made);
+            }
+            (None, None) => {}
+        }
+    }
+    *cursors_of(core) = ledger.into_cursors();
+    batch.guard(state, keys::PLACEMENT);
+    if let Some(placed) = &mut instance.spec.placement {
+        placed.interfaces = interfaces;
+    }
+    Ok(())
 }
 
 fn cursors_of(core: &Core) -> MutexGuard<'_, Cursors> {

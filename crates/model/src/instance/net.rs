@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::name::{check_host_name, check_name};
+use crate::network::DEFAULT_NETWORK;
 
 /// Which network namespace an instance has and what is in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -127,6 +128,68 @@ fn is_one(n: &u16) -> bool {
 }
 
 impl NetworkMode {
+    /// Whether the network namespace is the instance's own: only then can it be joined to a network and
+    /// parted from one.
+    pub fn is_own(&self) -> bool {
+        match self {
+            NetworkMode::Networks { .. } | NetworkMode::None => true,
+            NetworkMode::Host | NetworkMode::Instance { .. } => false,
+        }
+    }
+
+    /// The networks joined, first one first.
+    fn joined(&self) -> Result<Vec<Attachment>> {
+        match self {
+            NetworkMode::Networks { attachments } if attachments.is_empty() => {
+                Ok(vec![Attachment { network: DEFAULT_NETWORK.into(), ..Attachment::default() }])
+            }
+            NetworkMode::Networks { attachments } => Ok(attachments.clone()),
+            NetworkMode::None => Ok(Vec::new()),
+            NetworkMode::Host | NetworkMode::Instance { .. } => {
+                Err(Error::conflict("has no network namespace of its own")
+                    .at("network")
+                    .next("make it anew without --network host or --network instance:NAME"))
+            }
+        }
+    }
+
+    /// Joins one more network, as the last one.
+    ///
+    /// # Errors
+    /// `Conflict` when it is joined already, or the namespace is another's.
+    pub fn connect(&mut self, attachment: Attachment) -> Result<()> {
+        let mut attachments = self.joined()?;
+        if attachments.iter().any(|it| it.network == attachment.network) {
+            let name = &attachment.network;
+            return Err(Error::conflict(format!("is joined to network {name:?} already"))
+                .at("network")
+                .next("hull network disconnect it first, to join it in another way"));
+        }
+        attachments.push(attachment);
+        *self = NetworkMode::Networks { attachments };
+        Ok(())
+    }
+
+    /// Parts from a network; from the last one, and loopback alone is left.
+    ///
+    /// # Errors
+    /// `NotFound` when it is not joined, `Conflict` when the namespace is another's.
+    pub fn disconnect(&mut self, network: &str) -> Result<()> {
+        let mut attachments = self.joined()?;
+        let before = attachments.len();
+        attachments.retain(|it| it.network != network);
+        if attachments.len() == before {
+            return Err(
+                Error::not_found(format!("is not joined to network {network:?}")).at("network")
+            );
+        }
+        *self = match attachments.is_empty() {
+            true => NetworkMode::None,
+            false => NetworkMode::Networks { attachments },
+        };
+        Ok(())
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
         match self {
             NetworkMode::Networks { attachments } => {
@@ -221,6 +284,25 @@ mod tests {
         assert!(port(80, Some("0.0.0.0")).collides(&port(80, Some("10.0.0.1"))));
         assert!(!port(80, Some("10.0.0.2")).collides(&port(80, Some("10.0.0.1"))));
         assert!(!port(80, None).collides(&port(81, None)));
+    }
+
+    #[test]
+    fn networks_come_and_go() {
+        let to = |network: &str| Attachment { network: network.into(), ..Attachment::default() };
+        let mut mode = NetworkMode::default();
+        mode.connect(to("back")).unwrap();
+        let attachments = vec![to("default"), to("back")];
+        assert_eq!(mode, NetworkMode::Networks { attachments }, "the default one is said now");
+        assert!(mode.connect(to("back")).is_err());
+        assert!(mode.disconnect("front").is_err());
+        mode.disconnect("default").unwrap();
+        mode.disconnect("back").unwrap();
+        assert_eq!(mode, NetworkMode::None);
+        mode.connect(to("back")).unwrap();
+        assert_eq!(mode, NetworkMode::Networks { attachments: vec![to("back")] });
+        for mut other in [NetworkMode::Host, NetworkMode::Instance { name: "db".into() }] {
+            assert!(other.connect(to("back")).is_err() && other.disconnect("back").is_err());
+        }
     }
 
     #[test]

@@ -299,6 +299,29 @@ fn while_it_makes_networks() {
 }
 
 #[test]
+fn while_it_joins_networks() {
+    let Some(it) = Mortal::start() else { return };
+    let create = ["network", "create", "--subnet", "10.77.2.0/24", "second"];
+    it.node.ok(&create);
+    for place in ["networks.bridge", "network.pair", "network.links", "rejoin.attached"] {
+        it.node.ok(&["run", "-d", "--name", "one", "busybox", "sleep", "600"]);
+        let pid = it.node.field("one", "/status/containers/0/pid");
+        it.dies_at(place, &["network", "connect", "--ip", "10.77.2.9", "second", "one"]);
+        let seen = || it.node.hull(&["exec", "one", "ip", "-o", "-4", "addr"]).text();
+        until(&format!("{place}: it is joined"), || seen().contains("eth1").then_some(()));
+        it.node.ok(&["network", "disconnect", "second", "one"]);
+        assert!(!seen().contains("eth1"), "{place}");
+        assert_eq!(it.node.field("one", "/status/containers/0/pid"), pid, "{place}");
+        it.node.ok(&["rm", "-f", "one"]);
+        // Its bridge goes with the network, so that the next one makes it anew.
+        it.node.ok(&["network", "rm", "second"]);
+        it.node.ok(&create);
+    }
+    it.node.ok(&["network", "rm", "second"]);
+    it.leaves_nothing("networks joined");
+}
+
+#[test]
 fn while_it_runs_what_comes_first() {
     let Some(it) = Mortal::start() else { return };
     let spec = "

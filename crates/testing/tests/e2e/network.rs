@@ -173,3 +173,83 @@ fn the_network_of_another_instance() {
     let its = node.ok(&["exec", "shares", "readlink", "/proc/self/ns/net"]);
     assert_eq!(sh(node, &["--network", "instance:shares"], "readlink /proc/self/ns/net"), its);
 }
+
+/// Interfaces of an instance but loopback, with their IPv4 addresses.
+fn interfaces(node: &testing::node::Node, name: &str) -> String {
+    let script = "ip -o -4 addr | awk '$2 != \"lo\" {print $2, $4}'; ip route | grep default";
+    node.ok(&["exec", name, "sh", "-c", script])
+}
+
+#[test]
+fn networks_are_joined_and_left_while_it_runs() {
+    let Some(node) = node() else { return };
+    node.ok(&["network", "create", "--subnet", "10.77.1.0/24", "joined"]);
+    let port = free_port();
+    let it = begin(node, "joins", &["-p", &format!("{port}:80")], &serve("hello"));
+    let pid = node.field("joins", "/status/containers/0/pid");
+    let before = interfaces(node, "joins");
+    assert_eq!(before.matches("eth").count(), 2, "one, and the route: {before}");
+
+    let words = ["network", "connect", "--ip", "10.77.1.9", "--alias", "guest", "joined", "joins"];
+    node.ok(&words);
+    let both = interfaces(node, "joins");
+    assert!(both.contains("eth1 10.77.1.9/24"), "{both}");
+    assert!(both.contains("dev eth0"), "the first one carries the route: {both}");
+    for name in ["joins", "guest", "10.77.1.9"] {
+        assert_eq!(sh(node, &["--network", "joined"], &hear(name)), "hello", "{name}");
+    }
+    let hosts = node.ok(&["exec", "joins", "cat", "/etc/hosts"]);
+    assert!(hosts.contains("10.77.1.9"), "{hosts}");
+    let again = node.hull(&words);
+    assert!(again.code == 4 && again.stderr.contains("joined to network"), "{}", again.stderr);
+    let used = node.hull(&["network", "rm", "joined"]);
+    assert!(used.code == 4 && used.stderr.contains("joins"), "{}", used.stderr);
+
+    // The other takes over the route and the port; names are the network's that are left.
+    node.ok(&["network", "disconnect", "default", "joins"]);
+    let left = interfaces(node, "joins");
+    assert!(left.contains("eth1 10.77.1.9/24") && !left.contains("eth0"), "{left}");
+    assert!(left.contains("via 10.77.1.1 dev eth1"), "{left}");
+    until("its port leads to what is left", || ask(port).filter(|it| it.contains("hello")));
+    let gone = node.hull(&["run", "--rm", "busybox", "nslookup", "joins"]);
+    assert_ne!(gone.code, 0, "its name is answered where it is not: {}", gone.text());
+    let none = node.hull(&["network", "disconnect", "default", "joins"]);
+    assert_eq!(none.code, 3, "{}", none.stderr);
+
+    // A name that is free again is taken first, and what is there keeps its own.
+    node.ok(&["network", "connect", "default", "joins"]);
+    let back = interfaces(node, "joins");
+    assert!(back.contains("eth0 ") && back.contains("via 10.77.1.1 dev eth1"), "{back}");
+    assert_eq!(node.field("joins", "/status/containers/0/pid"), pid, "it ran all along");
+    let events = node.ok(&["events", "--since", "10m", "--filter", "object=joined"]);
+    assert!(events.contains("connect") && events.contains("joins"), "{events}");
+    drop(it);
+    node.ok(&["network", "rm", "joined"]);
+}
+
+#[test]
+fn networks_are_joined_and_left_while_it_is_stopped() {
+    let Some(node) = node() else { return };
+    node.ok(&["network", "create", "later"]);
+    let it = begin(node, "rests", &["--network", "none"], "exec sleep 600");
+    node.ok(&["network", "connect", "default", "rests"]);
+    assert!(interfaces(node, "rests").contains("eth0"));
+    node.ok(&["stop", "-t", "0", "rests"]);
+    node.ok(&["network", "connect", "later", "rests"]);
+    node.ok(&["network", "disconnect", "default", "rests"]);
+    node.ok(&["start", "rests"]);
+    let seen = interfaces(node, "rests");
+    assert!(seen.contains("eth1 ") && !seen.contains("eth0"), "{seen}");
+    node.ok(&["network", "disconnect", "later", "rests"]);
+    assert_eq!(node.ok(&["exec", "rests", "ls", "/sys/class/net"]), "lo");
+    for (network, code) in [("no-such-network", 3), ("default", 0)] {
+        let joined = node.hull(&["network", "connect", "--plan", network, "rests"]);
+        assert_eq!(joined.code, code, "{network}: {}", joined.stderr);
+    }
+    assert_eq!(node.ok(&["exec", "rests", "ls", "/sys/class/net"]), "lo", "planned, not done");
+    let _host = begin(node, "of-host", &["--network", "host"], "exec sleep 600");
+    let refused = node.hull(&["network", "connect", "default", "of-host"]);
+    assert!(refused.code == 4 && refused.stderr.contains("namespace"), "{}", refused.stderr);
+    drop(it);
+    node.ok(&["network", "rm", "later"]);
+}
