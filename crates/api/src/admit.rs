@@ -14,7 +14,7 @@ use model::{Error, Result};
 
 use crate::Api;
 use crate::refusal::{Refusal, Reply};
-use crate::server::Peer;
+use listen::Peer;
 use crate::tickets;
 
 /// The caller of a request that was let in.

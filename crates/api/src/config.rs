@@ -34,18 +34,10 @@ pub struct Config {
 /// How much is taken from callers.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections at a time, of each listener; more wait in the kernel's queue.
-    pub connections: usize,
+    /// Those of connections.
+    pub bounds: listen::Bounds,
     /// Longest body that is read whole, in bytes.
     pub body: usize,
-    /// Longest head of a request, in bytes; 8 KiB at least.
-    pub head: usize,
-    /// Most headers of a request.
-    pub headers: usize,
-    /// Time for a request's head to arrive, and for the next one to begin on an idle connection.
-    pub head_time: Duration,
-    /// Time for TLS to be agreed on.
-    pub handshake: Duration,
     /// Time for an answer that is no stream.
     pub answer: Duration,
     /// Requests of one caller in a second, on average.
@@ -56,25 +48,18 @@ pub struct Limits {
     pub ping: Duration,
     /// A quiet watch says this often that it is alive.
     pub bookmark: Duration,
-    /// Time for requests to end when the server stops.
-    pub drain: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 2048,
+            bounds: listen::Bounds::default(),
             body: 2 << 20,
-            head: 64 << 10,
-            headers: 100,
-            head_time: Duration::from_secs(30),
-            handshake: Duration::from_secs(10),
             answer: Duration::from_secs(60),
             rate: 5000,
             burst: 20_000,
             ping: Duration::from_secs(30),
             bookmark: Duration::from_secs(60),
-            drain: Duration::from_secs(5),
         }
     }
 }

@@ -39,7 +39,7 @@ async fn a_long_body_is_refused_announced_or_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_head_is_refused() {
-    let world = World::with(limits(|limits| limits.head = 16 << 10)).await;
+    let world = World::with(limits(|limits| limits.bounds.head = 16 << 10)).await;
     let long = "x".repeat(20 << 10);
     let answer = raw::request(&world, "GET", "/healthz", &[("x-long", &long)], b"").await;
     assert_eq!(answer.status, 431);
@@ -55,7 +55,7 @@ async fn a_long_head_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_head_is_given_up() {
-    let world = World::with(limits(|limits| limits.head_time = Duration::from_millis(50))).await;
+    let world = World::with(limits(|limits| limits.bounds.head_time = Duration::from_millis(50))).await;
     let mut stream = UnixStream::connect(&world.socket).await.unwrap();
     stream.write_all(b"GET /healthz HT").await.unwrap();
     let mut rest = Vec::new();
@@ -67,7 +67,7 @@ async fn a_slow_head_is_given_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_handshake_is_given_up() {
-    let world = World::with(limits(|limits| limits.handshake = Duration::from_millis(50))).await;
+    let world = World::with(limits(|limits| limits.bounds.handshake = Duration::from_millis(50))).await;
     let mut stream = TcpStream::connect(world.address).await.unwrap();
     stream.write_all(&[22, 3, 1]).await.unwrap();
     let mut rest = Vec::new();
@@ -89,8 +89,8 @@ async fn a_slow_answer_is_given_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_beyond_the_bound_wait_their_turn() {
     let world = World::with(limits(|limits| {
-        limits.connections = 2;
-        limits.head_time = Duration::from_millis(300);
+        limits.bounds.connections = 2;
+        limits.bounds.head_time = Duration::from_millis(300);
     }))
     .await;
     let mut idle = Vec::new();

@@ -10,9 +10,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
-use super::Shared;
-use super::connection::{self, Listen};
-use super::peer::Peer;
+use crate::listeners::Shared;
+use crate::connection::{self, Listen};
+use crate::peer::Peer;
 
 /// A quiet connection is asked for life after this long …
 const ALIVE_IDLE: Duration = Duration::from_secs(30);
@@ -22,14 +22,14 @@ const ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const ALIVE_TRIES: u32 = 3;
 
 /// The same configuration, offering HTTP/2 and HTTP/1.1 (RFC 7301, section 6).
-pub(super) fn offer_protocols(config: &ServerConfig) -> Arc<ServerConfig> {
+pub(crate) fn offer_protocols(config: &ServerConfig) -> Arc<ServerConfig> {
     let mut config = config.clone();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Arc::new(config)
 }
 
 /// Accepts until the server stops.
-pub(super) async fn accept(
+pub(crate) async fn accept(
     shared: Shared,
     listener: TcpListener,
     config: Arc<ServerConfig>,
@@ -55,7 +55,7 @@ impl Listen for Tls {
         if let Err(error) = prepare(&stream) {
             tracing::debug!(%error, "socket options not set");
         }
-        let handshake = tokio::time::timeout(shared.api.limits.handshake, acceptor.accept(stream));
+        let handshake = tokio::time::timeout(shared.bounds.handshake, acceptor.accept(stream));
         match handshake.await {
             Ok(Ok(stream)) => connection::serve(stream, Peer::Network(address), shared).await,
             Ok(Err(error)) => tracing::debug!(%address, %error, "handshake failed"),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 /// The other end of a connection.
 #[derive(Debug, Clone)]
-pub(crate) enum Peer {
+pub enum Peer {
     /// Somewhere on the network; a token tells who.
     Network(SocketAddr),
     /// A user of this machine, whose name the kernel and the user database tell.

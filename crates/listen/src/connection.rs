@@ -14,9 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
-use super::Shared;
-use super::peer::Peer;
-use crate::config::Limits;
+use crate::listeners::Shared;
+use crate::peer::Peer;
+use crate::bounds::Bounds;
 
 /// Wait after an accept that failed for want of file descriptors or memory.
 const EXHAUSTED: Duration = Duration::from_millis(100);
@@ -28,7 +28,7 @@ const PING: Duration = Duration::from_secs(30);
 const PONG: Duration = Duration::from_secs(20);
 
 /// Where connections come from.
-pub(super) trait Listen: Send {
+pub(crate) trait Listen: Send {
     /// A connection before anything was said on it.
     type Stream: Send + 'static;
 
@@ -40,7 +40,7 @@ pub(super) trait Listen: Send {
 }
 
 /// Accepts connections, no more at a time than there are permits, until the server drains.
-pub(super) async fn accept<L: Listen>(shared: Shared, permits: Arc<Semaphore>, mut listener: L) {
+pub(crate) async fn accept<L: Listen>(shared: Shared, permits: Arc<Semaphore>, mut listener: L) {
     let drain = shared.drain.clone();
     let accepting = async {
         // The semaphore is never closed.
@@ -73,20 +73,20 @@ fn is_peers_fault(error: &io::Error) -> bool {
 }
 
 /// Serves the requests of a connection.
-pub(super) async fn serve<S>(stream: S, peer: Peer, shared: Shared)
+pub(crate) async fn serve<S>(stream: S, peer: Peer, shared: Shared)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let _open = shared.api.meters.open("connection");
+    let _open = (shared.opened)();
     let (router, drain) = (shared.router, shared.drain);
     let asked = Arc::new(AtomicBool::new(false));
-    let silence = silent_for(shared.api.limits.head_time, asked.clone());
+    let silence = silent_for(shared.bounds.head_time, asked.clone());
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(peer.clone());
         router.clone().oneshot(request.map(axum::body::Body::new))
     });
-    let builder = builder(&shared.api.limits);
+    let builder = builder(&shared.bounds);
     let mut connection =
         pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let ended = tokio::select! {
@@ -110,19 +110,19 @@ async fn silent_for(time: Duration, asked: Arc<AtomicBool>) {
     }
 }
 
-fn builder(limits: &Limits) -> Builder<TokioExecutor> {
+fn builder(bounds: &Bounds) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_time)
-        .max_headers(limits.headers)
-        .max_buf_size(limits.head.max(8192));
+        .header_read_timeout(bounds.head_time)
+        .max_headers(bounds.headers)
+        .max_buf_size(bounds.head.max(8192));
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
-        .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(bounds.head).unwrap_or(u32::MAX))
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG);
     builder

@@ -11,9 +11,9 @@ use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
-use super::Shared;
-use super::connection::{self, Listen};
-use super::peer::Peer;
+use crate::listeners::Shared;
+use crate::connection::{self, Listen};
+use crate::peer::Peer;
 
 /// The group whose members may use the socket, if the machine has it.
 const GROUP: &str = "hull";
@@ -22,8 +22,8 @@ const MODE: u32 = 0o660;
 
 /// Listens at `path`. The socket appears under its name with its permissions set already, and takes
 /// the place of one that a killed daemon left.
-pub(super) async fn bind(path: &Path) -> Result<UnixListener> {
-    let failed = || format!("the API cannot listen at {}", path.display());
+pub(crate) async fn bind(path: &Path, title: &str) -> Result<UnixListener> {
+    let failed = || format!("{title} cannot listen at {}", path.display());
     if UnixStream::connect(path).await.is_ok() {
         return Err(Error::conflict(format!("a daemon answers at {} already", path.display()))
             .next("hull status tells about it, hull down stops it"));
@@ -46,7 +46,7 @@ fn give_to_group(path: &Path) {
 }
 
 /// Accepts until the server stops.
-pub(super) async fn accept(shared: Shared, listener: UnixListener, permits: Arc<Semaphore>) {
+pub(crate) async fn accept(shared: Shared, listener: UnixListener, permits: Arc<Semaphore>) {
     connection::accept(shared, permits, Unix(listener)).await;
 }
 
