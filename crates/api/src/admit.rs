@@ -14,8 +14,8 @@ use model::{Error, Result};
 
 use crate::Api;
 use crate::refusal::{Refusal, Reply};
-use listen::Peer;
 use crate::tickets;
+use listen::Peer;
 
 /// The caller of a request that was let in.
 pub(crate) struct By(pub(crate) Caller);

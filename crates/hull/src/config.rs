@@ -17,6 +17,8 @@ pub struct Config {
     pub node: Node,
     /// The API.
     pub api: Api,
+    /// Docker's API.
+    pub docker: Docker,
     /// The platform's own log.
     pub log: Log,
     /// Networks of instances.
@@ -51,6 +53,24 @@ pub struct Api {
 impl Default for Api {
     fn default() -> Self {
         Self { listen: SocketAddr::from(([0, 0, 0, 0], 7443)) }
+    }
+}
+
+/// Docker's API. Its socket is `docker.sock` in the run directory.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Docker {
+    /// Whether it is served.
+    pub enabled: bool,
+    /// Addresses and ports at which it is served with TLS to clients that have a certificate.
+    pub listen: Vec<SocketAddr>,
+    /// The project whose objects it serves.
+    pub project: String,
+}
+
+impl Default for Docker {
+    fn default() -> Self {
+        Self { enabled: true, listen: Vec::new(), project: "default".into() }
     }
 }
 
@@ -264,10 +284,16 @@ mod tests {
         };
         let text: Vec<String> = text.lines().map(plain).collect();
         let written: Config = toml::from_str(&text.join("\n")).unwrap();
-        let Config { node, api, log, network, metadata, containerd, registries, images } = written;
+        let Config { node, api, docker, log, network, metadata, containerd, registries, images } =
+            written;
         let default = Config::default();
         assert_eq!(node.name, default.node.name);
         assert_eq!(api.listen, default.api.listen);
+        assert_eq!(
+            (docker.enabled, docker.project),
+            (default.docker.enabled, default.docker.project)
+        );
+        assert_eq!(docker.listen.len(), 1, "an example");
         assert_eq!((log.filter, log.json), (default.log.filter, default.log.json));
         assert_eq!(network.pool, default.network.pool);
         assert_eq!(metadata.enabled, default.metadata.enabled);

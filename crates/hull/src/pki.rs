@@ -28,7 +28,7 @@ impl Pki {
         create_dir(dir, 0o700)?;
         let pki = Self { dir: dir.to_owned() };
         if !pki.path("ca.crt").exists() || !pki.path("ca.key").exists() {
-            pki.make_authority()?;
+            pki.make_authority("ca", "Monohull cluster authority")?;
         }
         let names = names(node, addresses);
         if !pki.path("node.crt").exists() || !pki.path("node.key").exists() || !pki.names(&names) {
@@ -52,6 +52,56 @@ impl Pki {
 
     /// How the API's listener proves who it is.
     pub fn server(&self) -> Result<Arc<rustls::ServerConfig>> {
+        let (chain, key) = self.identity()?;
+        let mut config = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .context(ErrorKind::Internal, dont_fit)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+
+    /// The same for Docker's listener, which takes only clients with a certificate of an authority of
+    /// their own. The first such certificate is put into `dir`, as Docker's clients want it
+    /// (`DOCKER_CERT_PATH`).
+    pub fn docker(&self, dir: &Path) -> Result<Arc<rustls::ServerConfig>> {
+        if !self.path("docker-ca.crt").exists() || !self.path("docker-ca.key").exists() {
+            self.make_authority("docker-ca", "Monohull authority of Docker's clients")?;
+        }
+        if !["ca.pem", "cert.pem", "key.pem"].iter().all(|name| dir.join(name).exists()) {
+            self.make_docker_client(dir)?;
+        }
+        let mut roots = rustls::RootCertStore::empty();
+        let authority = CertificateDer::from_pem_file(self.path("docker-ca.crt"))
+            .context(ErrorKind::Internal, || "cannot read docker-ca.crt".into())?;
+        roots
+            .add(authority)
+            .context(ErrorKind::Internal, || "docker-ca.crt is not right".into())?;
+        let clients = rustls::server::WebPkiClientVerifier::builder(Arc::new(roots))
+            .build()
+            .context(ErrorKind::Internal, || "docker-ca.crt is not right".into())?;
+        let (chain, key) = self.identity()?;
+        let config = rustls::ServerConfig::builder()
+            .with_client_cert_verifier(clients)
+            .with_single_cert(chain, key)
+            .context(ErrorKind::Internal, dont_fit)?;
+        Ok(Arc::new(config))
+    }
+
+    fn make_docker_client(&self, dir: &Path) -> Result<()> {
+        create_dir(dir, 0o700)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "docker");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        set_validity(&mut params);
+        let (key, certificate) = self.sign("docker-ca", &params)?;
+        write_private(&dir.join("key.pem"), key.as_bytes())?;
+        write_private(&dir.join("cert.pem"), certificate.as_bytes())?;
+        write_private(&dir.join("ca.pem"), self.read("ca.crt")?.as_bytes())
+    }
+
+    /// The node's certificate and key.
+    fn identity(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
         let unreadable = |name: &str| {
             let path = self.path(name).display().to_string();
             move || format!("cannot read {path}")
@@ -66,48 +116,50 @@ impl Pki {
         }
         let key = PrivateKeyDer::from_pem_file(self.path("node.key"))
             .context(ErrorKind::Internal, unreadable("node.key"))?;
-        let mut config = rustls::ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .context(ErrorKind::Internal, || "the node's certificate and key don't fit".into())?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+        Ok((chain, key))
     }
 
-    fn make_authority(&self) -> Result<()> {
+    fn make_authority(&self, file: &str, title: &str) -> Result<()> {
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "Monohull cluster authority");
+        params.distinguished_name.push(DnType::CommonName, title);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         set_validity(&mut params);
         let key = KeyPair::generate().context(ErrorKind::Internal, key_failed)?;
         let certificate = params.self_signed(&key).context(ErrorKind::Internal, sign_failed)?;
         // The key first: a certificate without its key would be taken for a finished authority.
-        self.write("ca.key", &key.serialize_pem())?;
-        self.write("ca.crt", &certificate.pem())
+        self.write(&format!("{file}.key"), &key.serialize_pem())?;
+        self.write(&format!("{file}.crt"), &certificate.pem())
+    }
+
+    fn read(&self, name: &str) -> Result<String> {
+        std::fs::read_to_string(self.path(name))
+            .context(ErrorKind::Internal, || format!("cannot read {name}"))
+    }
+
+    /// A new key and the certificate that an authority gives it.
+    fn sign(&self, authority: &str, params: &CertificateParams) -> Result<(String, String)> {
+        let ca_key = KeyPair::from_pem(&self.read(&format!("{authority}.key"))?)
+            .context(ErrorKind::Internal, key_failed)?;
+        let issuer = Issuer::from_ca_cert_pem(&self.read(&format!("{authority}.crt"))?, ca_key)
+            .context(ErrorKind::Internal, sign_failed)?;
+        let key = KeyPair::generate().context(ErrorKind::Internal, key_failed)?;
+        let certificate =
+            params.signed_by(&key, &issuer).context(ErrorKind::Internal, sign_failed)?;
+        Ok((key.serialize_pem(), certificate.pem()))
     }
 
     fn make_node(&self, node: &str, names: &[String]) -> Result<()> {
-        let read = |name: &str| {
-            std::fs::read_to_string(self.path(name))
-                .context(ErrorKind::Internal, || format!("cannot read {name}"))
-        };
-        let ca_key =
-            KeyPair::from_pem(&read("ca.key")?).context(ErrorKind::Internal, key_failed)?;
-        let issuer = Issuer::from_ca_cert_pem(&read("ca.crt")?, ca_key)
-            .context(ErrorKind::Internal, sign_failed)?;
         let mut params = CertificateParams::new(names).context(ErrorKind::Internal, sign_failed)?;
         params.distinguished_name.push(DnType::CommonName, node);
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         set_validity(&mut params);
-        let key = KeyPair::generate().context(ErrorKind::Internal, key_failed)?;
-        let certificate =
-            params.signed_by(&key, &issuer).context(ErrorKind::Internal, sign_failed)?;
+        let (key, certificate) = self.sign("ca", &params)?;
         // The names go first and come last: half of a new certificate is made again.
         self.write("node.names", "")?;
-        self.write("node.key", &key.serialize_pem())?;
-        self.write("node.crt", &certificate.pem())?;
+        self.write("node.key", &key)?;
+        self.write("node.crt", &certificate)?;
         self.write("node.names", &names.join("\n"))
     }
 
@@ -141,6 +193,10 @@ fn set_validity(params: &mut CertificateParams) {
     };
     params.not_before = date(0);
     params.not_after = date(10);
+}
+
+fn dont_fit() -> String {
+    "the node's certificate and key don't fit".into()
 }
 
 fn key_failed() -> String {

@@ -17,6 +17,7 @@ use network::{Names, NetDriver, NodeTag};
 use store::sqlite::SqliteStore;
 use telemetry::metrics::Metrics;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Places, create_dir};
 use crate::notify::{machine_goes_down, notify};
@@ -116,10 +117,22 @@ async fn serve(config: Config, places: Places) -> Result<()> {
     let agent = start_agent(&config, &places, &name, &control, &supervisor).await?;
     control.connect_node(&name, agent.port());
     let server = bind_api(&config, &places, &name, &control).await?;
+    let docker = bind_docker(&config, &places, &name, &control).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), node = name, "ready");
     notify("READY=1");
 
-    server.serve(stop_signal()).await;
+    let stop = CancellationToken::new();
+    let stopped = || stop.clone().cancelled_owned();
+    let docker = async {
+        if let Some(docker) = docker {
+            docker.serve(stopped()).await;
+        }
+    };
+    let signalled = async {
+        stop_signal().await;
+        stop.cancel();
+    };
+    tokio::join!(server.serve(stopped()), docker, signalled);
     notify("STOPPING=1");
     let stopping = async {
         agent.shutdown().await;
@@ -224,6 +237,36 @@ fn keep_tag(tag: &NodeTag, places: &Places) -> Result<()> {
     let path = places.tag();
     std::fs::write(&path, format!("{tag}\n"))
         .context(ErrorKind::Unavailable, || format!("cannot write {}", path.display()))
+}
+
+/// Docker's front-end, unless it is turned off.
+async fn bind_docker(
+    config: &Config,
+    places: &Places,
+    name: &str,
+    control: &Arc<Control>,
+) -> Result<Option<docker_api::Server>> {
+    if !config.docker.enabled {
+        return Ok(None);
+    }
+    let tls = match config.docker.listen.is_empty() {
+        true => None,
+        false => {
+            let facts = host::facts::facts(&places.state)?;
+            let pki = Pki::open(&places.state.join("pki"), name, &facts.addresses)?;
+            Some(pki.docker(&places.etc.join("docker"))?)
+        }
+    };
+    let settings = docker_api::Config {
+        socket: places.run.join("docker.sock"),
+        listen: config.docker.listen.clone(),
+        tls,
+        project: config.docker.project.clone(),
+        node: name.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        root: places.state.clone(),
+    };
+    docker_api::bind(settings, control.clone()).await.map(Some)
 }
 
 async fn bind_api(

@@ -14,9 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
+use crate::bounds::Bounds;
 use crate::listeners::Shared;
 use crate::peer::Peer;
-use crate::bounds::Bounds;
 
 /// Wait after an accept that failed for want of file descriptors or memory.
 const EXHAUSTED: Duration = Duration::from_millis(100);

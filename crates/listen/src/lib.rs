@@ -10,7 +10,9 @@ mod listeners;
 mod peer;
 mod socket;
 mod tls;
+mod upgraded;
 
 pub use bounds::Bounds;
 pub use listeners::{Listeners, Opened, Settings};
 pub use peer::Peer;
+pub use upgraded::{Connection, Gone, Reader, Writer};

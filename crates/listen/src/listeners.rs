@@ -70,7 +70,9 @@ impl Listeners {
             let listener = TcpListener::bind(address).await;
             tcp.push(listener.map_err(|error| {
                 Error::unavailable(format!("{title} cannot listen on {address}"))
-                    .next(format!("is the port taken? another one is chosen in hull.toml: {setting}"))
+                    .next(format!(
+                        "is the port taken? another one is chosen in hull.toml: {setting}"
+                    ))
                     .caused_by(error)
             })?);
         }

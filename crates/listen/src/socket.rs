@@ -11,8 +11,8 @@ use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
-use crate::listeners::Shared;
 use crate::connection::{self, Listen};
+use crate::listeners::Shared;
 use crate::peer::Peer;
 
 /// The group whose members may use the socket, if the machine has it.

@@ -10,8 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
-use crate::listeners::Shared;
 use crate::connection::{self, Listen};
+use crate::listeners::Shared;
 use crate::peer::Peer;
 
 /// A quiet connection is asked for life after this long …

@@ -29,6 +29,9 @@ pub struct Event {
     /// Who asked for it; empty for the platform itself.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub by: String,
+    /// Labels of the object then.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: crate::meta::Labels,
     /// More, e.g. `exitCode`, `image`, `container`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub details: BTreeMap<String, String>,
@@ -45,6 +48,7 @@ impl Event {
             name: meta.name.clone(),
             id: Some(meta.id.clone()),
             by: String::new(),
+            labels: meta.labels.clone(),
             details: BTreeMap::new(),
         }
     }

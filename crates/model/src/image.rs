@@ -1,5 +1,7 @@
 //! Images: how they are named, and what a node knows of one.
 
+mod change;
+
 use std::collections::BTreeMap;
 use std::fmt;
 

@@ -158,61 +158,13 @@ pub fn import(
     Ok(Box::pin(ReceiverStream::new(receiver)))
 }
 
-/// The configuration that `CMD`, `ENV` … lines make, as `docker import --change` has them.
+/// The configuration that lines make of none.
 fn changes(lines: &[String]) -> Result<ImageConfig> {
     let mut config = ImageConfig::default();
     for line in lines {
-        let (word, rest) = line.trim().split_once(char::is_whitespace).unwrap_or((line, ""));
-        let rest = rest.trim();
-        match word.to_ascii_uppercase().as_str() {
-            "CMD" => config.command = command(rest)?,
-            "ENTRYPOINT" => config.entrypoint = command(rest)?,
-            "ENV" => config.env.push(rest.replacen(' ', "=", usize::from(!rest.contains('=')))),
-            "EXPOSE" => config.exposed_ports.extend(rest.split_whitespace().map(exposed)),
-            "LABEL" => {
-                let (key, value) = rest.split_once('=').unwrap_or((rest, ""));
-                config.labels.insert(unquoted(key), unquoted(value));
-            }
-            "STOPSIGNAL" => config.stop_signal = rest.to_owned(),
-            "USER" => config.user = rest.to_owned(),
-            "VOLUME" => config.volumes.extend(words(rest)?),
-            "WORKDIR" => config.workdir = rest.to_owned(),
-            _ => {
-                return Err(Error::invalid(format!("{word:?} cannot be changed by an import"))
-                    .at("changes")
-                    .next(
-                        "use CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR",
-                    ));
-            }
-        }
+        config.change(line)?;
     }
     Ok(config)
-}
-
-fn command(text: &str) -> Result<Vec<String>> {
-    if text.starts_with('[') {
-        return words(text);
-    }
-    Ok(vec!["/bin/sh".into(), "-c".into(), text.into()])
-}
-
-fn words(text: &str) -> Result<Vec<String>> {
-    if text.starts_with('[') {
-        return serde_json::from_str(text).map_err(|error| {
-            Error::invalid(format!("{text:?} is not a JSON list of words"))
-                .at("changes")
-                .caused_by(error)
-        });
-    }
-    Ok(text.split_whitespace().map(str::to_owned).collect())
-}
-
-fn exposed(port: &str) -> String {
-    if port.contains('/') { port.to_owned() } else { format!("{port}/tcp") }
-}
-
-fn unquoted(text: &str) -> String {
-    text.trim().trim_matches('"').to_owned()
 }
 
 /// Takes a name away.
@@ -329,6 +281,7 @@ fn tell(context: &Context, action: &str, name: &str) {
         name: name.to_owned(),
         id: None,
         by: String::new(),
+        labels: Default::default(),
         details: Default::default(),
     };
     context.outbox.put(link::Report::Event(Box::new(event)));

@@ -55,7 +55,8 @@ async fn a_long_head_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_head_is_given_up() {
-    let world = World::with(limits(|limits| limits.bounds.head_time = Duration::from_millis(50))).await;
+    let world =
+        World::with(limits(|limits| limits.bounds.head_time = Duration::from_millis(50))).await;
     let mut stream = UnixStream::connect(&world.socket).await.unwrap();
     stream.write_all(b"GET /healthz HT").await.unwrap();
     let mut rest = Vec::new();
@@ -67,7 +68,8 @@ async fn a_slow_head_is_given_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_handshake_is_given_up() {
-    let world = World::with(limits(|limits| limits.bounds.handshake = Duration::from_millis(50))).await;
+    let world =
+        World::with(limits(|limits| limits.bounds.handshake = Duration::from_millis(50))).await;
     let mut stream = TcpStream::connect(world.address).await.unwrap();
     stream.write_all(&[22, 3, 1]).await.unwrap();
     let mut rest = Vec::new();

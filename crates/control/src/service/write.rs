@@ -53,6 +53,22 @@ impl<N: Rules> Service<N> {
         self.create_as(self.core.new_id(), caller, project, new, mode).await
     }
 
+    /// Makes an object whose id the caller chose, as it has a part in what is asked.
+    ///
+    /// # Errors
+    /// As [`Service::create`].
+    pub async fn create_with_id(
+        &self,
+        id: Uid,
+        caller: &Caller,
+        project: &str,
+        new: New<N>,
+        mode: Mode,
+    ) -> Result<Arc<Object<N>>> {
+        authorise(caller, Verb::Create, N::KIND, Self::scope(project))?;
+        self.create_as(id, caller, project, new, mode).await
+    }
+
     /// Makes an object with this id.
     pub(crate) async fn create_as(
         &self,

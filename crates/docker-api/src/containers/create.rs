@@ -1,0 +1,357 @@
+//! `POST /containers/create`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bollard_stubs::models::{ContainerConfig, ContainerCreateBody, EndpointSettings, HostConfig};
+use control::{Caller, Mode, New};
+use http::StatusCode;
+use model::image::{Image, ImageConfig};
+use model::instance::{Instance, Mount, MountKind, Probe};
+use model::{ErrorKind, Uid};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::origin::Origin;
+use super::translate::{self, Asked, Inherited};
+use crate::body::Json;
+use crate::failure::{Failure, Reply};
+use crate::query::Query;
+use crate::{Engine, Shared};
+
+/// The request's body, with what older clients wrote into it.
+#[derive(Deserialize)]
+pub(super) struct Body {
+    #[serde(flatten)]
+    body: ContainerCreateBody,
+    #[serde(rename = "MacAddress")]
+    mac: Option<String>,
+}
+
+/// A request taken apart.
+struct Parts {
+    config: ContainerConfig,
+    host: HostConfig,
+    endpoints: Vec<(String, EndpointSettings)>,
+    mac: Option<String>,
+}
+
+pub(super) async fn create(
+    State(engine): Shared,
+    Extension(caller): crate::By,
+    query: Query,
+    Json(body): Json<Body>,
+) -> Reply {
+    let name = query.given("name").filter(|name| !name.is_empty());
+    let name = name.map(|name| name.strip_prefix('/').unwrap_or(name));
+    if let Some(name) = name {
+        check_name(name)?;
+    }
+    let mut parts = take_apart(body);
+    let asked = parts.config.image.clone().unwrap_or_default();
+    if asked.is_empty() {
+        return Err(Failure::bad("Config.Image cannot be empty"));
+    }
+    let image = engine.image(&caller, &asked).await?;
+    refuse_platform(&image, query.text("platform"))?;
+    merge(&mut parts.config, &image.config);
+    let id = Uid::random();
+    name_host(&mut parts, &id);
+    let new = new_instance(&engine, &caller, name, &parts, &image)?;
+    let instances = engine.control.instances();
+    let made = instances.create_with_id(id, &caller, &engine.project, new, Mode::Apply).await;
+    let made = made.map_err(|error| refusal(&engine, &caller, name, error))?;
+    let answer = json!({ "Id": made.meta.id.as_str(), "Warnings": [] });
+    Ok((StatusCode::CREATED, axum::Json(answer)).into_response())
+}
+
+fn check_name(name: &str) -> Reply<()> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    let first = name.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
+    if first && name.chars().all(good) && name.chars().count() >= 2 {
+        return Ok(());
+    }
+    Err(Failure::bad(format!(
+        "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+    )))
+}
+
+fn take_apart(Body { body, mac }: Body) -> Parts {
+    let endpoints = body.networking_config.and_then(|it| it.endpoints_config).unwrap_or_default();
+    let endpoints: BTreeMap<_, _> = endpoints.into_iter().collect();
+    let config = ContainerConfig {
+        hostname: body.hostname,
+        domainname: body.domainname,
+        user: body.user,
+        attach_stdin: body.attach_stdin,
+        attach_stdout: body.attach_stdout,
+        attach_stderr: body.attach_stderr,
+        exposed_ports: body.exposed_ports,
+        tty: body.tty,
+        open_stdin: body.open_stdin,
+        stdin_once: body.stdin_once,
+        env: body.env,
+        cmd: body.cmd,
+        healthcheck: body.healthcheck,
+        args_escaped: body.args_escaped,
+        image: body.image,
+        volumes: body.volumes,
+        working_dir: body.working_dir,
+        entrypoint: body.entrypoint,
+        network_disabled: body.network_disabled,
+        on_build: body.on_build,
+        labels: body.labels,
+        stop_signal: body.stop_signal,
+        stop_timeout: body.stop_timeout,
+        shell: body.shell,
+    };
+    Parts {
+        config,
+        host: body.host_config.unwrap_or_default(),
+        endpoints: endpoints.into_iter().collect(),
+        mac,
+    }
+}
+
+fn refuse_platform(image: &Image, platform: &str) -> Reply<()> {
+    let mut words = platform.split('/').filter(|word| !word.is_empty());
+    let os = words.next().is_none_or(|os| os == image.os || os == image.architecture);
+    let architecture = words.next().is_none_or(|it| it == image.architecture);
+    if os && architecture {
+        return Ok(());
+    }
+    let name = image.names.first().map_or(image.id.as_str(), String::as_str);
+    Err(Failure::not_found(format!(
+        "image with reference {name} was found but does not provide the specified platform ({platform})"
+    )))
+}
+
+/// Completes the configuration from the image's, as Engine does.
+fn merge(config: &mut ContainerConfig, image: &ImageConfig) {
+    let or = |field: &mut Option<String>, text: &str| {
+        if field.as_deref().unwrap_or_default().is_empty() {
+            *field = Some(text.to_owned());
+        }
+    };
+    or(&mut config.user, &image.user);
+    or(&mut config.working_dir, &image.workdir);
+    or(&mut config.stop_signal, &image.stop_signal);
+    if config.entrypoint.as_ref().is_none_or(Vec::is_empty) {
+        if config.cmd.as_ref().is_none_or(Vec::is_empty) {
+            config.cmd = Some(image.command.clone()).filter(|words| !words.is_empty());
+        }
+        if config.entrypoint.is_none() {
+            config.entrypoint = Some(image.entrypoint.clone()).filter(|words| !words.is_empty());
+        }
+    }
+    let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+    let env = config.env.get_or_insert_default();
+    let known: Vec<_> = env.iter().map(|entry| name(entry)).collect();
+    env.extend(image.env.iter().filter(|entry| !known.contains(&name(entry))).cloned());
+    // A name alone takes a variable away.
+    env.retain(|entry| entry.contains('='));
+    let labels = config.labels.get_or_insert_default();
+    for (key, value) in &image.labels {
+        labels.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+    let ports = config.exposed_ports.get_or_insert_default();
+    ports.extend(image.exposed_ports.iter().cloned());
+    ports.sort();
+    ports.dedup();
+    let volumes = config.volumes.get_or_insert_default();
+    volumes.extend(image.volumes.iter().cloned());
+    volumes.sort();
+    volumes.dedup();
+    merge_health(config, image);
+}
+
+fn merge_health(config: &mut ContainerConfig, image: &ImageConfig) {
+    let Some(health) = &image.health else { return };
+    let mut theirs = super::show::config::health(health);
+    if let Some(own) = &config.healthcheck {
+        if own.test.as_ref().is_some_and(|test| !test.is_empty()) {
+            theirs.test.clone_from(&own.test);
+        }
+        let number = |own: Option<i64>, theirs: Option<i64>| own.filter(|it| *it != 0).or(theirs);
+        theirs.interval = number(own.interval, theirs.interval);
+        theirs.timeout = number(own.timeout, theirs.timeout);
+        theirs.start_period = number(own.start_period, theirs.start_period);
+        theirs.start_interval = number(own.start_interval, theirs.start_interval);
+        theirs.retries = number(own.retries, theirs.retries);
+    } else if health.probe == Probe::None {
+        return;
+    }
+    config.healthcheck = Some(theirs);
+}
+
+/// A container without a host name has the beginning of its id.
+fn name_host(parts: &mut Parts, id: &Uid) {
+    let mode = parts.host.network_mode.as_deref().unwrap_or_default();
+    let own = mode != "host" && !mode.starts_with("container:");
+    let own = own && parts.host.uts_mode.as_deref() != Some("host");
+    let hostname = &mut parts.config.hostname;
+    if own && hostname.as_deref().unwrap_or_default().is_empty() {
+        *hostname = Some(id.short().to_owned());
+    }
+}
+
+fn new_instance(
+    engine: &Engine,
+    caller: &Caller,
+    name: Option<&str>,
+    parts: &Parts,
+    image: &Image,
+) -> Reply<New<model::instance::InstanceNoun>> {
+    let inherited = inherited(engine, caller, &parts.host)?;
+    let links = links(engine, caller, parts)?;
+    let asked = Asked {
+        config: &parts.config,
+        host: &parts.host,
+        endpoints: &parts.endpoints,
+        mac: parts.mac.as_deref(),
+        image,
+        inherited: &inherited,
+        links: &links,
+        cpus: engine.cpus(caller),
+    };
+    let spec = translate::spec(&asked)?;
+    let labels = parts.config.labels.clone().unwrap_or_default().into_iter().collect();
+    let origin = Origin {
+        config: parts.config.clone(),
+        host: parts.host.clone(),
+        endpoints: parts.endpoints.iter().cloned().collect::<HashMap<_, _>>(),
+    };
+    let mut annotations = origin.annotations(&image.id);
+    annotations.extend(parts.host.annotations.clone().unwrap_or_default());
+    Ok(New { name: name.map(str::to_owned), labels, annotations, spec })
+}
+
+/// What the containers named in `VolumesFrom` mount.
+fn inherited(engine: &Engine, caller: &Caller, host: &HostConfig) -> Reply<Vec<Inherited>> {
+    let mut all = Vec::new();
+    for text in host.volumes_from.iter().flatten() {
+        let (name, mode) = text.split_once(':').unwrap_or((text, ""));
+        if !matches!(mode, "" | "ro" | "rw" | "z" | "Z") {
+            return Err(Failure::bad(format!("invalid mode: {mode}")));
+        }
+        let other = super::find(engine, caller, name)?;
+        for mut mount in mounts_of(&other) {
+            mount.read_only |= mode == "ro";
+            all.push(Inherited { mount });
+        }
+    }
+    Ok(all)
+}
+
+/// What a container mounts and others can mount too: volumes, those of its image included, and files
+/// of the host.
+fn mounts_of(instance: &Instance) -> Vec<Mount> {
+    let Some(main) = instance.spec.main() else { return Vec::new() };
+    let shared = |mount: &&Mount| !matches!(mount.kind, MountKind::Tmpfs { .. });
+    let mut all: Vec<_> = main.mounts.iter().filter(shared).cloned().collect();
+    let made = instance.status.container(&main.name).map_or(&[][..], |status| &status.volumes);
+    all.extend(made.iter().map(|volume| Mount {
+        kind: MountKind::Volume {
+            name: volume.name().to_owned(),
+            subpath: String::new(),
+            no_copy: false,
+        },
+        target: volume.target.clone(),
+        read_only: false,
+        disk: None,
+    }));
+    all
+}
+
+/// The names that links give to other containers, and their addresses.
+fn links(engine: &Engine, caller: &Caller, parts: &Parts) -> Reply<Vec<(String, IpAddr)>> {
+    let endpoints =
+        parts.endpoints.iter().flat_map(|(_, settings)| settings.links.iter().flatten());
+    let mut all = Vec::new();
+    for text in parts.host.links.iter().flatten().chain(endpoints) {
+        let (name, alias) = text.split_once(':').unwrap_or((text, text));
+        let other = super::find(engine, caller, name).map_err(|_| {
+            Failure::bad(format!("could not get container for {name}: No such container: {name}"))
+        })?;
+        let interfaces = other.spec.placement.iter().flat_map(|it| &it.interfaces);
+        let Some(address) = interfaces.filter_map(|it| it.ipv4).next() else {
+            return Err(Failure::bad(format!("Cannot link to {name}: it has no address yet")));
+        };
+        let alias = alias.trim_start_matches('/');
+        for word in [alias, other.meta.name.as_str()] {
+            if !all.iter().any(|(known, _)| known == word) {
+                all.push((word.to_owned(), IpAddr::V4(address.addr())));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// What is said when an instance is refused.
+fn refusal(engine: &Engine, caller: &Caller, name: Option<&str>, error: model::Error) -> Failure {
+    let name = name.unwrap_or_default();
+    if error.kind() == ErrorKind::Exists {
+        let other = super::find(engine, caller, name);
+        let id = other.map(|other| other.meta.id.to_string()).unwrap_or_default();
+        return Failure::conflict(format!(
+            "Conflict. The container name \"/{name}\" is already in use by container \"{id}\". You have \
+             to remove (or rename) that container to be able to reuse that name."
+        ));
+    }
+    if error.kind() == ErrorKind::NotFound
+        && error.field().is_some_and(|field| field.starts_with("spec.network.attachments"))
+    {
+        let network = error.message().trim_start_matches("there is no network ").trim_matches('"');
+        return Failure::not_found(format!("network {network} not found"));
+    }
+    error.into()
+}
+
+/// The answer of a verb that says nothing.
+pub(super) fn nothing() -> Response {
+    StatusCode::NO_CONTENT.into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_image_adds() {
+        let image = ImageConfig {
+            env: vec!["PATH=/bin".into(), "A=1".into()],
+            entrypoint: vec!["/e".into()],
+            command: vec!["c".into()],
+            exposed_ports: vec!["80/tcp".into()],
+            ..ImageConfig::default()
+        };
+        let mut config = ContainerConfig {
+            env: Some(vec!["A=2".into(), "GONE".into()]),
+            ..ContainerConfig::default()
+        };
+        merge(&mut config, &image);
+        assert_eq!(config.env.unwrap(), ["A=2", "PATH=/bin"]);
+        assert_eq!(config.entrypoint.unwrap(), ["/e"]);
+        assert_eq!(config.cmd.unwrap(), ["c"]);
+        let mut own = ContainerConfig { entrypoint: Some(vec!["x".into()]), ..Default::default() };
+        merge(&mut own, &image);
+        assert_eq!(own.cmd, None, "an entrypoint of one's own brings no words of the image");
+        let mut none = ContainerConfig { entrypoint: Some(vec![]), ..Default::default() };
+        merge(&mut none, &image);
+        assert_eq!(none.entrypoint.unwrap(), Vec::<String>::new());
+        assert_eq!(none.cmd.unwrap(), ["c"]);
+    }
+
+    #[test]
+    fn names() {
+        for good in ["ab", "a_b.c-1", "0x"] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in ["a", "-ab", "a b", "ä1"] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The verbs that start, stop, freeze and signal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::{Path, State};
+use axum::response::IntoResponse;
+use control::{Caller, Goal, Mode, StopOptions};
+use http::StatusCode;
+use model::instance::Instance;
+use model::{ErrorKind, Span};
+
+use super::create::nothing;
+use super::{find, id_of};
+use crate::failure::{Failure, Reply};
+use crate::query::Query;
+use crate::{Engine, Shared};
+
+/// How long the effect of a verb is waited for: an engine waits without end, and clients have bounds
+/// of their own.
+pub(super) const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+
+pub(super) async fn start(
+    State(engine): Shared,
+    Extension(caller): crate::By,
+    Path(name): Path<String>,
+) -> Reply {
+    let instance = find(&engine, &caller, &name)?;
+    let (id, instances) = (id_of(&instance), engine.control.instances());
+    let begun = instances.start(&caller, &engine.project, id, Mode::Apply).await;
+    let begun = begun.map_err(|error| {
+        Failure::reword(error, ErrorKind::Conflict, |error| match &instance.spec.run {
+            model::instance::RunState::Paused => {
+                "cannot start a paused container, try unpause instead".to_owned()
+            }
+            model::instance::RunState::Running | model::instance::RunState::Stopped => {
+                error.chain()
+            }
+        })
+    })?;
+    let settled = instances.settle(&caller, &instance.meta.id, Goal::Started, PATIENCE).await;
+    settled.map_err(|error| start_failure(&engine, &caller, &instance, error))?;
+    Ok(if begun.changed { nothing() } else { StatusCode::NOT_MODIFIED.into_response() })
+}
+
+/// Why a start failed, with the status by which clients tell a wrong request from a broken engine.
+fn start_failure(
+    engine: &Engine,
+    caller: &Caller,
+    instance: &Arc<Instance>,
+    error: model::Error,
+) -> Failure {
+    let now = engine.control.instances().get_by_id(caller, &instance.meta.id);
+    let why = now.map(|now| super::show::state::failure(&now)).unwrap_or_default();
+    let mut failure = Failure::from(error);
+    if !why.is_empty() {
+        failure.message = why;
+    }
+    let says = |word: &str| failure.message.contains(word);
+    if says("executable file not found")
+        || says("no such file or directory")
+        || says("permission denied")
+    {
+        failure.status = StatusCode::BAD_REQUEST;
+    } else if failure.status == StatusCode::CONFLICT {
+        // A port that is taken is a fault of the host to Engine, not of the request.
+        failure.status = StatusCode::INTERNAL_SERVER_ERROR;
+    }
+    failure
+}
+
+/// `t` and `signal`.
+fn stop_options(query: &Query) -> Reply<StopOptions> {
+    let timeout = query.number::<i64>("t")?.map(|seconds| match u64::try_from(seconds) {
+        Ok(seconds) => Span::seconds(seconds),
+        Err(_) => Span::seconds(u64::from(u32::MAX)),
+    });
+    let signal = query.text("signal").to_owned();
+    check_signal(&signal)?;
+    Ok(StopOptions { timeout, signal, save: false })
+}
+
+fn check_signal(signal: &str) -> Reply<()> {
+    if signal.is_empty() || model::signal::Signal::or_term(signal).is_ok() {
+        return Ok(());
+    }
+    Err(Failure::bad(format!("invalid signal: {signal}")))
+}
+
+pub(super) async fn stop(
+    State(engine): Shared,
+    Extension(caller): crate::By,
+    Path(name): Path<String>,
+    query: Query,
+) -> Reply {
+    let options = stop_options(&query)?;
+    let instance = find(&engine, &caller, &name)?;
+    let (id, instances) = (id_of(&instance), engine.control.instances());
+    let stopped = instances.stop(&caller, &engine.project, id, &options, Mode::Apply).await?;
+    instances.settle(&caller, &instance.meta.id, Goal::Stopped, PATIENCE).await?;
+    Ok(if stopped.changed { nothing() } else { StatusCode::NOT_MODIFIED.into_response() })
+}
+
+pub(super) async fn restart(
+    State(engine): Shared,
+    Extension(caller): crate::By,
+    Path(name): Path<String>,
+    query: Query,
+) -> Reply {
+    let options = stop_options(&query)?;
+    let instance = find(&engine, &caller, &name)?;
+    let (id, instances) = (id_of(&instance), engine.control.instances());
+    instances.restart(&caller, &engine.project, id, &options, Mode::Apply).await?;
+    let settled = instances.settle(&caller, &instance.meta.id, Goal::Started, PATIENCE).await;
+    settled.map_err(|error| start_failure(&engine, &caller, &instance, error))?;
+    Ok(nothing())
+}
+
+pub(super) async fn kill(
+    State(engine): Shared,
+    Extension(caller): crate::By,
+    Path(name): Path<String>,
+    query: Query,
+) -> Reply {
+    let signal = query.text("signal");
+    check_signal(signal)?;
+    let instance = find(&engine, &caller, &name)?;
+    let (id, instances) = (id_of(&instance), engine.control.instances());
+    let not_running = || format!("cannot kill container: {name}: container {id} is not running");
+    if !instance.status.phase.is_live() {
+        return Err(Failure::conflict(not_running()));
+    }
+    let killed = instances.kill(&caller, &engine.project, id, "", signal).await;
+    killed.map_err(|error| Failure::reword(error, ErrorKind::Conflict, |_| not_running()))?;
+    Ok(nothing())
+}
+
+pub(super) async fn pause(
+    State(engine): Shared,
+    Extension(caller): crate::By,
+    Path(name): Path<String>,
+) -> Reply {
+    let instance = find(&engine, &caller, &name)?;
+    let (id, instances) = (id_of(&instance), engine.control.instances());
+    super::check_running(&instance)?;
+    if super::show::state::word(&instance) == "paused" {
+        return Err(Failure::conflict(format!("container {id} is already paused")));
+    }
+    instances.pause(&caller, &engine.project, id, Mode::Apply).await?;
+    instances.settle(&caller, &instance.meta.id, Goal::Paused, PATIENCE).await?;
+    Ok(nothing())
+}
+
+pub(super) async fn unpause(
+    State(engine): Shared,
+    Extension(caller): crate::By,
+    Path(name): Path<String>,
+) -> Reply {
+    let instance = find(&engine, &caller, &name)?;
+    let (id, instances) = (id_of(&instance), engine.control.instances());
+    let thawed = instances.unpause(&caller, &engine.project, id, Mode::Apply).await;
+    thawed.map_err(|error| {
+        Failure::reword(error, ErrorKind::Conflict, |_| format!("container {id} is not paused"))
+    })?;
+    instances.settle(&caller, &instance.meta.id, Goal::Started, PATIENCE).await?;
+    Ok(nothing())
+}

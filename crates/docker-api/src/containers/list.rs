@@ -1,0 +1,274 @@
+//! `GET /containers/json`.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use control::{Caller, ListOptions};
+use model::Time;
+use model::instance::{Instance, MountKind};
+use serde_json::{Value, json};
+
+use super::origin;
+use super::show::{mounts, networks, state};
+use crate::failure::{Failure, Reply};
+use crate::filters::Filters;
+use crate::query::Query;
+use crate::{Engine, Shared};
+
+const FILTERS: [&str; 16] = [
+    "ancestor",
+    "before",
+    "expose",
+    "exited",
+    "health",
+    "id",
+    "isolation",
+    "is-task",
+    "label",
+    "label!",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
+];
+const STATES: [&str; 7] =
+    ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+
+pub(super) async fn list(
+    State(engine): Shared,
+    Extension(caller): crate::By,
+    query: Query,
+) -> Reply {
+    let filters = Filters::read(&query, &FILTERS)?;
+    check(&filters)?;
+    let limit = query.number::<i64>("limit")?.unwrap_or(-1);
+    let mut all = instances(&engine, &caller)?;
+    // Newest first.
+    all.sort_by(|a, b| b.meta.created.cmp(&a.meta.created).then(a.meta.id.cmp(&b.meta.id)));
+    let everything =
+        query.flag("all") || limit > 0 || filters.has("status") || filters.has("exited");
+    let ancestors = ancestors(&engine, &caller, &filters).await;
+    let names = Names::of(&filters)?;
+    let bounds = Bounds::of(&engine, &caller, &filters)?;
+    all.retain(|instance| {
+        (everything || is_shown(instance))
+            && bounds.hold(instance)
+            && wanted(instance, &filters, &names, ancestors.as_deref())
+    });
+    if let Ok(limit) = usize::try_from(limit)
+        && limit > 0
+    {
+        all.truncate(limit);
+    }
+    let now = Time::now();
+    let mut rows = Vec::with_capacity(all.len());
+    for instance in &all {
+        let mut row = row(&engine, &caller, instance, now);
+        if query.flag("size") {
+            let (changed, whole) = engine.sizes(&caller, instance).await;
+            row["SizeRw"] = json!(changed);
+            row["SizeRootFs"] = json!(whole);
+        }
+        rows.push(row);
+    }
+    Ok(axum::Json(rows).into_response())
+}
+
+/// All containers.
+pub(crate) fn instances(engine: &Engine, caller: &Caller) -> Reply<Vec<Arc<Instance>>> {
+    let options = ListOptions::default();
+    Ok(engine.control.instances().list(caller, Some(&engine.project), &options)?.items)
+}
+
+fn check(filters: &Filters) -> Reply<()> {
+    for value in filters.all("status") {
+        if !STATES.contains(&value.as_str()) {
+            return Err(Failure::bad(format!("invalid filter 'status={value}'")));
+        }
+    }
+    for value in filters.all("health") {
+        if !["starting", "healthy", "unhealthy", "none"].contains(&value.as_str()) {
+            return Err(Failure::bad(format!("invalid filter 'health={value}'")));
+        }
+    }
+    for value in filters.all("exited") {
+        if value.parse::<i64>().is_err() {
+            return Err(Failure::bad(format!("invalid filter 'exited={value}'")));
+        }
+    }
+    for name in ["publish", "expose"] {
+        for value in filters.all(name) {
+            super::translate::parse_port(value)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_shown(instance: &Instance) -> bool {
+    matches!(state::word(instance), "running" | "paused" | "restarting")
+}
+
+/// Ids of the images whose containers are wanted.
+async fn ancestors(engine: &Engine, caller: &Caller, filters: &Filters) -> Option<Vec<String>> {
+    if !filters.has("ancestor") {
+        return None;
+    }
+    let mut ids = Vec::new();
+    for name in filters.all("ancestor") {
+        if let Ok(image) = engine.image(caller, name).await {
+            ids.push(image.id);
+        }
+    }
+    Some(ids)
+}
+
+/// Times of creation between which containers are wanted.
+struct Bounds {
+    before: Option<Time>,
+    since: Option<Time>,
+}
+
+impl Bounds {
+    fn of(engine: &Engine, caller: &Caller, filters: &Filters) -> Reply<Self> {
+        let time = |name: &str| -> Reply<Option<Time>> {
+            match filters.all(name).first() {
+                None => Ok(None),
+                Some(name) => Ok(Some(super::find(engine, caller, name)?.meta.created)),
+            }
+        };
+        Ok(Self { before: time("before")?, since: time("since")? })
+    }
+
+    fn hold(&self, instance: &Instance) -> bool {
+        let created = instance.meta.created;
+        self.before.is_none_or(|before| created < before)
+            && self.since.is_none_or(|since| created > since)
+    }
+}
+
+fn wanted(
+    instance: &Instance,
+    filters: &Filters,
+    names: &Names,
+    ancestors: Option<&[String]>,
+) -> bool {
+    let id = instance.meta.id.as_str();
+    let health =
+        state::main_status(instance).map_or("none", |main| state::health_word(main.health));
+    let code = state::exit_code(instance);
+    let exited = state::word(instance) == "exited";
+    ancestors.is_none_or(|ids| ids.contains(&origin::image_id(instance)))
+        && filters.any("id", |prefix| id.starts_with(prefix))
+        && names.any(&instance.meta.name)
+        && filters.any("status", |word| state::word(instance) == word)
+        && filters.any("health", |word| health == word)
+        && filters.any("exited", |text| exited && text.parse() == Ok(code))
+        && filters.labels(|key| instance.meta.labels.get(key).map(String::as_str))
+        && filters.any("network", |name| in_network(instance, name))
+        && filters.any("volume", |name| mounts_volume(instance, name))
+        && filters.any("publish", |port| has_port(instance, port, true))
+        && filters.any("expose", |port| has_port(instance, port, false))
+        && filters.any("is-task", |value| matches!(value, "false" | "0"))
+}
+
+/// Names are matched as regular expressions, with and without the slash before them.
+struct Names(Vec<regex::Regex>);
+
+impl Names {
+    fn of(filters: &Filters) -> Reply<Self> {
+        let read = |pattern: &String| {
+            let built = regex::RegexBuilder::new(pattern).size_limit(1 << 20).build();
+            built.map_err(|_| Failure::bad(format!("invalid filter 'name={pattern}'")))
+        };
+        Ok(Self(filters.all("name").iter().map(read).collect::<Reply<_>>()?))
+    }
+
+    fn any(&self, name: &str) -> bool {
+        let slashed = format!("/{name}");
+        let matches = |pattern: &regex::Regex| pattern.is_match(name) || pattern.is_match(&slashed);
+        self.0.is_empty() || self.0.iter().any(matches)
+    }
+}
+
+fn in_network(instance: &Instance, name: &str) -> bool {
+    if networks::mode_name(instance) == name {
+        return true;
+    }
+    let interfaces = instance.spec.placement.iter().flat_map(|placement| &placement.interfaces);
+    let by_interface = |interface: &model::instance::Interface| {
+        networks::docker_name(&interface.network) == name
+            || interface.network_id.as_str().starts_with(name)
+    };
+    interfaces.into_iter().any(by_interface)
+        || match &instance.spec.network {
+            model::instance::NetworkMode::Networks { attachments } => {
+                attachments.iter().any(|it| networks::docker_name(&it.network) == name)
+            }
+            model::instance::NetworkMode::Host
+            | model::instance::NetworkMode::None
+            | model::instance::NetworkMode::Instance { .. } => false,
+        }
+}
+
+fn mounts_volume(instance: &Instance, wanted: &str) -> bool {
+    let Some(main) = instance.spec.main() else { return false };
+    let made = state::main_status(instance).map_or(&[][..], |main| &main.volumes);
+    made.iter().any(|made| made.name() == wanted || made.target == wanted)
+        || main.mounts.iter().any(|mount| {
+            let source = match &mount.kind {
+                MountKind::Volume { name, .. } => name.as_str(),
+                MountKind::Bind { source, .. } => source,
+                MountKind::Tmpfs { .. } => "",
+            };
+            mount.target == wanted || source == wanted
+        })
+}
+
+fn has_port(instance: &Instance, text: &str, published: bool) -> bool {
+    let Ok((first, last, protocol)) = super::translate::parse_port(text) else { return false };
+    networks::summary(instance).iter().any(|port| {
+        let number = if published { &port["PublicPort"] } else { &port["PrivatePort"] };
+        let inside = number
+            .as_u64()
+            .is_some_and(|number| (u64::from(first)..=u64::from(last)).contains(&number));
+        inside && port["Type"] == protocol.as_str()
+    })
+}
+
+fn row(engine: &Engine, caller: &Caller, instance: &Instance, now: Time) -> Value {
+    let image = instance.spec.main().map_or("", |main| main.image.as_str());
+    json!({
+        "Id": instance.meta.id.as_str(),
+        "Names": [format!("/{}", instance.meta.name)],
+        "Image": image,
+        "ImageID": origin::image_id(instance),
+        "Command": origin::command(instance),
+        "Created": instance.meta.created.0.as_second(),
+        "Ports": networks::summary(instance),
+        "Labels": instance.meta.labels,
+        "State": state::word(instance),
+        "Status": state::sentence(instance, now),
+        "HostConfig": { "NetworkMode": networks::mode_name(instance) },
+        "NetworkSettings": { "Networks": networks::endpoints(engine, caller, instance, None) },
+        "Mounts": mounts::points(engine, instance),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_patterns() {
+        for (pattern, met) in
+            [("web", true), ("^web-1$", true), ("^/web-1$", true), ("^eb", false), ("1$", true)]
+        {
+            let names = Names(vec![regex::Regex::new(pattern).unwrap()]);
+            assert_eq!(names.any("web-1"), met, "{pattern}");
+        }
+    }
+}

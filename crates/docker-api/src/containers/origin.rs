@@ -1,0 +1,83 @@
+//! What Docker asked of a container and the platform has no word for, kept beside the instance as
+//! annotations and only read back.
+
+use std::collections::HashMap;
+
+use bollard_stubs::models::{ContainerConfig, EndpointSettings, HostConfig};
+use model::instance::Instance;
+use model::meta::Labels;
+use serde::{Deserialize, Serialize};
+
+/// Digest of the image's configuration: the image's id.
+const IMAGE: &str = "io.monohull.docker.image";
+/// Path and arguments in one line, as lists show them.
+const COMMAND: &str = "io.monohull.docker.command";
+/// Ports that are exposed, in one line.
+const EXPOSED: &str = "io.monohull.docker.exposed";
+/// Everything else, as JSON.
+const REQUEST: &str = "io.monohull.docker.request";
+
+/// The request that made a container, completed from its image. Environment and labels are the
+/// instance's own.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Origin {
+    pub(crate) config: ContainerConfig,
+    pub(crate) host: HostConfig,
+    #[serde(default)]
+    pub(crate) endpoints: HashMap<String, EndpointSettings>,
+}
+
+impl Origin {
+    /// What was kept for an instance; `None` for one that was made by other words.
+    pub(crate) fn of(instance: &Instance) -> Option<Self> {
+        serde_json::from_str(instance.meta.annotations.get(REQUEST)?).ok()
+    }
+
+    /// The annotations that keep it.
+    pub(crate) fn annotations(mut self, image: &str) -> Labels {
+        let words = self.config.entrypoint.iter().flatten().chain(self.config.cmd.iter().flatten());
+        let command = words.map(String::as_str).collect::<Vec<_>>().join(" ");
+        let exposed = self.config.exposed_ports.clone().unwrap_or_default().join(" ");
+        (self.config.env, self.config.labels) = (None, None);
+        let request = serde_json::to_string(&self).unwrap_or_default();
+        let mut kept = Labels::from([
+            (IMAGE.to_owned(), image.to_owned()),
+            (COMMAND.to_owned(), command),
+            (REQUEST.to_owned(), request),
+        ]);
+        if !exposed.is_empty() {
+            kept.insert(EXPOSED.to_owned(), exposed);
+        }
+        kept
+    }
+}
+
+/// The image's id.
+pub(crate) fn image_id(instance: &Instance) -> String {
+    if let Some(id) = instance.meta.annotations.get(IMAGE) {
+        return id.clone();
+    }
+    let main = instance.spec.main().and_then(|main| instance.status.container(&main.name));
+    main.map(|main| main.image_digest.clone()).unwrap_or_default()
+}
+
+/// Path and arguments in one line.
+pub(crate) fn command(instance: &Instance) -> String {
+    if let Some(command) = instance.meta.annotations.get(COMMAND) {
+        return command.clone();
+    }
+    let Some(main) = instance.spec.main() else { return String::new() };
+    let words = main.entrypoint.iter().flatten().chain(main.command.iter().flatten());
+    words.map(String::as_str).collect::<Vec<_>>().join(" ")
+}
+
+/// Ports that are exposed: `80/tcp` each.
+pub(crate) fn exposed(instance: &Instance) -> impl Iterator<Item = &str> {
+    let exposed = instance.meta.annotations.get(EXPOSED);
+    exposed.map_or("", String::as_str).split(' ').filter(|port| !port.is_empty())
+}
+
+/// The annotations people gave, without these.
+pub(crate) fn is_own(key: &str) -> bool {
+    matches!(key, IMAGE | COMMAND | EXPOSED | REQUEST)
+}

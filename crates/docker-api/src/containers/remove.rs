@@ -1,0 +1,78 @@
+//! Removing containers.
+
+use axum::Extension;
+use axum::extract::{Path, State};
+use axum::response::IntoResponse;
+use control::{Goal, Mode, RemoveOptions};
+use model::{ErrorKind, Time};
+use serde_json::json;
+
+use super::create::nothing;
+use super::lifecycle::PATIENCE;
+use super::show::state;
+use super::{find, id_of};
+use crate::Shared;
+use crate::failure::{Failure, Reply};
+use crate::filters::Filters;
+use crate::query::Query;
+
+pub(super) async fn remove(
+    State(engine): Shared,
+    Extension(caller): crate::By,
+    Path(name): Path<String>,
+    query: Query,
+) -> Reply {
+    if query.flag("link") {
+        return Err(Failure::unserved("links are names in /etc/hosts here and cannot be removed"));
+    }
+    let instance = find(&engine, &caller, &name)?;
+    let options = RemoveOptions { force: query.flag("force"), volumes: query.flag("v") };
+    let word = state::word(&instance);
+    let live = instance.status.phase.is_live() || word == "restarting";
+    if live && !options.force {
+        let next = if word == "paused" { "unpause and then " } else { "" };
+        return Err(Failure::conflict(format!(
+            "cannot remove container \"{name}\": container is {word}: {next}stop the container before \
+             removing or force remove"
+        )));
+    }
+    let (id, instances) = (id_of(&instance), engine.control.instances());
+    instances.remove(&caller, &engine.project, id, options, Mode::Apply).await?;
+    match instances.settle(&caller, &instance.meta.id, Goal::Removed, PATIENCE).await {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+        Ok(_) | Err(_) => Ok(nothing()),
+    }
+}
+
+pub(super) async fn prune(
+    State(engine): Shared,
+    Extension(caller): crate::By,
+    query: Query,
+) -> Reply {
+    let filters = Filters::read(&query, &["until", "label", "label!"])?;
+    let until = crate::times::until(&filters)?;
+    let instances = engine.control.instances();
+    let (mut deleted, mut freed) = (Vec::new(), 0);
+    for instance in super::list::instances(&engine, &caller)? {
+        let over = matches!(state::word(&instance), "created" | "exited");
+        let old = until.is_none_or(|until: Time| instance.meta.created < until);
+        let labels = filters.labels(|key| instance.meta.labels.get(key).map(String::as_str));
+        if !over || !old || !labels {
+            continue;
+        }
+        let (changed, _) = engine.sizes(&caller, &instance).await;
+        let id = id_of(&instance);
+        let options = RemoveOptions::default();
+        // One that was started or removed meanwhile is none to prune.
+        if instances.remove(&caller, &engine.project, id, options, Mode::Apply).await.is_ok() {
+            let gone = instances.settle(&caller, &instance.meta.id, Goal::Removed, PATIENCE).await;
+            if gone.is_ok() {
+                deleted.push(id.to_owned());
+                freed += changed;
+            }
+        }
+    }
+    let deleted = if deleted.is_empty() { serde_json::Value::Null } else { json!(deleted) };
+    let answer = json!({ "ContainersDeleted": deleted, "SpaceReclaimed": freed });
+    Ok(axum::Json(answer).into_response())
+}

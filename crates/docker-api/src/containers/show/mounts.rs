@@ -1,0 +1,53 @@
+//! What a container mounts.
+
+use model::instance::{Instance, Mount, MountKind};
+use serde_json::{Value, json};
+
+use crate::Engine;
+
+/// `Mounts` of a listed or inspected container: named volumes, files of the host, memory, and the
+/// volumes that its image asked for.
+pub(crate) fn points(engine: &Engine, instance: &Instance) -> Vec<Value> {
+    let Some(main) = instance.spec.main() else { return Vec::new() };
+    let mut points: Vec<_> = main.mounts.iter().map(|mount| point(engine, mount)).collect();
+    let made = instance.status.container(&main.name).map_or(&[][..], |status| &status.volumes);
+    points.extend(made.iter().map(|made| volume(engine, made.name(), &made.target, true)));
+    points.sort_by(|a, b| a["Destination"].as_str().cmp(&b["Destination"].as_str()));
+    points
+}
+
+fn point(engine: &Engine, mount: &Mount) -> Value {
+    let rw = !mount.read_only;
+    match &mount.kind {
+        MountKind::Volume { name, .. } => volume(engine, name, &mount.target, rw),
+        MountKind::Bind { source, propagation, .. } => json!({
+            "Type": "bind",
+            "Source": source,
+            "Destination": mount.target,
+            "Mode": if rw { "" } else { "ro" },
+            "RW": rw,
+            "Propagation": propagation.as_str(),
+        }),
+        MountKind::Tmpfs { .. } => json!({
+            "Type": "tmpfs",
+            "Source": "",
+            "Destination": mount.target,
+            "Mode": "",
+            "RW": rw,
+            "Propagation": "",
+        }),
+    }
+}
+
+fn volume(engine: &Engine, name: &str, target: &str, rw: bool) -> Value {
+    json!({
+        "Type": "volume",
+        "Name": name,
+        "Source": engine.volume_path(name),
+        "Destination": target,
+        "Driver": "local",
+        "Mode": if rw { "z" } else { "ro" },
+        "RW": rw,
+        "Propagation": "",
+    })
+}

@@ -1,0 +1,322 @@
+//! From a create request's words to what is asked of an instance.
+//!
+//! Every field of the request is either meant by the instance, kept for reading back ([`super::origin`]),
+//! or refused; the reviewed list is `docs/docker-api.md`.
+
+mod limits;
+mod mounts;
+mod network;
+mod security;
+
+use bollard_stubs::models::{
+    ContainerConfig, EndpointSettings, HealthConfig, HostConfig, HostConfigIsolationEnum,
+    RestartPolicy as DockerRestart, RestartPolicyNameEnum,
+};
+use model::image::Image;
+use model::instance::{
+    ContainerSpec, HealthCheck, InstanceSpec, LogOptions, Probe, PullPolicy, RestartPolicy,
+    RunState, Sharing,
+};
+use model::{Bytes, Span};
+
+use crate::failure::{Failure, Reply};
+
+pub(super) use limits::update as update_limits;
+pub(super) use mounts::Inherited;
+pub(super) use network::{attachment, is_default, parse_port};
+
+/// What is asked for: the parts of a create request.
+pub(super) struct Asked<'a> {
+    /// The container's configuration, completed from the image's.
+    pub(super) config: &'a ContainerConfig,
+    pub(super) host: &'a HostConfig,
+    /// Networks by name.
+    pub(super) endpoints: &'a [(String, EndpointSettings)],
+    /// A hardware address, where clients before 1.44 wrote it.
+    pub(super) mac: Option<&'a str>,
+    pub(super) image: &'a Image,
+    /// What containers named in `VolumesFrom` mount.
+    pub(super) inherited: &'a [Inherited],
+    /// Hosts and addresses that `Links` stand for.
+    pub(super) links: &'a [(String, std::net::IpAddr)],
+    /// Processors of the node.
+    pub(super) cpus: u64,
+}
+
+/// The name of the one container in an instance that was made here.
+pub(super) const MAIN: &str = "main";
+
+/// What is asked of the instance. It is not run yet.
+pub(super) fn spec(asked: &Asked<'_>) -> Reply<InstanceSpec> {
+    let Asked { config, host, .. } = asked;
+    refuse_unserved(host)?;
+    let restart = restart(host.restart_policy.as_ref())?;
+    let auto_remove = host.auto_remove.unwrap_or_default();
+    if auto_remove && restart != RestartPolicy::No {
+        return Err(Failure::bad("can't create 'AutoRemove' container with restart policy"));
+    }
+    let stop_timeout = config.stop_timeout.map(|seconds| match u64::try_from(seconds) {
+        Ok(seconds) => Span::seconds(seconds),
+        // Without end, as near as a span comes to it.
+        Err(_) => Span::seconds(u64::from(u32::MAX)),
+    });
+    let network = network::mode(asked)?;
+    let mut sysctls = host.sysctls.clone().unwrap_or_default();
+    let ports = network::ports(config, host)?;
+    Ok(InstanceSpec {
+        run: RunState::Stopped,
+        containers: vec![container(asked)?],
+        hostname: config.hostname.clone().unwrap_or_default(),
+        domainname: config.domainname.clone().unwrap_or_default(),
+        ports: if network::has_ports(&network) { ports } else { Vec::new() },
+        network,
+        dns: network::dns(host)?,
+        extra_hosts: network::extra_hosts(host, asked.links)?,
+        restart,
+        auto_remove,
+        stop_timeout,
+        pid: sharing(host.pid_mode.as_deref(), "PID")?,
+        ipc: ipc(host.ipc_mode.as_deref())?,
+        uts: sharing(host.uts_mode.as_deref(), "UTS")?,
+        cgroup: security::cgroup(host),
+        sysctls: sysctls.drain().collect(),
+        ..InstanceSpec::default()
+    })
+}
+
+fn container(asked: &Asked<'_>) -> Reply<ContainerSpec> {
+    let Asked { config, host, .. } = asked;
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let mut words = Vec::new();
+    words.extend(config.entrypoint.iter().flatten().filter(|word| !word.is_empty()).cloned());
+    words.extend(config.cmd.iter().flatten().cloned());
+    if words.is_empty() && asked.image.machine.is_none() {
+        return Err(Failure::bad("no command specified"));
+    }
+    let command = if words.is_empty() { None } else { Some(words) };
+    let entrypoint = command.is_some().then(Vec::new);
+    Ok(ContainerSpec {
+        name: MAIN.to_owned(),
+        image: text(&config.image),
+        pull: PullPolicy::Never,
+        entrypoint,
+        command,
+        env: config.env.clone().unwrap_or_default(),
+        workdir: text(&config.working_dir),
+        user: text(&config.user),
+        groups: host.group_add.clone().unwrap_or_default(),
+        tty: config.tty.unwrap_or_default(),
+        stdin: config.open_stdin.unwrap_or_default(),
+        stdin_once: config.stdin_once.unwrap_or_default(),
+        init: host.init.unwrap_or_default(),
+        stop_signal: text(&config.stop_signal),
+        mounts: mounts::all(asked)?,
+        health: health(config.healthcheck.as_ref())?,
+        resources: limits::resources(host, asked.cpus)?,
+        ulimits: limits::ulimits(host),
+        capabilities: security::capabilities(host),
+        devices: security::devices(host)?,
+        device_rules: host.device_cgroup_rules.clone().unwrap_or_default(),
+        privileged: host.privileged.unwrap_or_default(),
+        read_only: host.readonly_rootfs.unwrap_or_default(),
+        shm_size: limits::shm_size(host)?,
+        oom_score_adj: limits::oom_score_adj(host)?,
+        log: log_options(host)?,
+        ..security::options(host)?
+    })
+}
+
+/// What an engine on Linux would do and this one does not, or what only Windows has.
+fn refuse_unserved(host: &HostConfig) -> Reply<()> {
+    let some = |field: &Option<String>| field.as_deref().is_some_and(|text| !text.is_empty());
+    let number = |field: Option<i64>| field.is_some_and(|number| number != 0);
+    let isolation = matches!(
+        host.isolation,
+        Some(HostConfigIsolationEnum::PROCESS | HostConfigIsolationEnum::HYPERV)
+    );
+    if isolation {
+        return Err(Failure::bad("invalid isolation: only 'default' is supported on Linux"));
+    }
+    if let Some(runtime) = host.runtime.as_deref().filter(|name| !is_runc(name)) {
+        return Err(Failure::bad(format!("unknown or invalid runtime name: {runtime}")));
+    }
+    let unserved = [
+        (some(&host.cgroup_parent), "CgroupParent"),
+        (some(&host.cgroup), "Cgroup"),
+        (host.storage_opt.as_ref().is_some_and(|map| !map.is_empty()), "StorageOpt"),
+        (host.blkio_weight_device.as_ref().is_some_and(|it| !it.is_empty()), "BlkioWeightDevice"),
+        (number(host.cpu_realtime_period), "CpuRealtimePeriod"),
+        (number(host.cpu_realtime_runtime), "CpuRealtimeRuntime"),
+        (host.masked_paths.is_some(), "MaskedPaths"),
+        (host.readonly_paths.is_some(), "ReadonlyPaths"),
+    ];
+    if let Some((_, field)) = unserved.into_iter().find(|(given, _)| *given) {
+        return Err(Failure::unserved(format!("HostConfig.{field} is not served by this engine")));
+    }
+    match host.userns_mode.as_deref() {
+        None | Some("" | "host") => Ok(()),
+        Some(mode) => Err(Failure::bad(format!("invalid userns mode: {mode}"))),
+    }
+}
+
+fn is_runc(name: &str) -> bool {
+    matches!(name, "" | "runc" | "io.containerd.runc.v2")
+}
+
+/// What happens when it ends.
+pub(super) fn restart(policy: Option<&DockerRestart>) -> Reply<RestartPolicy> {
+    let Some(policy) = policy else { return Ok(RestartPolicy::No) };
+    let most = policy.maximum_retry_count.unwrap_or_default();
+    let name = policy.name.unwrap_or(RestartPolicyNameEnum::EMPTY);
+    let counted = name == RestartPolicyNameEnum::ON_FAILURE;
+    if most != 0 && !counted {
+        return Err(Failure::bad(
+            "invalid restart policy: maximum retry count can only be used with 'on-failure'",
+        ));
+    }
+    if most < 0 {
+        return Err(Failure::bad("invalid restart policy: maximum retry count cannot be negative"));
+    }
+    Ok(match name {
+        RestartPolicyNameEnum::EMPTY | RestartPolicyNameEnum::NO => RestartPolicy::No,
+        RestartPolicyNameEnum::ALWAYS => RestartPolicy::Always,
+        RestartPolicyNameEnum::UNLESS_STOPPED => RestartPolicy::UnlessStopped,
+        RestartPolicyNameEnum::ON_FAILURE => {
+            RestartPolicy::OnFailure { max: u32::try_from(most).ok().filter(|most| *most > 0) }
+        }
+    })
+}
+
+/// `host` or `container:NAME`; its own otherwise.
+fn sharing(mode: Option<&str>, what: &str) -> Reply<Sharing> {
+    match mode.unwrap_or_default() {
+        "" | "private" => Ok(Sharing::Private),
+        "host" => Ok(Sharing::Host),
+        other => match other.strip_prefix("container:").filter(|name| !name.is_empty()) {
+            Some(name) => Ok(Sharing::Instance(name.to_owned())),
+            None => Err(Failure::bad(format!("invalid {what} mode: {other}"))),
+        },
+    }
+}
+
+fn ipc(mode: Option<&str>) -> Reply<Sharing> {
+    match mode {
+        // What is shareable is shared by whoever names it; there is no mount of /dev/shm to leave out.
+        Some("shareable" | "none") => Ok(Sharing::Private),
+        mode => sharing(mode, "IPC"),
+    }
+}
+
+/// How its health is told.
+fn health(config: Option<&HealthConfig>) -> Reply<Option<HealthCheck>> {
+    let Some(config) = config else { return Ok(None) };
+    let words = config.test.clone().unwrap_or_default();
+    let probe = match words.split_first() {
+        None => return Ok(None),
+        Some((kind, _)) if kind == "NONE" => Probe::None,
+        Some((kind, rest)) if kind == "CMD" => Probe::Exec { command: rest.to_vec() },
+        Some((kind, rest)) if kind == "CMD-SHELL" => {
+            let shell = ["/bin/sh".to_owned(), "-c".to_owned()];
+            Probe::Exec { command: shell.into_iter().chain(rest.iter().cloned()).collect() }
+        }
+        Some((kind, _)) => {
+            return Err(Failure::bad(format!("Unknown healthcheck type {kind}")));
+        }
+    };
+    let mut check = HealthCheck::new(probe);
+    let spans = [
+        (config.interval, "Interval", &mut check.interval),
+        (config.timeout, "Timeout", &mut check.timeout),
+        (config.start_period, "StartPeriod", &mut check.start_period),
+        (config.start_interval, "StartInterval", &mut check.start_interval),
+    ];
+    for (asked, field, span) in spans {
+        let asked = asked.unwrap_or_default();
+        if asked != 0 && asked < 1_000_000 {
+            return Err(Failure::bad(format!("{field} in Healthcheck cannot be less than 1ms")));
+        }
+        if let Some(asked) = u64::try_from(asked).ok().filter(|asked| *asked > 0) {
+            *span = Span(std::time::Duration::from_nanos(asked));
+        }
+    }
+    let retries = config.retries.unwrap_or_default();
+    if retries < 0 {
+        return Err(Failure::bad("Retries in Healthcheck cannot be negative"));
+    }
+    if let Some(retries) = u32::try_from(retries).ok().filter(|retries| *retries > 0) {
+        check.retries = retries;
+    }
+    Ok(Some(check))
+}
+
+/// The platform keeps a log itself; drivers that keep it as files are all the same to it.
+fn log_options(host: &HostConfig) -> Reply<LogOptions> {
+    let mut options = LogOptions::default();
+    let Some(asked) = &host.log_config else { return Ok(options) };
+    let driver = asked.typ.as_deref().unwrap_or_default();
+    if !matches!(driver, "" | "json-file" | "local" | "none") {
+        return Err(Failure::bad(format!("logger: no log driver named '{driver}' is registered")));
+    }
+    for (name, value) in asked.config.iter().flatten() {
+        let wrong = || Failure::bad(format!("invalid value '{value}' for log opt '{name}'"));
+        match name.as_str() {
+            "max-size" => options.max_size = size(value).ok_or_else(wrong)?,
+            "max-file" => options.max_files = value.parse().map_err(|_| wrong())?,
+            "compress" | "labels" | "labels-regex" | "env" | "env-regex" | "tag" | "mode"
+            | "max-buffer-size" => {}
+            _ => {
+                let driver = if driver.is_empty() { "json-file" } else { driver };
+                return Err(Failure::bad(format!(
+                    "unknown log opt '{name}' for {driver} log driver"
+                )));
+            }
+        }
+    }
+    if options.max_size < Bytes(4096) {
+        options.max_size = Bytes(4096);
+    }
+    Ok(options)
+}
+
+/// `10m`, `64k`, `1g`, or bytes: powers of 1024, as Docker reads them.
+pub(super) fn size(text: &str) -> Option<Bytes> {
+    let text = text.trim().to_ascii_lowercase();
+    let text = text.strip_suffix("ib").or_else(|| text.strip_suffix('b')).unwrap_or(&text);
+    let (number, power) = match text.as_bytes().last()? {
+        b'k' => (&text[..text.len() - 1], 1),
+        b'm' => (&text[..text.len() - 1], 2),
+        b'g' => (&text[..text.len() - 1], 3),
+        b't' => (&text[..text.len() - 1], 4),
+        _ => (text, 0),
+    };
+    let number: f64 = number.trim().parse().ok().filter(|number: &f64| *number >= 0.0)?;
+    let bytes = number * 1024_f64.powi(power);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
+    Some(Bytes(bytes as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [("10m", 10 << 20), ("1.5k", 1536), ("7", 7), ("2GB", 2 << 30)] {
+            assert_eq!(size(text), Some(Bytes(bytes)), "{text}");
+        }
+        for text in ["", "m", "-1", "x"] {
+            assert_eq!(size(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn restart_policies() {
+        let policy = |name, most| {
+            restart(Some(&DockerRestart { name: Some(name), maximum_retry_count: most }))
+        };
+        let counted = policy(RestartPolicyNameEnum::ON_FAILURE, Some(3)).unwrap();
+        assert_eq!(counted, RestartPolicy::OnFailure { max: Some(3) });
+        assert!(policy(RestartPolicyNameEnum::ALWAYS, Some(3)).is_err());
+        assert!(policy(RestartPolicyNameEnum::ON_FAILURE, Some(-1)).is_err());
+    }
+}

@@ -1,0 +1,92 @@
+//! Changing what exists: names and limits.
+
+use axum::Extension;
+use axum::extract::{Path, State};
+use axum::response::IntoResponse;
+use bollard_stubs::models::HostConfig;
+use control::Mode;
+use model::ErrorKind;
+use model::instance::RestartPolicy;
+use serde_json::json;
+
+use super::create::nothing;
+use super::{find, id_of, translate};
+use crate::Shared;
+use crate::body::Json;
+use crate::failure::{Failure, Reply};
+use crate::query::Query;
+
+pub(super) async fn rename(
+    State(engine): Shared,
+    Extension(caller): crate::By,
+    Path(name): Path<String>,
+    query: Query,
+) -> Reply {
+    let new = query.text("name");
+    let new = new.strip_prefix('/').unwrap_or(new);
+    if new.is_empty() {
+        return Err(Failure::bad("Neither old nor new names may be empty"));
+    }
+    let instance = find(&engine, &caller, &name)?;
+    if instance.meta.name == new {
+        return Err(Failure::bad("Renaming a container with the same name as its current name"));
+    }
+    let (id, instances) = (id_of(&instance), engine.control.instances());
+    let renamed = instances.rename(&caller, &engine.project, id, new, Mode::Apply).await;
+    renamed.map_err(|error| match error.kind() {
+        ErrorKind::Exists => {
+            let other = find(&engine, &caller, new);
+            let id = other.map(|other| other.meta.id.to_string()).unwrap_or_default();
+            Failure::conflict(format!(
+                "Error when allocating new name: Conflict. The container name \"/{new}\" is already in \
+                 use by container \"{id}\". You have to remove (or rename) that container to be able to \
+                 reuse that name."
+            ))
+        }
+        ErrorKind::Invalid => Failure::bad(format!(
+            "Error when allocating new name: Invalid container name ({new}), only \
+             [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+        )),
+        _ => Failure::from(error),
+    })?;
+    Ok(nothing())
+}
+
+/// The body of an update has fields of `HostConfig` only.
+pub(super) async fn update(
+    State(engine): Shared,
+    Extension(caller): crate::By,
+    Path(name): Path<String>,
+    Json(host): Json<HostConfig>,
+) -> Reply {
+    let instance = find(&engine, &caller, &name)?;
+    let id = id_of(&instance);
+    let restart = host
+        .restart_policy
+        .as_ref()
+        .filter(|policy| {
+            policy.name.is_some_and(|it| it != bollard_stubs::models::RestartPolicyNameEnum::EMPTY)
+        })
+        .map(|policy| translate::restart(Some(policy)))
+        .transpose()?;
+    if instance.spec.auto_remove && restart.is_some_and(|policy| policy != RestartPolicy::No) {
+        return Err(Failure::bad(
+            "Restart policy cannot be updated because AutoRemove is enabled for the container",
+        ));
+    }
+    let cpus = engine.cpus(&caller);
+    let mut resources = instance.spec.main().map(|main| main.resources.clone()).unwrap_or_default();
+    translate::update_limits(&mut resources, &host, cpus)?;
+    let edit = |(_, _, spec): control::Editable<'_, model::instance::InstanceNoun>| {
+        if let Some(restart) = restart {
+            spec.restart = restart;
+        }
+        if let Some(main) = spec.containers.first_mut() {
+            main.resources.clone_from(&resources);
+        }
+        Ok(())
+    };
+    let instances = engine.control.instances();
+    instances.update(&caller, &engine.project, id, None, edit, Mode::Apply).await?;
+    Ok(axum::Json(json!({ "Warnings": null })).into_response())
+}

@@ -1,0 +1,51 @@
+//! `POST /containers/{name}/wait`.
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use control::Condition;
+use futures::StreamExt;
+use serde_json::json;
+
+use super::{find, id_of};
+use crate::Shared;
+use crate::failure::{Failure, Reply};
+use crate::query::Query;
+
+/// The head of the answer goes at once: clients begin to wait before they start the container, and
+/// take the head as the sign that the waiting has begun.
+pub(super) async fn wait(
+    State(engine): Shared,
+    Extension(caller): crate::By,
+    Path(name): Path<String>,
+    query: Query,
+) -> Reply {
+    let condition = match query.text("condition") {
+        "" | "not-running" => Condition::NotRunning,
+        "next-exit" => Condition::NextExit,
+        "removed" => Condition::Removed,
+        other => return Err(Failure::bad(format!("invalid condition: \"{other}\""))),
+    };
+    let instance = find(&engine, &caller, &name)?;
+    let instances = engine.control.instances();
+    let waiting = instances.wait(&caller, &engine.project, id_of(&instance), condition)?;
+    let stop = engine.stop.clone();
+    let answer = async move {
+        let ended = tokio::select! {
+            ended = waiting => ended,
+            () = stop.cancelled() => Err(model::Error::unavailable("the engine is stopping")),
+        };
+        let answer = match ended {
+            Ok(exit) => match exit.error {
+                None => json!({ "StatusCode": exit.code }),
+                Some(why) => json!({ "StatusCode": exit.code, "Error": { "Message": why } }),
+            },
+            Err(error) => json!({ "StatusCode": 0, "Error": { "Message": error.chain() } }),
+        };
+        Ok::<_, std::convert::Infallible>(Bytes::from(format!("{answer}\n")))
+    };
+    let body = Body::from_stream(futures::stream::once(answer).boxed());
+    Ok(([(http::header::CONTENT_TYPE, "application/json")], body).into_response())
+}

@@ -1,0 +1,78 @@
+//! What endpoints ask of the platform besides its verbs.
+
+use control::Caller;
+use model::image::Image;
+use model::network::DEFAULT_NETWORK;
+use model::{Error, ErrorKind};
+
+use crate::Engine;
+use crate::failure::{Failure, Reply};
+
+impl Engine {
+    /// Where a volume's contents are, while it is mounted.
+    pub(crate) fn volume_path(&self, name: &str) -> String {
+        let volume = self.control.volumes().get(&Caller::platform(), &self.project, name);
+        volume.map(|volume| volume.status.path.clone()).unwrap_or_default()
+    }
+
+    /// A network's id; empty when there is none of that name.
+    pub(crate) fn network_id(&self, caller: &Caller, name: &str) -> String {
+        let network = self.control.networks().get(caller, &self.project, name);
+        network.map(|network| network.meta.id.to_string()).unwrap_or_default()
+    }
+
+    /// The host's addresses in a network; empty where it has none.
+    pub(crate) fn gateways(&self, caller: &Caller, name: &str) -> (String, String) {
+        let Ok(network) = self.control.networks().get(caller, &self.project, name) else {
+            return Default::default();
+        };
+        let v4 = network.spec.host4().map(|net| net.addr().to_string());
+        let v6 = network.spec.host6().map(|net| net.addr().to_string());
+        (v4.unwrap_or_default(), v6.unwrap_or_default())
+    }
+
+    /// Processors of this node; 0 while it is not known.
+    pub(crate) fn cpus(&self, caller: &Caller) -> u64 {
+        let node = self.control.nodes().get(caller, "", &self.node);
+        node.map(|node| node.status.cpus.milli() / 1000).unwrap_or_default()
+    }
+
+    /// The image of that name or id.
+    pub(crate) async fn image(&self, caller: &Caller, name: &str) -> Reply<Image> {
+        let found = self.control.images().get(caller, "", name).await;
+        found.map_err(|error| no_such_image(name, error))
+    }
+
+    /// Bytes that a container changed, and bytes of all it sees.
+    #[expect(clippy::unused_async, reason = "asked of the node")]
+    pub(crate) async fn sizes(&self, _: &Caller, _: &model::instance::Instance) -> (u64, u64) {
+        (0, 0)
+    }
+
+    /// Makes the network that containers are joined to unless told otherwise, which clients expect to
+    /// be there before there is a container.
+    pub(crate) async fn ensure_default_network(&self) {
+        let (networks, caller) = (self.control.networks(), Caller::platform());
+        if networks.get(&caller, &self.project, DEFAULT_NETWORK).is_ok() {
+            return;
+        }
+        let new = control::New::named(DEFAULT_NETWORK, model::network::NetworkSpec::default());
+        let made = networks.create(&caller, &self.project, new, control::Mode::Apply).await;
+        if let Err(error) = made
+            && error.kind() != ErrorKind::Exists
+        {
+            tracing::warn!(error = error.chain(), "the default network could not be made");
+        }
+    }
+}
+
+/// In Engine's words: clients pull when they hear them.
+pub(crate) fn no_such_image(name: &str, error: Error) -> Failure {
+    let short = !name.contains(['@', '/']) && name.split(':').count() == 1;
+    let tagged = if short && !is_id(name) { format!("{name}:latest") } else { name.to_owned() };
+    Failure::reword(error, ErrorKind::NotFound, |_| format!("No such image: {tagged}"))
+}
+
+fn is_id(name: &str) -> bool {
+    name.starts_with("sha256:")
+}

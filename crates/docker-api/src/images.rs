@@ -1,0 +1,3 @@
+//! Images of this node.
+
+pub(crate) mod config;
