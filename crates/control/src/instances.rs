@@ -54,6 +54,13 @@ impl Rules for InstanceNoun {
         create::admit(context, instance, batch)
     }
 
+    fn describe(instance: &Instance, event: model::event::Event) -> model::event::Event {
+        match instance.spec.main() {
+            Some(main) => event.with("image", &main.image),
+            None => event,
+        }
+    }
+
     fn place(context: &Context<'_>, instance: &mut Instance, batch: &mut Batch) {
         placement::place_new(context.core, context.state, instance, batch);
     }

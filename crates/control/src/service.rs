@@ -66,6 +66,11 @@ pub trait Rules: Mirrored {
         object.clone()
     }
 
+    /// Adds to an event about an object what people want to know of it besides its name.
+    fn describe(_: &Object<Self>, event: model::event::Event) -> model::event::Event {
+        event
+    }
+
     /// Gives an admitted object its place in the same change, where that is plain; what is not done
     /// here is left to the loops. Called only while nobody else changes the same things.
     fn place(context: &Context<'_>, object: &mut Object<Self>, batch: &mut Batch) {

@@ -30,6 +30,12 @@ use crate::Engine;
 use crate::failure::{Failure, Reply};
 
 pub(crate) use attach::size;
+pub(crate) use lifecycle::PATIENCE;
+pub(crate) use list::{all, usage};
+pub(crate) use origin::volume_names;
+pub(crate) use show::networks::{docker_name, made_up_id};
+pub(crate) use show::state::{NEVER, word as state_word};
+pub(crate) use translate::{attachment, is_default, size_of};
 
 pub(crate) fn routes() -> Router<Arc<Engine>> {
     Router::new()

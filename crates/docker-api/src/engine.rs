@@ -15,6 +15,16 @@ impl Engine {
         volume.map(|volume| volume.status.path.clone()).unwrap_or_default()
     }
 
+    /// What a volume of that name only stands for, if it does.
+    pub(crate) fn stand_in(
+        &self,
+        caller: &Caller,
+        name: &str,
+    ) -> Option<model::instance::MountKind> {
+        let volume = self.control.volumes().get(caller, &self.project, name).ok()?;
+        crate::volumes::stand_in(&volume)
+    }
+
     /// A network's id; empty when there is none of that name.
     pub(crate) fn network_id(&self, caller: &Caller, name: &str) -> String {
         let network = self.control.networks().get(caller, &self.project, name);

@@ -14,18 +14,22 @@ mod body;
 mod config;
 mod containers;
 mod engine;
+mod events;
 mod exec;
 mod failure;
 mod filters;
 mod images;
+mod networks;
 mod query;
 mod routes;
 mod server;
 mod shape;
 mod streams;
+mod swarm;
 mod system;
 mod times;
 mod version;
+mod volumes;
 
 pub use config::Config;
 pub use server::{Server, bind};
@@ -33,7 +37,6 @@ pub use server::{Server, bind};
 use std::sync::Arc;
 
 use control::{Caller, Control};
-use model::Time;
 use tokio_util::sync::CancellationToken;
 
 /// The engine that clients see.
@@ -47,7 +50,6 @@ pub(crate) struct Engine {
     pub(crate) version: String,
     /// Processes that were asked for inside containers.
     pub(crate) execs: exec::Execs,
-    pub(crate) started: Time,
     /// Streams and sessions end.
     pub(crate) stop: CancellationToken,
     /// State directory of the platform, as `docker info` shows.

@@ -12,7 +12,7 @@ use listen::Peer;
 use tower::ServiceExt;
 
 use crate::failure::Failure;
-use crate::{Engine, containers, exec, system, version};
+use crate::{Engine, containers, events, exec, networks, swarm, system, version, volumes};
 
 /// All of them.
 pub(crate) fn router(engine: &Arc<Engine>) -> Router {
@@ -20,6 +20,10 @@ pub(crate) fn router(engine: &Arc<Engine>) -> Router {
         .merge(system::routes())
         .merge(containers::routes())
         .merge(exec::routes())
+        .merge(networks::routes())
+        .merge(volumes::routes())
+        .merge(events::routes())
+        .merge(swarm::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(not_found)
         .layer(middleware::from_fn_with_state(engine.clone(), admit))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use control::Control;
 use listen::Listeners;
-use model::{Result, Time};
+use model::Result;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -41,7 +41,6 @@ pub async fn bind(config: Config, control: Arc<Control>) -> Result<Server> {
         node,
         version,
         execs: exec::Execs::default(),
-        started: Time::now(),
         stop: CancellationToken::new(),
         root,
     });

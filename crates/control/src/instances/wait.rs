@@ -51,6 +51,8 @@ pub enum Goal {
     Stopped,
     /// It is gone.
     Removed,
+    /// What was asked last is known to its node, and in force as far as it can be.
+    InForce,
 }
 
 impl Instances {
@@ -230,7 +232,7 @@ fn settled(goal: Goal, instance: &Instance, gone: bool) -> Option<Result<()>> {
         return Some(match goal {
             Goal::Removed | Goal::Stopped => Ok(()),
             Goal::Started if begun => Ok(()),
-            Goal::Started | Goal::Healthy | Goal::Paused => {
+            Goal::Started | Goal::Healthy | Goal::Paused | Goal::InForce => {
                 Err(Error::not_found(format!("{} was removed", instance.title())))
             }
         });
@@ -248,6 +250,10 @@ fn settled(goal: Goal, instance: &Instance, gone: bool) -> Option<Result<()>> {
         Goal::Stopped if not_saved(instance) => Some(Err(why_not_saved(instance))),
         Goal::Stopped => (!status.phase.is_live() && !is_active(instance)).then_some(Ok(())),
         Goal::Removed => None,
+        Goal::InForce => {
+            let known = status.observed_generation >= instance.meta.generation;
+            (known || instance.spec.placement.is_none()).then_some(Ok(()))
+        }
     }
 }
 
@@ -331,6 +337,7 @@ fn late(goal: Goal, instance: Option<&Instance>, deadline: Duration) -> Error {
         Goal::Paused => "paused",
         Goal::Stopped => "stopped",
         Goal::Removed => "gone",
+        Goal::InForce => "as was asked",
     };
     let phase = instance.map_or("unknown", |it| it.status.phase.as_str());
     let reason = instance.and_then(|it| it.status.reason.as_ref());

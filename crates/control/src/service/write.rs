@@ -100,7 +100,8 @@ impl<N: Rules> Service<N> {
                 N::place(&context, &mut object, batch);
             }
             batch.create(&object);
-            batch.event(caller, Event::new(now, N::KIND, "create", &object.meta));
+            let event = Event::new(now, N::KIND, "create", &object.meta);
+            batch.event(caller, N::describe(&object, event));
             Ok(object)
         };
         let (revision, object) = self.core.transact(mode, plan).await?;
@@ -137,7 +138,8 @@ impl<N: Rules> Service<N> {
             N::change(&context, old, &mut new, batch)?;
             new.meta.generation += u64::from(new.spec != old.spec);
             batch.replace(old, &new);
-            batch.event(caller, Event::new(now, N::KIND, "update", &new.meta));
+            let event = Event::new(now, N::KIND, "update", &new.meta);
+            batch.event(caller, N::describe(&new, event));
             Ok(new)
         };
         self.changed(mode, self.core.transact(mode, plan).await?)

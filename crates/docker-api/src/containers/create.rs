@@ -15,7 +15,7 @@ use model::{ErrorKind, Uid};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::origin::Origin;
+use super::origin::{self, Origin};
 use super::translate::{self, Asked, Inherited};
 use crate::body::Json;
 use crate::failure::{Failure, Reply};
@@ -217,7 +217,7 @@ fn new_instance(
         links: &links,
         cpus: engine.cpus(caller),
     };
-    let spec = translate::spec(&asked)?;
+    let mut spec = translate::spec(&asked)?;
     let labels = parts.config.labels.clone().unwrap_or_default().into_iter().collect();
     let origin = Origin {
         config: parts.config.clone(),
@@ -226,6 +226,13 @@ fn new_instance(
     };
     let mut annotations = origin.annotations(&image.id);
     annotations.extend(parts.host.annotations.clone().unwrap_or_default());
+    for mount in spec.containers.iter_mut().flat_map(|container| &mut container.mounts) {
+        let MountKind::Volume { name, .. } = &mount.kind else { continue };
+        if let Some(kind) = engine.stand_in(caller, name) {
+            origin::note_stand_in(&mut annotations, name, &mount.target);
+            mount.kind = kind;
+        }
+    }
     Ok(New { name: name.map(str::to_owned), labels, annotations, spec })
 }
 

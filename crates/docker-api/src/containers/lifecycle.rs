@@ -19,7 +19,7 @@ use crate::{Engine, Shared};
 
 /// How long the effect of a verb is waited for: an engine waits without end, and clients have bounds
 /// of their own.
-pub(super) const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) async fn start(
     State(engine): Shared,
@@ -56,6 +56,15 @@ fn start_failure(
     let mut failure = Failure::from(error);
     if !why.is_empty() {
         failure.message = why;
+    }
+    // In the words by which clients choose their exit code.
+    if let Some((program, _)) = failure.message.split_once(": not found in the container") {
+        let program = program.rsplit(": ").next().unwrap_or(program).to_owned();
+        failure.message = format!(
+            "failed to create task for container: failed to create shim task: OCI runtime create failed: \
+             runc create failed: unable to start container process: error during container init: exec: \
+             {program:?}: executable file not found in $PATH"
+        );
     }
     let says = |word: &str| failure.message.contains(word);
     if says("executable file not found")
@@ -98,7 +107,13 @@ pub(super) async fn stop(
     let instance = find(&engine, &caller, &name)?;
     let (id, instances) = (id_of(&instance), engine.control.instances());
     let stopped = instances.stop(&caller, &engine.project, id, &options, Mode::Apply).await?;
+    if instance.status.phase.is_live() {
+        engine.tell(&caller, &instance, "kill", &[("signal", &number(&options.signal, &instance))]);
+    }
     instances.settle(&caller, &instance.meta.id, Goal::Stopped, PATIENCE).await?;
+    if stopped.changed {
+        engine.tell(&caller, &instance, "stop", &[]);
+    }
     Ok(if stopped.changed { nothing() } else { StatusCode::NOT_MODIFIED.into_response() })
 }
 
@@ -114,7 +129,15 @@ pub(super) async fn restart(
     instances.restart(&caller, &engine.project, id, &options, Mode::Apply).await?;
     let settled = instances.settle(&caller, &instance.meta.id, Goal::Started, PATIENCE).await;
     settled.map_err(|error| start_failure(&engine, &caller, &instance, error))?;
+    engine.tell(&caller, &instance, "restart", &[]);
     Ok(nothing())
+}
+
+/// A signal's number: the container's own when none is named.
+fn number(signal: &str, instance: &Instance) -> String {
+    let own = instance.spec.main().map_or("", |main| main.stop_signal.as_str());
+    let signal = if signal.is_empty() { own } else { signal };
+    model::signal::Signal::or_term(signal).map_or(15, model::signal::Signal::number).to_string()
 }
 
 pub(super) async fn kill(
@@ -131,6 +154,8 @@ pub(super) async fn kill(
     if !instance.status.phase.is_live() {
         return Err(Failure::conflict(not_running()));
     }
+    let name_of = if signal.is_empty() { "KILL" } else { signal };
+    engine.tell(&caller, &instance, "kill", &[("signal", &number(name_of, &instance))]);
     let killed = instances.kill(&caller, &engine.project, id, "", signal).await;
     killed.map_err(|error| Failure::reword(error, ErrorKind::Conflict, |_| not_running()))?;
     Ok(nothing())

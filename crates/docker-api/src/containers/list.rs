@@ -46,15 +46,15 @@ pub(super) async fn list(
     let filters = Filters::read(&query, &FILTERS)?;
     check(&filters)?;
     let limit = query.number::<i64>("limit")?.unwrap_or(-1);
-    let mut all = instances(&engine, &caller)?;
+    let mut found = all(&engine, &caller)?;
     // Newest first.
-    all.sort_by(|a, b| b.meta.created.cmp(&a.meta.created).then(a.meta.id.cmp(&b.meta.id)));
+    found.sort_by(|a, b| b.meta.created.cmp(&a.meta.created).then(a.meta.id.cmp(&b.meta.id)));
     let everything =
         query.flag("all") || limit > 0 || filters.has("status") || filters.has("exited");
     let ancestors = ancestors(&engine, &caller, &filters).await;
     let names = Names::of(&filters)?;
     let bounds = Bounds::of(&engine, &caller, &filters)?;
-    all.retain(|instance| {
+    found.retain(|instance| {
         (everything || is_shown(instance))
             && bounds.hold(instance)
             && wanted(instance, &filters, &names, ancestors.as_deref())
@@ -62,11 +62,11 @@ pub(super) async fn list(
     if let Ok(limit) = usize::try_from(limit)
         && limit > 0
     {
-        all.truncate(limit);
+        found.truncate(limit);
     }
     let now = Time::now();
-    let mut rows = Vec::with_capacity(all.len());
-    for instance in &all {
+    let mut rows = Vec::with_capacity(found.len());
+    for instance in &found {
         let mut row = row(&engine, &caller, instance, now);
         if query.flag("size") {
             let (changed, whole) = engine.sizes(&caller, instance).await;
@@ -79,9 +79,22 @@ pub(super) async fn list(
 }
 
 /// All containers.
-pub(crate) fn instances(engine: &Engine, caller: &Caller) -> Reply<Vec<Arc<Instance>>> {
+pub(crate) fn all(engine: &Engine, caller: &Caller) -> Reply<Vec<Arc<Instance>>> {
     let options = ListOptions::default();
     Ok(engine.control.instances().list(caller, Some(&engine.project), &options)?.items)
+}
+
+/// Rows of `df`.
+pub(crate) async fn usage(engine: &Engine, caller: &Caller) -> Reply<Vec<Value>> {
+    let (now, mut rows) = (Time::now(), Vec::new());
+    for instance in all(engine, caller)? {
+        let mut row = row(engine, caller, &instance, now);
+        let (changed, whole) = engine.sizes(caller, &instance).await;
+        row["SizeRw"] = json!(changed);
+        row["SizeRootFs"] = json!(whole);
+        rows.push(row);
+    }
+    Ok(rows)
 }
 
 fn check(filters: &Filters) -> Reply<()> {

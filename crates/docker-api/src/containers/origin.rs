@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use bollard_stubs::models::{ContainerConfig, EndpointSettings, HostConfig};
-use model::instance::Instance;
+use model::instance::{Instance, MountKind};
 use model::meta::Labels;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,8 @@ const IMAGE: &str = "io.monohull.docker.image";
 const COMMAND: &str = "io.monohull.docker.command";
 /// Ports that are exposed, in one line.
 const EXPOSED: &str = "io.monohull.docker.exposed";
+/// Volumes that only stand for something else: `name=target` each, in one line.
+const STAND_INS: &str = "io.monohull.docker.volumes";
 /// Everything else, as JSON.
 const REQUEST: &str = "io.monohull.docker.request";
 
@@ -79,5 +81,36 @@ pub(crate) fn exposed(instance: &Instance) -> impl Iterator<Item = &str> {
 
 /// The annotations people gave, without these.
 pub(crate) fn is_own(key: &str) -> bool {
-    matches!(key, IMAGE | COMMAND | EXPOSED | REQUEST)
+    matches!(key, IMAGE | COMMAND | EXPOSED | REQUEST | STAND_INS)
+}
+
+/// Notes that a volume of that name was asked for at a path, where what it stands for is mounted.
+pub(crate) fn note_stand_in(annotations: &mut Labels, name: &str, target: &str) {
+    let line = annotations.entry(STAND_INS.to_owned()).or_default();
+    if !line.is_empty() {
+        line.push('\n');
+    }
+    line.push_str(name);
+    line.push('=');
+    line.push_str(target);
+}
+
+/// Volumes that only stand for something else, and where that is mounted.
+pub(crate) fn stand_ins(instance: &Instance) -> impl Iterator<Item = (&str, &str)> {
+    let lines = instance.meta.annotations.get(STAND_INS).map_or("", String::as_str);
+    lines.lines().filter_map(|line| line.split_once('='))
+}
+
+/// Names of all volumes a container mounts.
+pub(crate) fn volume_names(instance: &Instance) -> Vec<String> {
+    let mut names: Vec<String> = stand_ins(instance).map(|(name, _)| name.to_owned()).collect();
+    for container in instance.spec.all_containers() {
+        names.extend(container.mounts.iter().filter_map(|mount| match &mount.kind {
+            MountKind::Volume { name, .. } => Some(name.clone()),
+            MountKind::Bind { .. } | MountKind::Tmpfs { .. } => None,
+        }));
+    }
+    let made = instance.status.containers.iter().flat_map(|status| &status.volumes);
+    names.extend(made.map(|volume| volume.name().to_owned()));
+    names
 }

@@ -53,7 +53,7 @@ pub(super) async fn prune(
     let until = crate::times::until(&filters)?;
     let instances = engine.control.instances();
     let (mut deleted, mut freed) = (Vec::new(), 0);
-    for instance in super::list::instances(&engine, &caller)? {
+    for instance in super::list::all(&engine, &caller)? {
         let over = matches!(state::word(&instance), "created" | "exited");
         let old = until.is_none_or(|until: Time| instance.meta.created < until);
         let labels = filters.labels(|key| instance.meta.labels.get(key).map(String::as_str));

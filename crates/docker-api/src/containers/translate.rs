@@ -21,9 +21,10 @@ use model::{Bytes, Span};
 
 use crate::failure::{Failure, Reply};
 
+pub(crate) use self::size as size_of;
 pub(super) use limits::update as update_limits;
 pub(super) use mounts::Inherited;
-pub(super) use network::{attachment, is_default, parse_port};
+pub(crate) use network::{attachment, is_default, parse_port};
 
 /// What is asked for: the parts of a create request.
 pub(super) struct Asked<'a> {
@@ -279,7 +280,7 @@ fn log_options(host: &HostConfig) -> Reply<LogOptions> {
 }
 
 /// `10m`, `64k`, `1g`, or bytes: powers of 1024, as Docker reads them.
-pub(super) fn size(text: &str) -> Option<Bytes> {
+pub(crate) fn size(text: &str) -> Option<Bytes> {
     let text = text.trim().to_ascii_lowercase();
     let text = text.strip_suffix("ib").or_else(|| text.strip_suffix('b')).unwrap_or(&text);
     let (number, power) = match text.as_bytes().last()? {

@@ -4,12 +4,19 @@ use model::instance::{Instance, Mount, MountKind};
 use serde_json::{Value, json};
 
 use crate::Engine;
+use crate::containers::origin;
 
 /// `Mounts` of a listed or inspected container: named volumes, files of the host, memory, and the
 /// volumes that its image asked for.
 pub(crate) fn points(engine: &Engine, instance: &Instance) -> Vec<Value> {
     let Some(main) = instance.spec.main() else { return Vec::new() };
-    let mut points: Vec<_> = main.mounts.iter().map(|mount| point(engine, mount)).collect();
+    let stands_in =
+        |mount: &Mount| origin::stand_ins(instance).find(|(_, target)| *target == mount.target);
+    let shown = main.mounts.iter().map(|mount| match stands_in(mount) {
+        Some((name, target)) => volume(engine, name, target, !mount.read_only),
+        None => point(engine, mount),
+    });
+    let mut points: Vec<_> = shown.collect();
     let made = instance.status.container(&main.name).map_or(&[][..], |status| &status.volumes);
     points.extend(made.iter().map(|made| volume(engine, made.name(), &made.target, true)));
     points.sort_by(|a, b| a["Destination"].as_str().cmp(&b["Destination"].as_str()));
