@@ -70,6 +70,12 @@ test-guests: ## an operator's days on bare machines, each a virtual one (KINDS="
 	@python3 images/build.py up --no-config test
 	@python3 tests/guests/run.py $(KINDS)
 
+.PHONY: test-docker-engine
+test-docker-engine: ## run the Docker scenarios against Docker Engine itself, in a place of its own
+	@scripts/packages test
+	@tests/docker/clients
+	@trap 'tests/docker/engine down' EXIT; tests/docker/engine up && tests/docker/engine exec tests/docker/suite.py
+
 .PHONY: bench
 bench: ## measure beside runc, ctr, Docker Engine and Podman on this machine
 	@benches/run

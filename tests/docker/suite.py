@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""Runs the scenarios of tests/docker/scenarios against the engine that DOCKER_HOST names.
+
+    suite.py [--ours] [--record] [--jobs N] [--work DIR] [NAME...]
+
+Expected is what Docker Engine answered. With --ours the outcomes in `differences` stand in for Engine's:
+there each has its reason. With --record what the engine answers is written into the scenarios.
+
+Containers are made from the starter images; `tests/docker/clients` fetches the clients.
+"""
+
+import argparse
+import difflib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import plain
+import scenario
+from registry import PrivateRegistry
+from shell import Shell, TooSlow
+
+HERE = Path(__file__).resolve().parent
+SCENARIOS = HERE / "scenarios"
+CLIENTS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "monohull/docker-clients"
+DEADLINE = 60
+RECORDED = "docker CLI 28.5.2 from Docker Engine 28.5.2"
+
+
+@dataclass
+class Result:
+    name: str
+    seconds: float
+    faults: list
+
+
+class Suite:
+    def __init__(self, work, ours, record):
+        self.work, self.record = work, record
+        text = (HERE / "differences").read_text() if ours else ""
+        self.differences = scenario.differences(text)
+
+    def run(self, path):
+        started = time.monotonic()
+        found = scenario.parse(path.stem, path.read_text())
+        home = self.work / found.name
+        shutil.rmtree(home, ignore_errors=True)
+        (home / ".docker").mkdir(parents=True)
+        (home / ".docker/config.json").write_text(f'{{"cliPluginsExtraDirs": ["{CLIENTS}/plugins"]}}\n')
+        environment = self._environment(home)
+        sweep(found.name, environment)
+        shell = Shell(home, environment, int(found.settings.get("deadline", DEADLINE)))
+        try:
+            faults = self._play(found, shell, home)
+        finally:
+            shell.close()
+            sweep(found.name, environment)
+            shutil.rmtree(home, ignore_errors=True)
+        if self.record:
+            path.write_text(found.text())
+        return Result(found.name, time.monotonic() - started, faults)
+
+    def _play(self, found, shell, home):
+        ours, faults = self.differences.get(found.name, {}), []
+        unused = set(ours)
+        for step in found.steps():
+            try:
+                out, err, code = shell.run(step.command)
+            except TooSlow as slow:
+                return [*faults, f"{found.name}:{step.line}: {slow}"]
+            seen = scenario.Outcome(plain.lines(out, home), plain.lines(err, home), code)
+            expected = ours.get(step.command, step.outcome)
+            unused.discard(step.command)
+            if self.record:
+                step.outcome = seen
+            elif seen != expected:
+                faults.append(f"{found.name}:{step.line}: {step.command}\n{_difference(expected, seen)}")
+        return faults + [f"differences: {found.name} has no such command: {command}" for command in sorted(unused)]
+
+    def _environment(self, home):
+        path = [str(HERE / "bin"), str(CLIENTS), os.environ["PATH"]]
+        return {
+            "PATH": ":".join(path), "HOME": str(home), "DOCKER_CONFIG": str(home / ".docker"),
+            "DOCKER_HOST": os.environ["DOCKER_HOST"], "DOCKER_CLI_HINTS": "false", "BUILDKIT_PROGRESS": "plain",
+            "LANG": "C.UTF-8", "TERM": "dumb", "COMPOSE_ANSI": "never", "COMPOSE_PROGRESS": "plain",
+        }  # fmt: skip
+
+
+def _difference(expected, seen):
+    lines = difflib.unified_diff(expected.lines(), seen.lines(), "expected", "seen", lineterm="", n=2)
+    return "\n".join(f"    {line}" for line in list(lines)[2:])
+
+
+def sweep(name, environment):
+    """Removes what a scenario left: all of it is named after the scenario, or labelled."""
+    script = """
+        all() { docker ps -aq --filter "name=^/?$1-" ; docker ps -aq --filter "label=scenario=$1"
+            docker ps -aq --filter "label=com.docker.compose.project=$1"; }
+        found=$(all "$1"); [ -z "$found" ] || docker rm --force --volumes $found
+        for kind in network volume; do
+            found=$(docker $kind ls -q --filter "name=^$1[-_]"); [ -z "$found" ] || docker $kind rm $found
+        done
+        found=$(docker image ls --format '{{.Repository}}:{{.Tag}}' | grep "^\\(127.0.0.1:5557/\\)\\?$1-")
+        [ -z "$found" ] || docker image rm --force $found
+    """
+    # What cannot be removed shows in the next run of that scenario.
+    subprocess.run(["bash", "-c", script, "sweep", name], env=environment, timeout=120,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+
+
+def chosen(names):
+    paths = sorted(SCENARIOS.glob("*.scenario"))
+    unknown = set(names) - {path.stem for path in paths}
+    if unknown:
+        raise SystemExit(f"suite: no scenario is named {', '.join(sorted(unknown))}")
+    return [path for path in paths if not names or path.stem in names]
+
+
+def versions():
+    """What is spoken with: a client or an engine of another version may say things otherwise."""
+    form = "docker CLI {{.Client.Version}}, engine {{.Server.Version}} (API {{.Server.APIVersion}})"
+    found = subprocess.run([CLIENTS / "docker", "version", "--format", form], stdout=subprocess.PIPE, text=True)
+    print(f"suite: {found.stdout.strip()}; recorded with {RECORDED}")
+
+
+def prepare():
+    """The image that scenarios start from."""
+    subprocess.run([CLIENTS / "docker", "pull", "--quiet", "busybox"], check=True, stdout=subprocess.DEVNULL)
+
+
+def is_possible(path):
+    """Whether this machine has what the scenario needs."""
+    needs = scenario.parse(path.stem, path.read_text()).settings.get("needs")
+    if needs == "cgroups-1" and Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        print(f"skip   {path.stem}: this machine has version 2 of cgroups")
+        return False
+    return True
+
+
+def tell(result):
+    print(f"{'FAILED' if result.faults else 'ok':6} {result.name} ({result.seconds:.1f} s)", flush=True)
+    for fault in result.faults:
+        print(fault, flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Runs the Docker scenarios against DOCKER_HOST.")
+    parser.add_argument("--ours", action="store_true", help="expect what stands in `differences`")
+    parser.add_argument("--record", action="store_true", help="write down what is answered")
+    parser.add_argument("--jobs", type=int, default=2, help="scenarios at a time")
+    parser.add_argument("--work", type=Path, default=os.environ.get("ENGINE_WORK"), help="a directory that the engine sees by the same name")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    args = parser.parse_args()
+    if "DOCKER_HOST" not in os.environ:
+        raise SystemExit("suite: DOCKER_HOST is not set: it names the engine, as unix:///run/hull/docker.sock does")
+    if not (CLIENTS / "docker").exists():
+        raise SystemExit("suite: there are no clients: run tests/docker/clients")
+    work = Path(tempfile.mkdtemp(prefix="hull-docker-", dir=args.work))
+    suite, results = Suite(work, args.ours, args.record), []
+    paths = [path for path in chosen(args.names) if is_possible(path)]
+    together = [path for path in paths if "#: alone" not in path.read_text()]
+    try:
+        versions()
+        with PrivateRegistry(work):
+            prepare()
+            with ThreadPoolExecutor(args.jobs) as pool:
+                for result in pool.map(suite.run, together):
+                    tell(result)
+                    results.append(result)
+            for path in paths:
+                if path not in together:
+                    results.append(suite.run(path))
+                    tell(results[-1])
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    failed = sum(bool(result.faults) for result in results)
+    print(f"{len(results) - failed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
