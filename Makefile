@@ -76,6 +76,12 @@ test-docker-engine: ## run the Docker scenarios against Docker Engine itself, in
 	@tests/docker/clients
 	@trap 'tests/docker/engine down' EXIT; tests/docker/engine up && tests/docker/engine exec tests/docker/suite.py
 
+.PHONY: test-docker-clients
+test-docker-clients: ## drive what DOCKER_HOST names with clients that nobody here wrote
+	@scripts/packages test
+	@tests/docker/clients
+	@tests/docker/others/run.py
+
 .PHONY: bench
 bench: ## measure beside runc, ctr, Docker Engine and Podman on this machine
 	@benches/run

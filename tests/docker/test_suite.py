@@ -54,6 +54,12 @@ class Scenarios(unittest.TestCase):
             self.assertIn(name, scenarios)
 
 
+    def test_no_name_begins_with_another(self):
+        """What is swept after a scenario is told by its name."""
+        names = [path.stem for path in (Path(__file__).parent / "scenarios").glob("*.scenario")]
+        self.assertEqual([], [(a, b) for a in names for b in names if b.startswith(f"{a}-")])
+
+
 class Plain(unittest.TestCase):
     def test_what_differs_is_replaced_and_all_else_stays(self):
         cases = {
