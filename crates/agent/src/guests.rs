@@ -2,9 +2,11 @@
 //! changed.
 
 mod changes;
+mod refit;
 mod resize;
 
 pub use changes::{Changes, follow_changes};
+pub use refit::{Given, refit};
 pub use resize::resize;
 
 use std::collections::HashMap;
@@ -205,6 +207,12 @@ pub fn kept_disks(machine: &MachineConfig) -> impl Iterator<Item = &Disk> {
 /// Refuses to keep the memory of a machine that was given more since its start: what goes on from it has
 /// what it starts with.
 pub async fn is_as_it_started(control: &Control) -> Result<()> {
+    if control.config.changed {
+        return Err(Error::conflict(
+            "disks or network cards were plugged in or out since it started",
+        )
+        .next("stop it without its memory, or leave the memory out of the snapshot"));
+    }
     let memory = control.qmp.query_memory().await?;
     let (cpus, _) = machines::qmp::processors(&control.qmp.query_hotpluggable_cpus().await?);
     if memory.plugged_memory > 0 || cpus > control.config.cpus {

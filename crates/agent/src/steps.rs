@@ -125,10 +125,14 @@ pub async fn prepare(worker: &mut Worker, wanted: &Arc<Instance>) -> Result<()> 
 
 /// Joins what runs to the networks that are wanted now, and parts it from others.
 pub async fn rejoin(worker: &Worker, wanted: &Instance) -> Result<()> {
-    if !wanted.spec.network.is_own() || worker.local.status.machine.is_some() {
+    if !wanted.spec.network.is_own() {
         return Ok(());
     }
-    network::attach(&worker.context, wanted, network::User::Processes).await?;
+    let user = match worker.local.status.machine {
+        Some(_) => network::User::Guest,
+        None => network::User::Processes,
+    };
+    network::attach(&worker.context, wanted, user).await?;
     may_die("rejoin.attached");
     files::write(worker, wanted)
 }

@@ -91,6 +91,8 @@ pub struct Worker {
     holding: bool,
     /// When a change that could not be taken in was tried last.
     tried: Option<Instant>,
+    /// Devices that a machine's guest had given up when it was last looked at.
+    pub(crate) gone: u32,
 }
 
 impl Worker {
@@ -123,6 +125,7 @@ impl Worker {
             checkers: HashMap::new(),
             holding: true,
             tried: None,
+            gone: 0,
         };
         let task = tokio::spawn(worker.run());
         Handle { wanted, known, poke, logs, attention, prepare, task }
@@ -435,6 +438,9 @@ impl Worker {
 
     /// Takes over changes that need no new run: limits, networks. What fails is said and tried again.
     async fn take_in_changes(&mut self, wanted: &Instance) {
+        // QEMU answers nobody while its processes are frozen.
+        let frozen =
+            self.local.status.machine.is_some() && self.local.status.phase == Phase::Paused;
         let (mut warnings, mut failed) = (Vec::new(), false);
         let mut refused = |error: Error| {
             tracing::warn!(instance = %wanted.meta.name, error = error.chain(), "cannot change");
@@ -450,14 +456,14 @@ impl Worker {
                 matches!(seen.state, ContainerState::Running | ContainerState::Paused)
             });
             let id = engine_id(&self.uid, &wanted.spec, &container.name);
-            let (true, Some(id)) = (live, id) else { continue };
+            let (true, false, Some(id)) = (live, frozen, id) else { continue };
             match self.take_in_limits(wanted, container, &id).await {
                 Ok(more) => warnings.extend(more),
                 Err(error) => warnings.push(refused(error)),
             }
         }
         self.tried = failed.then(Instant::now);
-        if !failed {
+        if !failed && !frozen {
             self.local.taken_in = wanted.meta.generation;
         }
         let status = &mut self.local.status;
@@ -483,13 +489,14 @@ impl Worker {
         if self.local.status.machine.is_none() {
             return engine.update(id, &container.resources).await;
         }
-        let directory = self.context.places.machine(&self.uid);
-        let limits = steps::machine::limits(&directory, &container.resources)?;
+        let given = steps::machine::given(self, wanted, container).await?;
+        let limits = steps::machine::limits(self, &container.resources, &given)?;
         let warnings = engine.update(id, &limits).await?;
         let resized = crate::guests::resize(&self.context, wanted, container).await?;
         let seen = self.local.status.machine.get_or_insert_default();
         (seen.cpus, seen.memory) = (resized.cpus, resized.memory);
         seen.pending = resized.pending;
+        steps::machine::refit(self, wanted, given).await?;
         Ok(warnings)
     }
 

@@ -96,7 +96,7 @@ pub enum Command {
     Stats(stats::Stats),
     /// Show the processes of an instance
     Top(top::Top),
-    /// Change limits and the restart policy of instances
+    /// Change limits, disks and the restart policy of instances
     Update(Box<update::Update>),
     /// Show which files of an instance differ from its image
     Diff(diff::Diff),

@@ -1,12 +1,14 @@
 //! Instances: the noun most of the house is about.
 //!
 //! `create` completes and checks a new one, `lifecycle` has the verbs that start and stop, `remove`
-//! takes away, `change` says what an existing one can take, `wait` waits for what becomes of it,
+//! takes away, `change` says what an existing one can take and `disks` what of
+//! a machine's disks, `wait` waits for what becomes of it,
 //! `streams` asks its node for what no record can say, and `console` for a machine's screen.
 
 mod change;
 mod console;
 mod create;
+mod disks;
 mod lifecycle;
 mod remove;
 mod streams;

@@ -21,6 +21,8 @@ pub const RUN: &str = "run";
 pub const TOLD: &str = "run/told.json";
 /// Socket of QEMU's control protocol, for the agent.
 pub const QMP: &str = "run/qmp.sock";
+/// Socket of the machine's monitor, for the agent: new network cards are told of there.
+pub const MONITOR: &str = "run/monitor.sock";
 /// Socket of the guest agent.
 pub const GUEST_AGENT: &str = "run/agent.sock";
 /// Socket of the graphical console (RFB).
@@ -74,6 +76,8 @@ pub struct MachineConfig {
     pub pci: Vec<String>,
     /// Name of a state saved in its disks to go on from.
     pub resume: Option<String>,
+    /// Disks or network cards were plugged in or out since it started.
+    pub changed: bool,
 }
 
 /// What runs the guest's instructions.
@@ -138,6 +142,13 @@ pub struct Disk {
     pub bps: u64,
 }
 
+impl Disk {
+    /// Whether it is one that every machine has and keeps: its root, its first-boot data.
+    pub fn is_own(&self) -> bool {
+        matches!(self.name.as_str(), "root" | "seed")
+    }
+}
+
 /// Format of a disk image's file, as QEMU calls it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -191,6 +202,13 @@ pub struct Nic {
     pub search: Vec<String>,
     /// The name the guest is to give itself.
     pub hostname: String,
+}
+
+impl Nic {
+    /// Whether the other is the same card, though the network behind it may have changed.
+    pub fn is(&self, other: &Nic) -> bool {
+        self.tap == other.tap && self.mac == other.mac
+    }
 }
 
 /// A directory shared with the guest.

@@ -25,11 +25,13 @@ mod tap;
 mod v4;
 mod v6;
 
+use std::collections::HashMap;
 use std::net::Ipv6Addr;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use futures::future::join_all;
 use model::{Error, Result};
+use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
 use self::frame::{Mac, Question};
@@ -62,7 +64,7 @@ struct Card {
 
 impl Server {
     /// Opens what is needed to answer these cards, in the network namespace of the calling thread.
-    /// Needs `CAP_NET_RAW`, which [`Self::serve`] doesn't.
+    /// Needs `CAP_NET_RAW`, which [`Self::start`] doesn't.
     ///
     /// # Errors
     /// `Invalid` for a hardware address that is none, `NotFound` for a tap that isn't there,
@@ -72,19 +74,58 @@ impl Server {
         Ok(Self { cards })
     }
 
-    /// Answers for ever. A card whose tap is gone is given up, which is said in the log.
-    pub async fn serve(self) {
-        join_all(self.cards.into_iter().map(Card::serve)).await;
-        std::future::pending().await
+    /// Answers from now on, until it is dropped. A card whose tap is gone is given up, which is said in
+    /// the log.
+    pub fn start(self) -> Answering {
+        let mut answering = Answering::default();
+        self.cards.into_iter().for_each(|card| answering.take(card));
+        answering
     }
+}
+
+/// Cards that are answered, by the names of their taps.
+#[derive(Debug, Default)]
+pub struct Answering(HashMap<String, JoinSet<()>>);
+
+impl Answering {
+    /// Answers one more card, or the same one in another way, with a socket that [`open_questions`] opened.
+    ///
+    /// # Errors
+    /// `Invalid` for a hardware address that is none.
+    pub fn add(&mut self, nic: Nic, questions: OwnedFd) -> Result<()> {
+        let mac = mac_of(&nic)?;
+        let tap = Tap::adopt(&nic.tap, questions);
+        self.take(Card { nic, mac, tap });
+        Ok(())
+    }
+
+    fn take(&mut self, card: Card) {
+        self.0.retain(|_, tasks| !tasks.is_empty() && tasks.try_join_next().is_none());
+        let mut task = JoinSet::new();
+        let name = card.nic.tap.clone();
+        task.spawn(card.serve());
+        self.0.insert(name, task);
+    }
+}
+
+/// Opens what a card's questions are heard by, in the network namespace of the calling thread. Needs
+/// `CAP_NET_RAW`.
+///
+/// # Errors
+/// As [`Server::open`].
+pub fn open_questions(nic: &Nic) -> Result<OwnedFd> {
+    Ok(Tap::open(&nic.tap)?.into_socket())
+}
+
+fn mac_of(nic: &Nic) -> Result<Mac> {
+    frame::parse_mac(&nic.mac).ok_or_else(|| {
+        Error::invalid(format!("{:?} is not a hardware address", nic.mac)).at("nics.mac")
+    })
 }
 
 impl Card {
     fn open(nic: &Nic) -> Result<Self> {
-        let mac = frame::parse_mac(&nic.mac).ok_or_else(|| {
-            Error::invalid(format!("{:?} is not a hardware address", nic.mac)).at("nics.mac")
-        })?;
-        Ok(Self { nic: nic.clone(), mac, tap: Tap::open(&nic.tap)? })
+        Ok(Self { nic: nic.clone(), mac: mac_of(nic)?, tap: Tap::open(&nic.tap)? })
     }
 
     async fn serve(self) {

@@ -14,6 +14,7 @@
 //!     └── QEMU fails ────> its exit code, or 128 and the signal
 //! ```
 
+mod cards;
 mod open;
 mod told;
 mod tpm;
@@ -30,10 +31,12 @@ use model::{ErrorKind, Result};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 
+pub use cards::{Card, tell_card};
 pub use told::Told;
 
-use crate::config::{CONFIG, DIRECTORY, MachineConfig};
+use crate::config::{CONFIG, DIRECTORY, Disk, MachineConfig};
 use crate::dhcp;
 use crate::qemu::{self, Inherited};
 use crate::qmp::{Event, Qmp};
@@ -120,10 +123,9 @@ impl Prepared {
         ours.set_nonblocking(true).context(ErrorKind::Internal, failed)?;
         let ours = UnixStream::from_std(ours).context(ErrorKind::Internal, failed)?;
         let mut watch = Watch { told: Told::default() };
-        let answering = tokio::spawn(self.dhcp.serve());
-        let code = watch.follow(&mut child, ours).await;
-        answering.abort();
-        code
+        let mut cards = JoinSet::new();
+        cards.spawn(cards::serve(cards::listen()?, self.dhcp.start()));
+        watch.follow(&self.config, &mut child, ours).await
     }
 }
 
@@ -132,7 +134,12 @@ struct Watch {
 }
 
 impl Watch {
-    async fn follow(&mut self, child: &mut Child, control: UnixStream) -> Result<i32> {
+    async fn follow(
+        &mut self,
+        config: &MachineConfig,
+        child: &mut Child,
+        control: UnixStream,
+    ) -> Result<i32> {
         let hear = |kind| {
             signal(kind).context(ErrorKind::Internal, || "signals cannot be heard".to_owned())
         };
@@ -156,6 +163,7 @@ impl Watch {
             }
         };
         let mut events = qmp.events();
+        bound(&qmp, &config.disks).await?;
         if powering_down {
             press_power_button(&qmp).await;
         }
@@ -203,6 +211,14 @@ impl Watch {
         self.told.write()?;
         Ok(code)
     }
+}
+
+/// Bounds the disks that are to be. The guest has hardly begun by then.
+async fn bound(qmp: &Qmp, disks: &[Disk]) -> Result<()> {
+    for disk in disks.iter().filter(|disk| disk.iops > 0 || disk.bps > 0) {
+        qmp.block_throttle(&qemu::bounded_device(disk), disk.iops, disk.bps).await?;
+    }
+    Ok(())
 }
 
 async fn press_power_button(qmp: &Qmp) {

@@ -5,13 +5,17 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::config::{
-    Accelerator, Bus, DIRECTORY, Disk, Firmware, Format, GUEST_AGENT, Kernel, MachineConfig, QMP,
-    VNC,
+    Accelerator, Bus, DIRECTORY, Disk, Firmware, Format, GUEST_AGENT, Kernel, MachineConfig, Nic,
+    QMP, VNC,
 };
 
-/// Ports that devices are plugged into while the guest runs.
+/// Ports left free for what is plugged in while the guest runs.
 const HOT_PLUGS: usize = 4;
+/// What the names of ports begin with.
+pub const PORT: &str = "plug";
 /// Slots for memory that is added while the guest runs.
 const MEMORY_SLOTS: u32 = 8;
 /// Bytes of translated code that the translator keeps.
@@ -56,15 +60,14 @@ pub fn arguments(config: &MachineConfig, inherited: &Inherited) -> Vec<String> {
         direct_boot(kernel, &mut words);
     }
     controls(config, inherited, &mut words);
+    // What may be taken out while the guest runs has to be in a port of its own.
+    let mut ports = ports(config, &mut words);
     for (index, disk) in config.disks.iter().enumerate() {
-        plug_disk(disk, index, &mut words);
+        plug_disk(disk, index, &mut ports, &mut words);
     }
-    cards(config, inherited, &mut words);
+    cards(config, inherited, &mut ports, &mut words);
     shares(config, &mut words);
     given(config, inherited, &mut words);
-    for port in 0..HOT_PLUGS {
-        words.pair("-device", format!("pcie-root-port,id=plug{port},chassis={}", port + 1));
-    }
     if let Some(state) = &config.resume {
         words.pair("-loadvm", state);
     }
@@ -218,7 +221,7 @@ pub fn device_name(disk: &str) -> String {
 }
 
 /// The file of a disk, and its format on top, as `-blockdev` and `blockdev-add` take them.
-pub fn block_nodes(disk: &Disk) -> [serde_json::Value; 2] {
+pub fn block_nodes(disk: &Disk) -> [Value; 2] {
     let name = node_name(&disk.name);
     let file = serde_json::json!({
         "driver": "file",
@@ -245,56 +248,158 @@ pub fn block_nodes(disk: &Disk) -> [serde_json::Value; 2] {
     [file, top]
 }
 
-fn plug_disk(disk: &Disk, index: usize, words: &mut Words) {
-    for node in block_nodes(disk) {
-        words.pair("-blockdev", node.to_string());
+/// A device, as `-device` and `device_add` take it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Device(Vec<(&'static str, Value)>);
+
+impl Device {
+    fn new(driver: &str) -> Self {
+        Self(vec![("driver", driver.into())])
     }
-    let throttled = disk.iops > 0 || disk.bps > 0;
-    let mut drive = node_name(&disk.name);
-    if throttled {
-        let group = format!("limit-{}", disk.name);
-        let limits = format!("x-iops-total={},x-bps-total={}", disk.iops, disk.bps);
-        words.pair("-object", format!("throttle-group,id={group},{limits}"));
-        let node = serde_json::json!({
-            "driver": "throttle", "node-name": format!("{drive}-limit"),
-            "throttle-group": group, "file": drive,
-        });
-        words.pair("-blockdev", node.to_string());
-        drive = format!("{drive}-limit");
+
+    fn with(mut self, property: &'static str, value: impl Into<Value>) -> Self {
+        self.0.push((property, value.into()));
+        self
     }
-    let name = escaped(&disk.name);
-    let common = format!("id={},drive={drive}", device_name(&disk.name));
-    // What boots first is the first disk; a machine never boots from what holds its seed.
-    let boot = format!("bootindex={}", index + 1);
-    match disk.bus {
-        Bus::Virtio => {
-            words.pair("-device", format!("virtio-blk-pci,{common},serial={name},{boot}"));
-        }
-        Bus::Scsi => {
-            words.pair("-device", format!("virtio-scsi-pci,id=scsi-{index}"));
-            words.pair(
-                "-device",
-                format!("scsi-hd,bus=scsi-{index}.0,{common},serial={name},{boot}"),
-            );
-        }
-        Bus::Sata => {
-            words.pair("-device", format!("ide-hd,bus=ide.{index},{common},serial={name},{boot}"));
-        }
-        Bus::Cdrom => words.pair("-device", format!("ide-cd,bus=ide.{index},{common},{boot}")),
+
+    /// Says which port it is plugged into.
+    #[must_use]
+    pub fn at(self, port: &str) -> Self {
+        self.with("bus", port)
+    }
+
+    fn text(&self) -> String {
+        let value = |value: &Value| match value {
+            Value::String(text) => escaped(text),
+            other => other.to_string(),
+        };
+        let driver = self.0.iter().take(1).map(|(_, driver)| value(driver));
+        let rest = self.0.iter().skip(1).map(|(key, it)| format!("{key}={}", value(it)));
+        driver.chain(rest).collect::<Vec<_>>().join(",")
+    }
+
+    /// For `device_add`.
+    pub fn json(&self) -> Value {
+        self.0.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
     }
 }
 
-fn cards(config: &MachineConfig, inherited: &Inherited, words: &mut Words) {
-    let model = if config.windows { "e1000e" } else { "virtio-net-pci" };
-    for (index, (nic, tap)) in config.nics.iter().zip(&inherited.taps).enumerate() {
-        words.pair("-netdev", format!("tap,id=net{index},fd={tap}"));
-        let mut device = format!("{model},id=card{index},netdev=net{index},mac={}", nic.mac);
-        if !config.windows {
-            device.push_str(&format!(",host_mtu={}", nic.mtu));
+/// The name of the device that takes a disk's port.
+pub fn port_device(disk: &Disk) -> String {
+    match disk.bus {
+        Bus::Virtio | Bus::Sata | Bus::Cdrom => device_name(&disk.name),
+        Bus::Scsi => controller_name(&disk.name),
+    }
+}
+
+/// QEMU's name for the controller of a SCSI disk.
+pub fn controller_name(disk: &str) -> String {
+    format!("scsi-{disk}")
+}
+
+/// Where a disk's device is in QEMU's tree of objects, for the verbs that bound it.
+pub fn bounded_device(disk: &Disk) -> String {
+    let device = device_name(&disk.name);
+    match disk.bus {
+        // Its PCI card only carries the device that has the disk.
+        Bus::Virtio => format!("/machine/peripheral/{device}/virtio-backend"),
+        Bus::Scsi | Bus::Sata | Bus::Cdrom => device,
+    }
+}
+
+/// The devices of a disk; the first is what is plugged into a port, where it is of a bus that has them.
+pub fn disk_devices(disk: &Disk) -> Vec<Device> {
+    let common = |driver: &str| {
+        let id = device_name(&disk.name);
+        Device::new(driver).with("id", id).with("drive", node_name(&disk.name))
+    };
+    match disk.bus {
+        Bus::Virtio => vec![common("virtio-blk-pci").with("serial", disk.name.clone())],
+        Bus::Scsi => {
+            let controller = controller_name(&disk.name);
+            let bus = format!("{controller}.0");
+            let disk = common("scsi-hd").with("serial", disk.name.clone()).with("bus", bus);
+            vec![Device::new("virtio-scsi-pci").with("id", controller), disk]
         }
-        // No network boot: the card's own program would only cost time.
-        device.push_str(",romfile=");
-        words.pair("-device", device);
+        Bus::Sata => vec![common("ide-hd").with("serial", disk.name.clone())],
+        Bus::Cdrom => vec![common("ide-cd")],
+    }
+}
+
+/// The names of the ports, of which there are some more than the machine has a use for at first.
+fn ports(config: &MachineConfig, words: &mut Words) -> std::vec::IntoIter<String> {
+    let needs = |disk: &&Disk| !disk.is_own() && matches!(disk.bus, Bus::Virtio | Bus::Scsi);
+    let used = config.disks.iter().filter(needs).count() + config.nics.len();
+    let ports: Vec<String> = (0..used + HOT_PLUGS).map(|port| format!("{PORT}{port}")).collect();
+    for (index, port) in ports.iter().enumerate() {
+        words.pair("-device", format!("pcie-root-port,id={port},chassis={}", index + 1));
+    }
+    ports.into_iter()
+}
+
+fn plug_disk(
+    disk: &Disk,
+    index: usize,
+    ports: &mut impl Iterator<Item = String>,
+    words: &mut Words,
+) {
+    for node in block_nodes(disk) {
+        words.pair("-blockdev", node.to_string());
+    }
+    let mut devices = disk_devices(disk);
+    if let (Bus::Virtio | Bus::Scsi, false) = (disk.bus, disk.is_own())
+        && let Some(port) = ports.next()
+    {
+        devices[0] = devices[0].clone().at(&port);
+    }
+    if let (Bus::Sata | Bus::Cdrom, Some(last)) = (disk.bus, devices.last_mut()) {
+        *last = last.clone().at(&format!("ide.{index}"));
+    }
+    if let Some(last) = devices.last_mut() {
+        // What boots first is the first disk; a machine never boots from what holds its seed.
+        *last = last.clone().with("bootindex", index + 1);
+    }
+    devices.iter().for_each(|device| words.pair("-device", device.text()));
+}
+
+/// QEMU's name for a network card.
+pub fn card_name(nic: &Nic) -> String {
+    format!("card-{}", nic.tap)
+}
+
+/// QEMU's name for what is behind a network card.
+pub fn net_name(nic: &Nic) -> String {
+    format!("net-{}", nic.tap)
+}
+
+/// The device of a network card.
+pub fn card_device(nic: &Nic, windows: bool) -> Device {
+    let device = Device::new(if windows { "e1000e" } else { "virtio-net-pci" })
+        .with("id", card_name(nic))
+        .with("netdev", net_name(nic))
+        .with("mac", nic.mac.clone());
+    let device = match windows {
+        true => device,
+        false => device.with("host_mtu", nic.mtu),
+    };
+    // No network boot: the card's own program would only cost time.
+    device.with("romfile", "")
+}
+
+fn cards(
+    config: &MachineConfig,
+    inherited: &Inherited,
+    ports: &mut impl Iterator<Item = String>,
+    words: &mut Words,
+) {
+    for (nic, tap) in config.nics.iter().zip(&inherited.taps) {
+        words.pair("-netdev", format!("tap,id={},fd={tap}", net_name(nic)));
+        let device = card_device(nic, config.windows);
+        let device = match ports.next() {
+            Some(port) => device.at(&port),
+            None => device,
+        };
+        words.pair("-device", device.text());
     }
 }
 
@@ -329,7 +434,7 @@ fn given(config: &MachineConfig, inherited: &Inherited, words: &mut Words) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Nic, Share};
+    use crate::config::Share;
 
     fn config() -> MachineConfig {
         MachineConfig {
@@ -401,8 +506,8 @@ mod tests {
         for part in [
             "size=512M,slots=8,maxmem=1024M",
             "cpus=2,maxcpus=4",
-            "tap,id=net0,fd=4",
-            "mac=02:00:00:00:00:05,host_mtu=1450,romfile=",
+            "tap,id=net-tap-eth0,fd=4",
+            "mac=02:00:00:00:00:05,host_mtu=1450,romfile=,bus=plug0",
             "mount_tag=data",
             "-vnc unix:/machine/run/vnc.sock",
             "i6300esb",
@@ -419,12 +524,24 @@ mod tests {
     }
 
     #[test]
-    fn bounded_disks_go_through_their_limit() {
+    fn what_can_be_taken_out_is_in_a_port_and_some_are_free() {
         let mut config = config();
-        config.disks[0].iops = 100;
+        for (name, bus) in [("data", Bus::Virtio), ("more", Bus::Scsi)] {
+            config.disks.push(Disk { name: name.into(), bus, ..Disk::default() });
+        }
         let words = words(&config);
-        assert!(words.contains("throttle-group,id=limit-root,x-iops-total=100,x-bps-total=0"));
-        assert!(words.contains("drive=d-root-limit"));
+        for part in [
+            "virtio-blk-pci,id=dev-data,drive=d-data,serial=data,bus=plug0,bootindex=2",
+            "virtio-scsi-pci,id=scsi-more,bus=plug1",
+            "scsi-hd,id=dev-more,drive=d-more,serial=more,bus=scsi-more.0,bootindex=3",
+            "pcie-root-port,id=plug5,chassis=6",
+        ] {
+            assert!(words.contains(part), "{part} is not in {words}");
+        }
+        assert!(!words.contains("plug6"));
+        let json = disk_devices(&config.disks[1])[0].clone().at("plug2").json();
+        assert_eq!(json["driver"], "virtio-blk-pci");
+        assert_eq!(json["bus"], "plug2");
     }
 
     #[test]

@@ -35,6 +35,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -48,6 +49,7 @@ use tokio::net::UnixStream;
 use tokio::sync::broadcast;
 
 use connection::Connection;
+pub use device::Slots;
 pub use event::{Event, Events};
 pub use memory::MemorySize;
 pub use processor::{ProcessorSlot, processors};
@@ -156,12 +158,26 @@ impl Qmp {
         arguments: Value,
         bound: Duration,
     ) -> Result<Value> {
-        match tokio::time::timeout(bound, self.connection.ask(command, arguments)).await {
+        match tokio::time::timeout(bound, self.connection.ask(command, arguments, None)).await {
             Ok(answer) => answer,
             Err(_) => Err(Error::unavailable(format!(
                 "QEMU has not answered {command} for {} seconds",
                 bound.as_secs()
             ))),
+        }
+    }
+
+    /// Carries out a command that takes a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Qmp::execute`].
+    async fn execute_with(&self, command: &str, arguments: Value, file: OwnedFd) -> Result<Value> {
+        match tokio::time::timeout(ANSWER, self.connection.ask(command, arguments, Some(file)))
+            .await
+        {
+            Ok(answer) => answer,
+            Err(_) => Err(Error::unavailable(format!("QEMU has not answered {command}"))),
         }
     }
 

@@ -1,11 +1,17 @@
-//! Connecting to a socket that QEMU made. It lies in a directory of QEMU's user: a guest that broke out
+//! Connecting to a socket that QEMU or its monitor made, and sending files over it. It lies in a directory of QEMU's user: a guest that broke out
 //! of QEMU may have put a link to another program's socket in its place.
 
-use std::io;
-use std::os::fd::AsRawFd;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 /// Connects to the socket at `path`, if there is a socket and no link.
@@ -21,6 +27,44 @@ pub async fn connect(path: &Path) -> io::Result<UnixStream> {
     }
     // By its number, which is also shorter than any path a socket may have (unix(7): 107 bytes).
     UnixStream::connect(format!("/proc/self/fd/{}", socket.as_raw_fd())).await
+}
+
+/// Sends the beginning of some bytes with a file (unix(7), `SCM_RIGHTS`); returns how many bytes went.
+///
+/// # Errors
+/// The kernel's.
+pub async fn send_with(stream: &UnixStream, bytes: &[u8], file: &impl AsFd) -> io::Result<usize> {
+    let send = || {
+        let files = [file.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut with = SendAncillaryBuffer::new(&mut space);
+        with.push(SendAncillaryMessage::ScmRights(&files));
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        Ok(sendmsg(stream, &[IoSlice::new(bytes)], &mut with, flags)?)
+    };
+    stream.async_io(Interest::WRITABLE, send).await
+}
+
+/// Receives what fits the buffer, and the file that came with it.
+///
+/// # Errors
+/// The kernel's.
+pub async fn receive_with(
+    stream: &UnixStream,
+    buffer: &mut [u8],
+) -> io::Result<(usize, Option<OwnedFd>)> {
+    let receive = || {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut with = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+        let got = recvmsg(stream, &mut [IoSliceMut::new(buffer)], &mut with, flags)?;
+        let files = with.drain().filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(files) => Some(files),
+            _ => None,
+        });
+        Ok((got.bytes, files.flatten().last()))
+    };
+    stream.async_io(Interest::READABLE, receive).await
 }
 
 #[cfg(test)]

@@ -86,7 +86,10 @@ impl Guest {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             ready.send(()).unwrap();
-            runtime.spawn(server.serve());
+            let _answering = {
+                let _inside = runtime.enter();
+                server.start()
+            };
             runtime.block_on(async {
                 tokio::task::spawn_blocking(move || ends.recv()).await.unwrap().unwrap_err();
             });

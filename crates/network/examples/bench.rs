@@ -128,6 +128,7 @@ fn instances(network: &NetworkLinks) -> Vec<InstanceLinks> {
     (130..230)
         .map(|last| InstanceLinks {
             id: uid(last),
+            guest: false,
             interfaces: vec![interface(network, "eth0", last)],
         })
         .collect()

@@ -95,7 +95,8 @@ async fn networks_come_and_go(driver: &dyn Driver) {
 async fn instances_come_and_go(driver: &dyn Driver) {
     let one = network(driver, 1);
     driver.ensure_network(&one).await.expect("a bridge");
-    let instance = InstanceLinks { id: uid(9), interfaces: vec![interface(&one, "eth0", 5)] };
+    let instance =
+        InstanceLinks { id: uid(9), interfaces: vec![interface(&one, "eth0", 5)], guest: false };
     let path = driver.attach(&instance).await.expect("a namespace");
     assert_eq!(path, driver.namespace(&instance.id));
     let observed = driver.observe().await.expect("looking works");
@@ -121,7 +122,7 @@ async fn attach_converges(driver: &dyn Driver) {
     for network in [&one, &two] {
         driver.ensure_network(network).await.expect("a bridge");
     }
-    let mut instance = InstanceLinks { id: uid(9), interfaces: Vec::new() };
+    let mut instance = InstanceLinks { id: uid(9), interfaces: Vec::new(), guest: false };
     driver.attach(&instance).await.expect("a namespace with loopback only");
     assert!(driver.statistics(&instance.id).await.expect("counters").is_empty());
     instance.interfaces = vec![interface(&one, "eth0", 5), interface(&two, "eth1", 5)];
@@ -145,7 +146,8 @@ async fn networks_are_joined_and_left(driver: &dyn Driver) {
     for network in [&one, &two] {
         driver.ensure_network(network).await.expect("a bridge");
     }
-    let instance = InstanceLinks { id: uid(9), interfaces: vec![interface(&one, "eth0", 5)] };
+    let instance =
+        InstanceLinks { id: uid(9), interfaces: vec![interface(&one, "eth0", 5)], guest: false };
     driver.attach(&instance).await.expect("a namespace");
     let second = interface(&two, "eth1", 5);
     for _ in 0..2 {
@@ -165,11 +167,11 @@ async fn what_is_missing_is_said(driver: &dyn Driver) {
     let error = driver.connect(&uid(9), &link).await.expect_err("no namespace");
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.next_step().is_some());
-    let instance = InstanceLinks { id: uid(9), interfaces: vec![link.clone()] };
+    let instance = InstanceLinks { id: uid(9), interfaces: vec![link.clone()], guest: false };
     let error = driver.attach(&instance).await.expect_err("no bridge");
     assert_eq!(error.kind(), ErrorKind::NotFound);
     let wrong = InterfaceLink { mac: "nonsense".into(), ..link };
-    let instance = InstanceLinks { id: uid(9), interfaces: vec![wrong] };
+    let instance = InstanceLinks { id: uid(9), interfaces: vec![wrong], guest: false };
     let error = driver.attach(&instance).await.expect_err("no hardware address");
     assert_eq!(error.kind(), ErrorKind::Invalid);
     driver.disconnect(&uid(9), &uid(7)).await.expect("nothing to leave");
@@ -244,7 +246,8 @@ async fn ports_are_kept_apart(driver: &dyn Driver) {
 async fn clear_leaves_nothing(driver: &dyn Driver) {
     let one = network(driver, 1);
     driver.ensure_network(&one).await.expect("a bridge");
-    let instance = InstanceLinks { id: uid(9), interfaces: vec![interface(&one, "eth0", 5)] };
+    let instance =
+        InstanceLinks { id: uid(9), interfaces: vec![interface(&one, "eth0", 5)], guest: false };
     driver.attach(&instance).await.expect("a namespace");
     let networks = vec![one.clone()];
     let value = HostNetwork { generation: 1, networks, ..HostNetwork::default() };

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::{MAX_INTERFACE_NAME, Names};
 
+/// What names of bridges between a guest's tap and its network begin with.
+pub(crate) const INNER_BRIDGE: &str = "br-";
+
 /// One network as the host has it: a bridge with the host's addresses.
 ///
 /// A later overlay adds its tunnel here (identifier, peers); a network without one is node-local.
@@ -63,6 +66,9 @@ pub struct InstanceLinks {
     pub id: Uid,
     /// Its interfaces; none: only loopback.
     pub interfaces: Vec<InterfaceLink>,
+    /// It is a machine: what is between its interfaces and its guest is made and taken away with them.
+    #[serde(default)]
+    pub guest: bool,
 }
 
 /// One interface of an instance.
@@ -118,12 +124,13 @@ impl InstanceLinks {
             link.gateway6 = link.gateway6.filter(|_| !std::mem::replace(&mut route6, true));
             interfaces.push(link);
         }
-        Ok(Self { id: id.clone(), interfaces })
+        Ok(Self { id: id.clone(), interfaces, guest: false })
     }
 
     /// The same for a machine: what is inside is a guest's.
     #[must_use]
     pub fn of_guest(mut self) -> Self {
+        self.guest = true;
         self.interfaces.iter_mut().for_each(|interface| interface.guest = true);
         self
     }
@@ -153,7 +160,7 @@ impl InterfaceLink {
 
     /// Name of the bridge between a guest's tap and the network.
     pub fn inner_bridge(&self) -> String {
-        format!("br-{}", self.name)
+        format!("{INNER_BRIDGE}{}", self.name)
     }
 
     /// The hardware address of the link itself: its own where the assigned one is a guest's.

@@ -516,7 +516,8 @@ async fn an_instance_is_set_up_as_asked() {
     }
     assert!(mended.contains("default via fd00:1::1"), "{mended}");
     // Another address, and IPv6 no more.
-    let links = InstanceLinks { id: uid(115), interfaces: vec![interface(&one, "eth0", 7)] };
+    let links =
+        InstanceLinks { id: uid(115), interfaces: vec![interface(&one, "eth0", 7)], guest: false };
     assert_eq!(ground.driver.attach(&links).await.unwrap(), ground.driver.namespace(&uid(115)));
     let other = inside.run("ip -o address; ip route; ip -6 route").await;
     assert!(other.contains("10.213.1.7/24") && other.contains("default via 10.213.1.1"), "{other}");
@@ -537,7 +538,7 @@ async fn an_address_is_reached_at_its_new_owner_at_once() {
         let id = uid(200 + round);
         let (server, link) = ground.instance_named(&id, &one, 5).await;
         let other = network::InterfaceLink { mac: format!("02:00:00:00:00:{round:02x}"), ..link };
-        let links = InstanceLinks { id: id.clone(), interfaces: vec![other] };
+        let links = InstanceLinks { id: id.clone(), interfaces: vec![other], guest: false };
         ground.driver.attach(&links).await.unwrap();
         server.serve("10.213.1.5:80").await;
         assert!(asking.ask("10.213.1.5:80").await.is_ok(), "round {round}");
@@ -608,7 +609,8 @@ async fn two_nodes_share_a_host() {
     };
     let two = network::NetworkLinks { id: one.id.clone(), ..two };
     other.ensure_network(&two).await.unwrap();
-    let theirs = InstanceLinks { id: uid(115), interfaces: vec![interface(&two, "eth0", 5)] };
+    let theirs =
+        InstanceLinks { id: uid(115), interfaces: vec![interface(&two, "eth0", 5)], guest: false };
     let stranger = Place::at(&other.attach(&theirs).await.unwrap());
     let value = HostNetwork {
         generation: 1,

@@ -23,6 +23,7 @@ mod e2e {
     mod images;
     mod life;
     mod logs;
+    mod machine_devices;
     mod machine_images;
     mod machines;
     mod metadata;

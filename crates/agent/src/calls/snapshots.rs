@@ -286,6 +286,15 @@ impl Machine {
             )));
         }
         let control = self.control().await?;
+        let names: Vec<&str> = self.disks().iter().map(|disk| disk.name.as_str()).collect();
+        if control.config.changed || snapshot.disks != names {
+            return Err(Error::conflict(format!(
+                "machine {:?} has other disks or network cards than when it started, or when the \
+                 snapshot was taken",
+                self.name()
+            ))
+            .next("take them out, or put them in, and restart it first"));
+        }
         control.qmp.stop().await?;
         let nodes = self.nodes(&snapshot.disks);
         let state = qemu::node_name("root");

@@ -29,11 +29,12 @@ use machines::seed::Seed;
 use model::error::Context as _;
 use model::image::{Image, MachineImage};
 use model::instance::{
-    ContainerSpec, Instance, MachineEnd, MachineProfile, MachineSpec, Phase, Reason, Resources,
+    ContainerSpec, Instance, MachineDisk, MachineEnd, MachineProfile, MachineSpec, Phase, Reason,
+    Resources,
 };
 use model::{Bytes, Error, ErrorKind, Result};
 
-use super::volume::Mounted;
+use super::volume::{self, Mounted};
 use super::{files, network};
 use crate::guests;
 use crate::local::replace_file;
@@ -96,6 +97,7 @@ pub async fn outfit(
     let proof = worker.context.kvm().await;
     let accelerator = if proof.ordinary_guests() { Accelerator::Kvm } else { Accelerator::Tcg };
     let shared = walls::shares(container, mounted, walls::user_of(&worker.uid))?;
+    volume::release_others(worker, wanted, &[]).await?;
     let given = disks::volumes(worker, wanted, mounted).await?;
     let machine = MachineConfig {
         name: wanted.meta.name.clone(),
@@ -123,6 +125,7 @@ pub async fn outfit(
         watchdog: asked.watchdog,
         pci: asked.pci.clone(),
         resume: None,
+        changed: false,
     };
     let machine = disks::going_on(worker, machine)?;
     let shared = shared.into_iter().map(|(_, bind)| bind);
@@ -130,7 +133,58 @@ pub async fn outfit(
     write(worker, &machine)?;
     seed(worker, wanted, &asked, &machine)?;
     tell(worker, &machine, &proof);
+    worker.local.status.machine.get_or_insert_default().networks = networks_of(wanted);
     walls::config(worker, &machine, binds, config)
+}
+
+/// What a running machine is to have: its volumes are there and given to it.
+pub async fn given(
+    worker: &Worker,
+    wanted: &Instance,
+    container: &ContainerSpec,
+) -> Result<guests::Given> {
+    let running = guests::config(&worker.context.places.machine(&worker.uid))?;
+    let mut given = guests::Given {
+        nics: nics(worker, wanted)?,
+        root_size: wanted.spec.machine.as_ref().and_then(|machine| machine.root_size),
+        ..guests::Given::default()
+    };
+    for (mounted, disk) in volume::disks(worker, wanted, container).await? {
+        let open = running.disks.iter().any(|has| has.name == disk.name);
+        match disks::of_volume(worker, wanted, &mounted, &disk, open).await {
+            Ok((made, bind)) => given.disks.push((made, bind.source, disk.options.size)),
+            Err(error) => {
+                // One that is there stays as it is.
+                let has = running.disks.iter().find(|has| has.name == disk.name);
+                given.disks.extend(has.map(|has| (has.clone(), PathBuf::new(), None)));
+                given.refused.push(format!("disk {:?}: {}", disk.name, error.chain()));
+            }
+        }
+    }
+    Ok(given)
+}
+
+/// Brings what runs to what is wanted of its disks and cards, and lets go of volumes that it has no more.
+pub async fn refit(worker: &mut Worker, wanted: &Instance, given: guests::Given) -> Result<()> {
+    let refitted = guests::refit(worker, given).await?;
+    let has: Vec<String> = refitted.disks.iter().map(|disk| disk.name.clone()).collect();
+    volume::release_others(worker, wanted, &has).await?;
+    let seen = worker.local.status.machine.get_or_insert_default();
+    seen.disks = refitted.disks;
+    seen.networks = networks_of(wanted);
+    seen.pending.extend(refitted.pending);
+    Ok(())
+}
+
+/// The disks that people know of.
+pub fn disks_of(machine: &MachineConfig) -> Vec<MachineDisk> {
+    let disks = machine.disks.iter().filter(|disk| disk.name != "seed");
+    disks.map(|disk| MachineDisk { name: disk.name.clone(), size: None }).collect()
+}
+
+fn networks_of(wanted: &Instance) -> Vec<String> {
+    let placed = wanted.spec.placement.iter();
+    placed.flat_map(|placed| &placed.interfaces).map(|it| it.network.clone()).collect()
 }
 
 /// Makes the machine's disks where they are not there, once the image's files can be reached.
@@ -162,6 +216,11 @@ pub fn observe(worker: &mut Worker, ended: bool) -> Vec<&'static str> {
     if told.end == Some(MachineEnd::Panic) && before.end.is_none() {
         news.push("panic");
     }
+    if told.gone != worker.gone && !before.pending.is_empty() {
+        // Perhaps what a change waits for.
+        worker.local.taken_in = 0;
+    }
+    worker.gone = told.gone;
     let seen = worker.local.status.machine.get_or_insert_default();
     (seen.reboots, seen.watchdog, seen.end) = (told.reboots, told.watchdog, told.end);
     if ended {
@@ -268,6 +327,7 @@ fn tell(worker: &mut Worker, machine: &MachineConfig, proof: &host::kvm::Proof) 
     seen.cpus = machine.cpus;
     seen.memory = Bytes(machine.memory);
     (seen.reboots, seen.watchdog, seen.end) = (0, 0, None);
+    seen.disks = disks_of(machine);
     seen.pending.clear();
 }
 
@@ -401,6 +461,12 @@ fn write(worker: &Worker, machine: &MachineConfig) -> Result<()> {
         _ => {}
     }
     walls::own_directory(&disks::directory(worker), machine.user)?;
+    write_config(worker, machine)
+}
+
+/// Writes down what a machine is made of.
+pub fn write_config(worker: &Worker, machine: &MachineConfig) -> Result<()> {
+    let directory = worker.context.places.machine(&worker.uid);
     let text = serde_json::to_vec(machine).expect("plain data always encodes");
     replace_file(&directory.join(CONFIG), &text)
 }
@@ -421,9 +487,15 @@ pub fn remove(worker: &Worker) -> Result<()> {
     }
 }
 
-/// The limits of a running machine's walls, with those of the wish.
-pub fn limits(directory: &Path, asked: &Resources) -> Result<Resources> {
-    Ok(walls::resources(asked, &guests::config(directory)?))
+/// The limits of a running machine's walls, with those of the wish and room for what it is given.
+pub fn limits(worker: &Worker, asked: &Resources, given: &guests::Given) -> Result<Resources> {
+    let mut machine = guests::config(&worker.context.places.machine(&worker.uid))?;
+    for (disk, _, _) in &given.disks {
+        if !machine.disks.iter().any(|has| has.name == disk.name) {
+            machine.disks.push(disk.clone());
+        }
+    }
+    Ok(walls::resources(asked, &machine))
 }
 
 /// What a share is called and where the guest mounts it.

@@ -63,6 +63,25 @@ pub async fn attach(worker: &mut Worker, wanted: &Instance, _: &ImagesOf) -> Res
     Ok(volumes)
 }
 
+/// The volumes that are a machine's disks, made sure of and counted as its own.
+pub async fn disks(
+    worker: &Worker,
+    wanted: &Instance,
+    container: &ContainerSpec,
+) -> Result<Vec<(Mounted, Disk)>> {
+    let mut found = Vec::new();
+    for (asked, wish) in named(worker, wanted, container)? {
+        if wish.disk.is_none() {
+            continue;
+        }
+        let mut mounted = stage(&worker.context, wanted, asked, wish).await?;
+        let Some(disk) = mounted.disk.take() else { continue };
+        publish(worker, &mounted).await?;
+        found.push((mounted, disk));
+    }
+    Ok(found)
+}
+
 /// Who asked for a volume.
 enum Asked {
     /// The spec, for one of the store.
@@ -229,9 +248,27 @@ pub async fn fill(
 /// Counts the instance as a user of the container's volumes.
 pub async fn hold(worker: &Worker, volumes: &VolumesOf, container: &ContainerSpec) -> Result<()> {
     for mounted in volumes.get(&container.name).into_iter().flatten() {
-        let consumer = worker.uid.to_string();
-        let publish = Publish { volume: mounted.id.clone(), consumer };
-        worker.context.volumes.node_publish(publish).await?;
+        publish(worker, mounted).await?;
+    }
+    Ok(())
+}
+
+async fn publish(worker: &Worker, mounted: &Mounted) -> Result<()> {
+    let publish = Publish { volume: mounted.id.clone(), consumer: worker.uid.to_string() };
+    worker.context.volumes.node_publish(publish).await.map(drop)
+}
+
+/// Ends a machine's hold on volumes that it mounts no more, but for those of these names, which its guest
+/// has not let go of.
+pub async fn release_others(worker: &Worker, wanted: &Instance, names: &[String]) -> Result<()> {
+    let driver = worker.context.volumes.as_ref();
+    let (held, user) = (held(worker, wanted), worker.uid.as_str());
+    for volume in driver.list().await? {
+        let its = volume.published.iter().any(|by| by == user);
+        if its && !held.contains(&volume.id) && !names.contains(&volume.name) {
+            volumes::detach(driver, &volume.id, user).await?;
+            worker.context.storage.wake();
+        }
     }
     Ok(())
 }
@@ -267,6 +304,9 @@ pub async fn detach(worker: &Worker, wanted: &Instance) -> Result<()> {
     let held = held(worker, wanted);
     for id in &held {
         volumes::detach(driver, id, worker.uid.as_str()).await?;
+    }
+    if worker.local.status.machine.is_some() {
+        release_others(worker, wanted, &[]).await?;
     }
     if !held.is_empty() {
         // What could not be done to them while they were used.

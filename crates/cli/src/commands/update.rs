@@ -6,14 +6,14 @@ use std::sync::Arc;
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 use client::Instances;
-use model::instance::{ContainerSpec, Instance, InstanceSpec, Resources};
+use model::instance::{ContainerSpec, Instance, InstanceSpec, Mount, Resources};
 use model::{Bytes, Cpus, Error, ErrorKind, Result, Span};
 use serde_json::{Value, json};
 
 use crate::commands::each;
 use crate::context::Context;
 use crate::flags::swap;
-use crate::parse::limit;
+use crate::parse::{limit, machine};
 use crate::{complete, objects, out, plan};
 
 /// Tries when somebody else changes the instance meanwhile.
@@ -22,10 +22,10 @@ const TRIES: u32 = 8;
 /// The reason of an instance whose node could not apply all of a change.
 const PARTLY: &str = "PartlyApplied";
 
-/// Changes limits and the restart policy of instances, while they run.
+/// Changes limits, disks and the restart policy of instances, while they run.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  hull update --memory 512m --cpus 1.5 web\n  hull update --restart always web db"
+    after_help = "Examples:\n  hull update --memory 512m --cpus 1.5 web\n  hull update --restart always web db\n  hull update --disk data,size=20g --disk-rm old vm"
 )]
 pub struct Update {
     #[command(flatten)]
@@ -78,6 +78,15 @@ struct Changes {
     /// Weight of block I/O, 10 to 1000
     #[arg(long, value_name = "N")]
     blkio_weight: Option<u16>,
+    /// Put a volume into a machine as a disk, or change one that is there
+    #[arg(long, value_name = "NAME[,size=10g][,bus=virtio|scsi][,iops=N][,bps=SIZE][,ro]")]
+    disk: Vec<String>,
+    /// Take a disk out of a machine; its volume stays
+    #[arg(long, value_name = "NAME")]
+    disk_rm: Vec<String>,
+    /// A larger root disk of a machine
+    #[arg(long, value_name = "SIZE")]
+    root_size: Option<Bytes>,
     /// When it starts again: no, on-failure[:N], always, unless-stopped
     #[arg(long, value_name = "POLICY")]
     restart: Option<String>,
@@ -170,6 +179,7 @@ impl Changes {
             let mut list = list.to_vec();
             for container in list.iter_mut().filter(|container| container.name == name) {
                 self.apply(&mut container.resources)?;
+                self.change_disks(container)?;
             }
             Ok(list)
         };
@@ -179,7 +189,32 @@ impl Changes {
                 spec.insert(field.into(), encoded(&changed)?);
             }
         }
+        if let Some(size) = self.root_size {
+            spec.insert("machine".into(), json!({"rootSize": encoded(&size)?}));
+        }
         Ok(json!({ "spec": spec }))
+    }
+
+    fn change_disks(&self, container: &mut ContainerSpec) -> Result<()> {
+        let place = |mounts: &[Mount], name: &str| {
+            mounts.iter().position(|mount| mount.disk.is_some() && mount.volume() == Some(name))
+        };
+        for name in &self.disk_rm {
+            let Some(at) = place(&container.mounts, name) else {
+                return Err(Error::not_found(format!("volume {name:?} is no disk of it"))
+                    .at("--disk-rm")
+                    .next("hull inspect shows its disks, under mounts"));
+            };
+            container.mounts.remove(at);
+        }
+        for text in &self.disk {
+            let disk = machine::disk_change(text)?;
+            match place(&container.mounts, &disk.name) {
+                Some(at) => container.mounts[at] = disk.mount(Some(&container.mounts[at])),
+                None => container.mounts.push(disk.mount(None)),
+            }
+        }
+        Ok(())
     }
 
     fn apply(&self, resources: &mut Resources) -> Result<()> {

@@ -104,8 +104,46 @@ fn profile(text: &str) -> Result<MachineProfile> {
     }
 }
 
-/// Reads one `--disk`: `NAME[,size=10g][,bus=virtio][,iops=N][,bps=SIZE][,ro]`.
+/// What is said of a disk: all of a new one, or what is to be another of one that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// The volume it is in.
+    pub name: String,
+    size: Option<model::Bytes>,
+    bus: Option<DiskBus>,
+    iops: Option<u64>,
+    bps: Option<u64>,
+    read_only: bool,
+}
+
+impl Disk {
+    /// The disk that it makes of one that is there, or of none.
+    pub fn mount(&self, before: Option<&Mount>) -> Mount {
+        let was = before.and_then(|mount| mount.disk.clone()).unwrap_or_default();
+        let options = DiskOptions {
+            size: self.size.or(was.size),
+            bus: self.bus.unwrap_or(was.bus),
+            iops: self.iops.unwrap_or(was.iops),
+            bps: self.bps.unwrap_or(was.bps),
+        };
+        let kind =
+            MountKind::Volume { name: self.name.clone(), subpath: String::new(), no_copy: true };
+        Mount {
+            target: options.bus.device(&self.name),
+            kind,
+            read_only: self.read_only || before.is_some_and(|mount| mount.read_only),
+            disk: Some(options),
+        }
+    }
+}
+
+/// Reads one `--disk` of a new machine.
 pub fn disk(text: &str) -> Result<Mount> {
+    Ok(disk_change(text)?.mount(None))
+}
+
+/// Reads one `--disk`: `NAME[,size=10g][,bus=virtio][,iops=N][,bps=SIZE][,ro]`.
+pub fn disk_change(text: &str) -> Result<Disk> {
     let refuse = |why: &str| {
         Error::invalid(format!("{text:?} is not a disk: {why}"))
             .at("--disk")
@@ -116,32 +154,28 @@ pub fn disk(text: &str) -> Result<Mount> {
     if name.is_empty() || name.contains(['/', '=']) {
         return Err(refuse("it begins with the name of a volume"));
     }
-    let (mut options, mut read_only) = (DiskOptions::default(), false);
+    let (size, bus, iops, bps, read_only) = (None, None, None, None, false);
+    let mut disk = Disk { name: name.to_owned(), size, bus, iops, bps, read_only };
     for part in parts {
         let (key, value) = part.split_once('=').unwrap_or((part, ""));
         let number = || value.parse::<u64>().map_err(|_| refuse(&format!("{key} is no number")));
         match key {
-            "size" => options.size = Some(value.parse()?),
+            "size" => disk.size = Some(value.parse()?),
             "bus" => {
-                options.bus = match value {
+                disk.bus = Some(match value {
                     "virtio" => DiskBus::Virtio,
                     "scsi" => DiskBus::Scsi,
                     "sata" => DiskBus::Sata,
                     _ => return Err(refuse(&format!("there is no bus {value:?}"))),
-                }
+                });
             }
-            "iops" => options.iops = number()?,
-            "bps" => options.bps = value.parse::<model::Bytes>()?.0,
-            "ro" | "readonly" => read_only = true,
+            "iops" => disk.iops = Some(number()?),
+            "bps" => disk.bps = Some(value.parse::<model::Bytes>()?.0),
+            "ro" | "readonly" => disk.read_only = true,
             _ => return Err(refuse(&format!("unknown option {part:?}"))),
         }
     }
-    Ok(Mount {
-        target: options.bus.device(name),
-        kind: MountKind::Volume { name: name.to_owned(), subpath: String::new(), no_copy: true },
-        read_only,
-        disk: Some(options),
-    })
+    Ok(disk)
 }
 
 #[cfg(test)]
@@ -156,6 +190,10 @@ mod tests {
         let options = mount.disk.unwrap();
         assert_eq!(options.size.unwrap().0, 20 << 30);
         assert_eq!(disk("data").unwrap().target, "/dev/disk/by-id/virtio-data");
+        let faster =
+            disk_change("data,iops=5").unwrap().mount(Some(&disk("data,size=1g,bps=9").unwrap()));
+        let options = faster.disk.unwrap();
+        assert_eq!((options.size.unwrap().0, options.iops, options.bps), (1 << 30, 5, 9));
         for wrong in ["", "/x", "size=1g", "a,bus=ide", "a,iops=x", "a,what"] {
             assert!(disk(wrong).is_err(), "{wrong}");
         }

@@ -1,17 +1,18 @@
 //! What an existing instance can take.
 
 use model::event::Event;
-use model::instance::{Instance, NetworkMode, RestartPolicy, Sharing};
+use model::instance::{Instance, InstanceSpec, MachineSpec, NetworkMode, RestartPolicy, Sharing};
 use model::{Error, Kind, Result};
 
 use super::create::{check_networks, partners_of};
+use super::disks;
 use crate::batch::Batch;
 use crate::networks::joined;
 use crate::reconcile::placement;
 use crate::service::{Context, first_difference};
 
 /// What people may change of an instance that exists; all but what its processes have from their
-/// start. Networks come and go besides, where it has a namespace of its own.
+/// start. Networks come and go besides, where it has a namespace of its own, and a machine's disks.
 const CHANGEABLE: [&str; 4] =
     ["restart", "stopTimeout", "containers[*].resources", "init[*].resources"];
 
@@ -37,9 +38,11 @@ pub(super) fn change(
     if rejoined {
         compared.network.clone_from(&old.spec.network);
     }
-    if let Some(field) = first_difference(&old.spec, &compared, &CHANGEABLE) {
+    let (before, compared) = (without_disks(old.spec.clone()), without_disks(compared));
+    if let Some(field) = first_difference(&before, &compared, &CHANGEABLE) {
         return Err(refuse(old, &field));
     }
+    disks::change(context, old, new, batch)?;
     if rejoined {
         rejoin(context, old, new, batch)?;
     }
@@ -52,6 +55,17 @@ pub(super) fn change(
         rename_in_partners(context, old, &new.meta.name, batch);
     }
     Ok(())
+}
+
+/// A spec without what may change of a machine's disks: those in volumes, and the size of its root.
+fn without_disks(mut spec: InstanceSpec) -> InstanceSpec {
+    for container in &mut spec.containers {
+        container.mounts.retain(|mount| mount.disk.is_none());
+    }
+    let machine = MachineSpec { root_size: None, ..spec.machine.take().unwrap_or_default() };
+    // Nothing asked is the same as nothing said.
+    spec.machine = (machine != MachineSpec::default()).then_some(machine);
+    spec
 }
 
 /// Joins an instance to the networks it names now, and parts it from those it does not.

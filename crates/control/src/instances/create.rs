@@ -14,7 +14,7 @@ use crate::batch::Batch;
 use crate::keys;
 use crate::mirror::State;
 use crate::networks::joined;
-use crate::reconcile::placement::{ledger, ledger_without};
+use crate::reconcile::placement::{self, ledger, ledger_without};
 use crate::service::{Context, find};
 
 /// Completes a new instance: what only control writes is as for a new one, names are those of
@@ -128,7 +128,11 @@ fn make_default_network(
 
 /// Makes the volumes that are not there: named ones for whoever comes, anonymous ones for this
 /// instance alone.
-fn make_volumes(context: &Context<'_>, instance: &mut Instance, batch: &mut Batch) -> Result<()> {
+pub(super) fn make_volumes(
+    context: &Context<'_>,
+    instance: &mut Instance,
+    batch: &mut Batch,
+) -> Result<()> {
     let (project, mut made) = (instance.meta.project.clone(), BTreeSet::new());
     let owner = Owner {
         kind: Kind::Instance,
@@ -136,6 +140,8 @@ fn make_volumes(context: &Context<'_>, instance: &mut Instance, batch: &mut Batc
         name: instance.meta.name.clone(),
     };
     let spec = &mut instance.spec;
+    // One that has its node already has its volumes there, too.
+    let node = spec.placement.as_ref().map(|placed| placed.node.clone());
     let containers = spec.init.iter_mut().chain(&mut spec.containers);
     for mount in containers.flat_map(|container| &mut container.mounts) {
         let MountKind::Volume { name, .. } = &mut mount.kind else { continue };
@@ -153,7 +159,11 @@ fn make_volumes(context: &Context<'_>, instance: &mut Instance, batch: &mut Batc
             None if made.contains(name) => {}
             None => {
                 let owner = anonymous.then(|| owner.clone());
-                batch.create(&new_volume(context, &project, name, owner));
+                let volume = new_volume(context, &project, name, owner);
+                batch.create(&match &node {
+                    Some(node) => placement::housed(&volume, node),
+                    None => volume,
+                });
                 made.insert(name.clone());
             }
         }

@@ -375,7 +375,8 @@ fn placed(instance: &Instance, placement: Placed) -> Instance {
     new
 }
 
-fn housed(volume: &Volume, node: &str) -> Volume {
+/// A volume that lives on a node from now on.
+pub(crate) fn housed(volume: &Volume, node: &str) -> Volume {
     let mut new = volume.clone();
     new.spec.node = Some(node.to_owned());
     new.status.reason = None;

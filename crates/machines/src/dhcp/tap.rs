@@ -46,6 +46,15 @@ impl Tap {
         Ok(Self { name: name.to_owned(), socket })
     }
 
+    /// One that was opened before.
+    pub(super) fn adopt(name: &str, socket: OwnedFd) -> Self {
+        Self { name: name.to_owned(), socket }
+    }
+
+    pub(super) fn into_socket(self) -> OwnedFd {
+        self.socket
+    }
+
     /// Makes it wait on the runtime that this is called on.
     #[expect(unsafe_code, reason = "tokio asks for a promise about the descriptor")]
     pub(super) fn listen(self) -> Result<Listening> {

@@ -27,6 +27,21 @@ pub struct Header {
     pub virtual_size: Option<u64>,
 }
 
+/// Bytes that the guest sees of a qcow2 of our own making, which may lie on another disk (qcow2
+/// specification, "Header").
+///
+/// # Errors
+/// `Invalid` for what is no qcow2.
+pub fn size_of_layer(file: &File) -> Result<u64> {
+    let mut head = [0; 32];
+    file.read_exact_at(&mut head, 0)
+        .context(ErrorKind::Unavailable, || "cannot be read".to_owned())?;
+    if sniff(&head)? != Some(DiskFormat::Qcow2) {
+        return Err(Error::invalid("is no qcow2"));
+    }
+    Ok(u64::from_be_bytes(head[24..].try_into().expect("eight bytes")))
+}
+
 /// Reads the header of a disk. `format` is what somebody said it is; without, a raw disk must be known
 /// by its partitions or its file system.
 ///

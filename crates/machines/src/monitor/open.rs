@@ -16,9 +16,15 @@ nix::ioctl_write_ptr_bad!(tun_set_interface, TUNSETIFF, libc::ifreq);
 /// `TUNSETIFF` (linux/if_tun.h).
 const TUNSETIFF: u64 = 0x4004_54ca;
 
-/// Opens the tap of a network card. The network's driver made it; here it is only taken.
+nix::ioctl_write_int_bad!(tun_set_persistent, TUNSETPERSIST);
+
+/// `TUNSETPERSIST` (linux/if_tun.h).
+const TUNSETPERSIST: u64 = 0x4004_54cb;
+
+/// Opens the tap of a network card. The network's driver made it; here it is only taken, and goes when
+/// QEMU lets go of it.
 #[expect(unsafe_code, reason = "the interface request has no safe form")]
-pub(super) fn tap(nic: &Nic) -> Result<OwnedFd> {
+pub(crate) fn tap(nic: &Nic) -> Result<OwnedFd> {
     let failed = || format!("tap {} cannot be opened", nic.tap);
     let file = File::options()
         .read(true)
@@ -39,6 +45,8 @@ pub(super) fn tap(nic: &Nic) -> Result<OwnedFd> {
     // SAFETY: the request lives over the call and is of the type it wants.
     unsafe { tun_set_interface(file.as_raw_fd(), &raw const request) }
         .context(ErrorKind::Unavailable, failed)?;
+    // SAFETY: it takes a number.
+    unsafe { tun_set_persistent(file.as_raw_fd(), 0) }.context(ErrorKind::Unavailable, failed)?;
     Ok(file.into())
 }
 

@@ -21,6 +21,8 @@ pub struct Told {
     pub reboots: u32,
     /// Times the watchdog did.
     pub watchdog: u32,
+    /// Devices that the guest has given up.
+    pub gone: u32,
     /// How the run ended, or is about to.
     pub end: Option<MachineEnd>,
 }
@@ -50,6 +52,7 @@ impl Told {
         let before = self.clone();
         match event {
             Event::Reset { guest: true, .. } => self.reboots += 1,
+            Event::DeviceDeleted { device } if !device.is_empty() => self.gone += 1,
             Event::Watchdog { .. } => self.watchdog += 1,
             Event::GuestPanicked { .. } => self.end = Some(MachineEnd::Panic),
             Event::Shutdown { reason, .. } => {

@@ -1,5 +1,7 @@
 //! Disks.
 
+use std::os::fd::OwnedFd;
+
 use model::{Error, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -14,6 +16,19 @@ impl Qmp {
     /// As [`Qmp::execute`].
     pub async fn blockdev_add(&self, node: Value) -> Result<()> {
         self.command("blockdev-add", node).await
+    }
+
+    /// Hands QEMU a file that it cannot reach by a path of its own; returns the path it has it under.
+    ///
+    /// # Errors
+    ///
+    /// As [`Qmp::execute`].
+    pub async fn add_file(&self, file: OwnedFd) -> Result<String> {
+        let answer = self.execute_with("add-fd", json!({}), file).await?;
+        match answer["fdset-id"].as_u64() {
+            Some(set) => Ok(format!("/dev/fdset/{set}")),
+            None => Err(Error::unsupported("QEMU's answer to add-fd is not understood")),
+        }
     }
 
     /// Closes a disk image that no device uses.

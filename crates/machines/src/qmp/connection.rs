@@ -1,6 +1,7 @@
 //! The socket: one task reads, one writes, and replies are matched to commands by their ids.
 
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::{Error, Result};
@@ -23,11 +24,14 @@ const EVENTS: usize = 256;
 
 /// An open connection; its tasks end when it is dropped.
 pub(super) struct Connection {
-    lines: mpsc::Sender<Vec<u8>>,
+    lines: mpsc::Sender<Said>,
     open: Arc<Mutex<Open>>,
     events: broadcast::WeakSender<Event>,
     _tasks: JoinSet<()>,
 }
+
+/// A line to QEMU, and a file that goes with it.
+struct Said(Vec<u8>, Option<OwnedFd>);
 
 /// What is under way.
 #[derive(Default)]
@@ -83,8 +87,13 @@ impl Connection {
         Ok((Self { lines, open, events: weak, _tasks: tasks }, greeting, first))
     }
 
-    /// Sends a command and waits for its answer.
-    pub(super) async fn ask(&self, command: &str, arguments: Value) -> Result<Value> {
+    /// Sends a command, with a file for those that take one, and waits for its answer.
+    pub(super) async fn ask(
+        &self,
+        command: &str,
+        arguments: Value,
+        file: Option<OwnedFd>,
+    ) -> Result<Value> {
         let (answer, answered) = oneshot::channel();
         let asked = Asked { id: lock(&self.open).add(answer)?, open: &self.open };
         let mut line = json!({"execute": command, "id": asked.id});
@@ -93,7 +102,7 @@ impl Connection {
         }
         let mut line = line.to_string().into_bytes();
         line.push(b'\n');
-        let _ = self.lines.send(line).await;
+        let _ = self.lines.send(Said(line, file)).await;
         match answered.await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(refusal)) => Err(refusal.explain(command)),
@@ -155,9 +164,14 @@ fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
     open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn write(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<Vec<u8>>) {
-    while let Some(line) = queue.recv().await {
-        if writer.write_all(&line).await.is_err() {
+async fn write(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<Said>) {
+    while let Some(Said(line, file)) = queue.recv().await {
+        let begun = match file {
+            Some(file) => crate::socket::send_with(writer.as_ref(), &line, &file).await,
+            None => Ok(0),
+        };
+        let Ok(begun) = begun else { return };
+        if writer.write_all(&line[begun..]).await.is_err() {
             // The reader sees the end as well and tells everybody.
             return;
         }

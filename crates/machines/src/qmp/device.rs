@@ -1,12 +1,16 @@
 //! Devices plugged and unplugged while the machine runs.
 
+use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use model::{Error, Result};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::event::Events;
 use super::{Event, Qmp};
+use crate::qemu::PORT;
 
 impl Qmp {
     /// Plugs a device in, as `device_add` takes it.
@@ -37,6 +41,37 @@ impl Qmp {
         }
     }
 
+    /// What is plugged in where.
+    ///
+    /// # Errors
+    ///
+    /// As [`Qmp::execute`].
+    pub async fn query_slots(&self) -> Result<Slots> {
+        let buses: Vec<Bus> = self.query("query-pci", Value::Null).await?;
+        let mut slots = Slots::default();
+        buses.iter().for_each(|bus| slots.take(&bus.devices));
+        Ok(slots)
+    }
+
+    /// Gives QEMU the tap of a network card and plugs the network in; the card is a device of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Qmp::execute`].
+    pub async fn netdev_add(&self, id: &str, tap: OwnedFd) -> Result<()> {
+        self.execute_with("getfd", json!({"fdname": id}), tap).await?;
+        self.command("netdev_add", json!({"type": "tap", "id": id, "fd": id})).await
+    }
+
+    /// Takes away the network behind a card that is gone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Qmp::execute`].
+    pub async fn netdev_del(&self, id: &str) -> Result<()> {
+        self.command("netdev_del", json!({"id": id})).await
+    }
+
     /// Makes an object, as `object-add` takes it.
     ///
     /// # Errors
@@ -54,6 +89,43 @@ impl Qmp {
     pub async fn object_del(&self, id: &str) -> Result<()> {
         self.command("object-del", json!({"id": id})).await
     }
+}
+
+/// What is plugged in, by its name, and the ports that nothing is in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Slots {
+    /// Devices that are there.
+    pub devices: BTreeSet<String>,
+    /// Ports without a device, in the order of the bus.
+    pub free: Vec<String>,
+}
+
+impl Slots {
+    fn take(&mut self, devices: &[PciDevice]) {
+        for device in devices {
+            if let Some(bridge) = &device.pci_bridge {
+                if bridge.devices.is_empty() && device.qdev_id.starts_with(PORT) {
+                    self.free.push(device.qdev_id.clone());
+                }
+                self.take(&bridge.devices);
+            }
+            self.devices.insert(device.qdev_id.clone());
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Bus {
+    devices: Vec<PciDevice>,
+}
+
+/// As deep as QEMU's own tree, which is bounded by the line it came in.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PciDevice {
+    qdev_id: String,
+    pci_bridge: Option<Bus>,
 }
 
 async fn deleted(id: &str, events: &mut Events) -> Result<()> {

@@ -143,9 +143,26 @@ pub struct MachineStatus {
     /// How its last run ended: see [`MachineEnd`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end: Option<MachineEnd>,
+    /// Disks it has, its root first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<MachineDisk>,
+    /// Networks that its cards are on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<String>,
     /// Changes that wait for the next start.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<String>,
+}
+
+/// A disk that a machine has.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MachineDisk {
+    /// `root`, or the volume's name.
+    pub name: String,
+    /// Its size, as the guest sees it; absent until it has started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<Bytes>,
 }
 
 /// How a machine's run ended.

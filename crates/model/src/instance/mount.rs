@@ -101,6 +101,14 @@ impl Propagation {
 }
 
 impl Mount {
+    /// The volume's name, if it is one.
+    pub fn volume(&self) -> Option<&str> {
+        match &self.kind {
+            MountKind::Volume { name, .. } => Some(name),
+            MountKind::Bind { .. } | MountKind::Tmpfs { .. } => None,
+        }
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
         let target = self.target.trim_end_matches('/');
         if !self.target.starts_with('/') || target.is_empty() || climbs(target) {

@@ -17,7 +17,7 @@ use crate::kernel::message::{self, Pair, Request};
 use crate::kernel::namespace::Entered;
 use crate::kernel::route::{Address, Link, Route, Rtnl, failed, is};
 use crate::kernel::{sysctl, tap};
-use crate::links::{InstanceLinks, InterfaceLink};
+use crate::links::{INNER_BRIDGE, InstanceLinks, InterfaceLink};
 
 /// Index of loopback in every namespace (`LOOPBACK_IFINDEX`, linux/net_namespace.h).
 const LOOPBACK: u32 = 1;
@@ -66,6 +66,9 @@ impl Parts {
                 sides.furnish()?;
             }
             sides.remove_others(&seen, &instance.interfaces)?;
+            if instance.guest {
+                sides.remove_bridges(&seen, &instance.interfaces)?;
+            }
         }
         for interface in &instance.interfaces {
             sides.join(self, interface, &seen)?;
@@ -159,6 +162,17 @@ impl Sides {
             }
         }
         Ok(())
+    }
+
+    /// Removes what was between a guest and networks that it left. Their taps go when QEMU lets go of them.
+    fn remove_bridges(&mut self, seen: &Inside, wanted: &[InterfaceLink]) -> Result<()> {
+        let inner = |link: &&Link| {
+            link.name.starts_with(INNER_BRIDGE)
+                && !wanted.iter().any(|interface| interface.inner_bridge() == link.name)
+        };
+        let requests = seen.links.iter().filter(inner).map(|link| message::remove_link(link.index));
+        let what = || format!("parting machine {} from networks", self.instance.short());
+        self.inside.all(requests.collect(), what)
     }
 
     /// Cuts every link of the namespace off. The links themselves go with the namespace: the kernel

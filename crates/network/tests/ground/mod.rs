@@ -237,7 +237,7 @@ impl Ground {
         last: u8,
     ) -> (Place, InterfaceLink) {
         let link = with_ipv6(interface(network, "eth0", last), network, last);
-        let links = InstanceLinks { id: id.clone(), interfaces: vec![link.clone()] };
+        let links = InstanceLinks { id: id.clone(), interfaces: vec![link.clone()], guest: false };
         let path = self.driver.attach(&links).await.unwrap();
         (Place::at(&path), link)
     }

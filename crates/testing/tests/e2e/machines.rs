@@ -47,15 +47,15 @@ fn free_port() -> u16 {
 }
 
 /// Somebody at the guest's serial line.
-struct Line(Child);
+pub(super) struct Line(Child);
 
 impl Line {
-    fn of(node: &Node, name: &str) -> Self {
+    pub(super) fn of(node: &Node, name: &str) -> Self {
         let mut command = node.command(&["attach", "--no-sig-proxy", name]);
         Self(command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap())
     }
 
-    fn types(&mut self, text: &str) {
+    pub(super) fn types(&mut self, text: &str) {
         let stdin = self.0.stdin.as_mut().unwrap();
         stdin.write_all(format!("{text}\n").as_bytes()).unwrap();
         stdin.flush().unwrap();

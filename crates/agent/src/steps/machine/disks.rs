@@ -148,7 +148,7 @@ pub async fn root(
 ) -> Result<()> {
     let path = directory(worker).join(ROOT);
     if std::fs::symlink_metadata(&path).is_ok() {
-        return Ok(());
+        return grow_root(worker, &path, asked.root_size).await;
     }
     let inside = File::from(files.open(&image.disk, OFlags::RDONLY | OFlags::NONBLOCK)?);
     // QEMU's user must be able to read it; those that KubeVirt's tools make belong to a user of theirs.
@@ -175,6 +175,27 @@ pub async fn root(
     chown(&draft, Some(user), Some(user))
         .and_then(|()| std::fs::rename(&draft, &path))
         .context(ErrorKind::Unavailable, || format!("cannot make {}", path.display()))
+}
+
+/// Gives a root disk that is there the size that is asked for now. A run that goes on from a saved state has
+/// what it had.
+async fn grow_root(worker: &Worker, path: &Path, asked: Option<Bytes>) -> Result<()> {
+    let Some(size) = asked else { return Ok(()) };
+    if resume(&worker.dir)?.is_some() {
+        return Ok(());
+    }
+    let file = File::options()
+        .read(true)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+        .open(path)
+        .context(ErrorKind::Unavailable, || format!("cannot open {}", path.display()))?;
+    let has = disk::header::size_of_layer(&file).map_err(|error| error.about(path.display()))?;
+    if size.0 <= has {
+        return Ok(());
+    }
+    let user = user_of(&worker.uid);
+    let tool = DiskTool::find()?.as_user(user, user);
+    tool.resize(DiskFile::alone(path, DiskFormat::Qcow2), size.0).await
 }
 
 fn is_readable(file: &File) -> bool {
@@ -214,16 +235,18 @@ pub async fn volumes(
     let mut found = Vec::new();
     for volume in mounted {
         let Some(disk) = &volume.disk else { continue };
-        found.push(of_volume(worker, wanted, volume, disk).await?);
+        found.push(of_volume(worker, wanted, volume, disk, false).await?);
     }
     Ok(found)
 }
 
-async fn of_volume(
+/// The disk in a volume, made and grown as it is needed. One that QEMU has `open` is left alone.
+pub async fn of_volume(
     worker: &Worker,
     wanted: &Instance,
     volume: &Mounted,
     asked: &volume::Disk,
+    open: bool,
 ) -> Result<(Disk, Bind)> {
     let (name, options) = (&asked.name, &asked.options);
     let info = worker.context.volumes.show(&volume.id).await?;
@@ -251,6 +274,7 @@ async fn of_volume(
                 wanted.title()
             )));
         }
+        Ok(_) if open => {}
         Ok(_) => {
             let file = File::options()
                 .read(true)

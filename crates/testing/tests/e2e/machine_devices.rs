@@ -1,0 +1,326 @@
+//! Disks and network cards of machines that run: put in, taken out, grown, bounded, emptied.
+//!
+//! The guest is `hull-tiny`: it has drivers for what is plugged in, and does nothing with a new card until
+//! it is told to.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use testing::node::{Node, Setup, until, within};
+
+use super::machines::Line;
+use super::process::{Named, node, sh};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Leaves a machine running whose agent answers.
+fn machine<'a>(node: &'a Node, name: &'a str, flags: &[&str]) -> Named<'a> {
+    let named = Named(node, name);
+    let words = ["run", "-d", "--name", name, "--memory", "192m"];
+    node.ok(&[&words, flags, &["hull-tiny"]].concat());
+    answers(node, name);
+    named
+}
+
+fn answers(node: &Node, name: &str) {
+    within(PATIENCE, "the agent answers", || {
+        (node.hull(&["exec", name, "true"]).code == 0).then_some(())
+    });
+}
+
+/// The guest's disks: serial number and size in MiB of each, and the device's name.
+fn disks(node: &Node, name: &str) -> Vec<(String, u64, String)> {
+    let script = "for d in /sys/block/vd* /sys/block/sd*; do [ -e $d ] || continue; \
+                  s=$(cat $d/serial 2>/dev/null || echo scsi); echo ${s:-none} $(cat $d/size) ${d##*/}; done";
+    let told = node.ok(&["exec", name, "sh", "-c", script]);
+    let line = |line: &str| {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        let serial = words.next().unwrap_or_default();
+        let sectors: u64 = words.next().and_then(|size| size.parse().ok()).unwrap_or_default();
+        (serial, sectors / 2048, words.next().unwrap_or_default())
+    };
+    told.lines().map(line).collect()
+}
+
+fn size(node: &Node, name: &str, disk: &str) -> Option<u64> {
+    disks(node, name).iter().find(|(serial, _, _)| serial == disk).map(|(_, size, _)| *size)
+}
+
+/// Waits until the guest has a disk of so many MiB, or none.
+fn await_disk(node: &Node, name: &str, disk: &str, wanted: Option<u64>) {
+    until(&format!("disk {disk} has {wanted:?}"), || {
+        (size(node, name, disk) == wanted).then_some(())
+    });
+}
+
+fn device(node: &Node, name: &str, disk: &str) -> String {
+    let all = disks(node, name);
+    let found = all.into_iter().find(|(serial, _, _)| serial == disk).expect("the disk");
+    format!("/dev/{}", found.2)
+}
+
+fn guest(node: &Node, name: &str, script: &str) -> String {
+    node.ok(&["exec", name, "sh", "-c", script])
+}
+
+/// The file of a volume's disk on the node.
+fn file_of(node: &Node, volume: &str) -> PathBuf {
+    let shown = node.ok(&["volume", "show", "-o", "json", volume]);
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let id = shown.pointer("/meta/id").and_then(Value::as_str).unwrap().to_owned();
+    let place = node.root().join("var/lib/hull/volumes/volumes").join(id);
+    ["data/disk.qcow2", "mount/data/disk.qcow2"]
+        .map(|file| place.join(file))
+        .into_iter()
+        .find(|file| file.exists())
+        .expect("the disk's file")
+}
+
+#[test]
+fn disks_come_go_and_grow_while_it_runs() {
+    let Some(node) = node() else { return };
+    let it = machine(node, "bay", &["--disk", "bay-boot,size=32m"]);
+    await_disk(node, "bay", "bay-boot", Some(32));
+    node.ok(&[
+        "update",
+        "--disk",
+        "bay-hot,size=48m",
+        "--disk",
+        "bay-scsi,size=16m,bus=scsi",
+        "bay",
+    ]);
+    await_disk(node, "bay", "bay-hot", Some(48));
+    until("the SCSI disk is there", || {
+        disks(node, "bay")
+            .iter()
+            .any(|(_, size, name)| *size == 16 && name.starts_with("sd"))
+            .then_some(())
+    });
+    let names = |names: &[&str]| {
+        let has = node.field("bay", "/status/machine/disks");
+        let has: Vec<&str> =
+            has.as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap()).collect();
+        assert_eq!(has, names);
+    };
+    names(&["root", "bay-boot", "bay-hot", "bay-scsi"]);
+    let hot = device(node, "bay", "bay-hot");
+    guest(node, "bay", &format!("echo kept > {hot}; sync"));
+
+    // Grown while it is used: the guest sees it at once.
+    node.ok(&["update", "--disk", "bay-hot,size=64m", "--disk", "bay-boot,size=40m", "bay"]);
+    await_disk(node, "bay", "bay-hot", Some(64));
+    await_disk(node, "bay", "bay-boot", Some(40));
+    let root = disks(node, "bay").iter().find(|(_, _, name)| name == "vda").unwrap().1;
+    let larger = format!("{}m", root + 64);
+    node.ok(&["update", "--root-size", &larger, "bay"]);
+    until("the root is larger", || {
+        disks(node, "bay")
+            .iter()
+            .any(|(_, size, name)| name == "vda" && *size == root + 64)
+            .then_some(())
+    });
+    for flags in [["--disk", "bay-hot,size=8m"], ["--root-size", "1m"]] {
+        let refused = node.hull(&["update", flags[0], flags[1], "bay"]);
+        assert!(
+            refused.code == 2 && refused.stderr.contains("do not shrink"),
+            "{}",
+            refused.stderr
+        );
+    }
+    let used = node.hull(&["volume", "rm", "bay-hot"]);
+    assert_eq!(used.code, 4, "{}", used.stderr);
+    // A snapshot knows those that came.
+    node.ok(&["snapshot", "create", "bay", "one"]);
+    let memory = node.hull(&["snapshot", "create", "--memory", "bay", "two"]);
+    assert!(memory.code == 4 && memory.stderr.contains("plugged in"), "{}", memory.stderr);
+    node.ok(&["snapshot", "rm", "bay", "one"]);
+
+    node.ok(&[
+        "update",
+        "--disk-rm",
+        "bay-hot",
+        "--disk-rm",
+        "bay-boot",
+        "--disk-rm",
+        "bay-scsi",
+        "bay",
+    ]);
+    await_disk(node, "bay", "bay-hot", None);
+    await_disk(node, "bay", "bay-boot", None);
+    names(&["root"]);
+    assert_eq!(node.hull(&["update", "--disk-rm", "bay-hot", "bay"]).code, 3);
+    // Another machine may have it, and what was written is in it.
+    let other = machine(node, "bay2", &["--disk", "bay-hot"]);
+    assert_eq!(size(node, "bay2", "bay-hot"), Some(64));
+    let there = device(node, "bay2", "bay-hot");
+    assert_eq!(guest(node, "bay2", &format!("head -c 4 {there}")), "kept");
+    let taken = node.hull(&["update", "--disk", "bay-hot", "bay"]);
+    assert!(taken.stderr.contains("one machine at a time"), "{}", taken.stderr);
+    drop(other);
+    // What waited comes when it can: with the next start at the latest.
+    node.ok(&["restart", "-t", "0", "bay"]);
+    answers(node, "bay");
+    assert_eq!(size(node, "bay", "bay-hot"), Some(64));
+    node.ok(&["stop", "-t", "0", "bay"]);
+    let larger = format!("{}m", root + 96);
+    node.ok(&["update", "--root-size", &larger, "--disk", "bay-hot,size=80m", "bay"]);
+    node.ok(&["start", "bay"]);
+    answers(node, "bay");
+    assert_eq!(size(node, "bay", "bay-hot"), Some(80), "grown while it was stopped");
+    assert!(disks(node, "bay").iter().any(|(_, size, name)| name == "vda" && *size == root + 96));
+    drop(it);
+    node.ok(&["volume", "rm", "bay-hot", "bay-boot", "bay-scsi"]);
+}
+
+#[test]
+fn a_disk_that_the_guest_does_not_give_up() {
+    let Some(node) = node() else { return };
+    let it = machine(node, "holds", &["--disk", "held,size=16m"]);
+    // Its kernel stands still, and QEMU does not.
+    let mut line = Line::of(node, "holds");
+    line.types("halt -f");
+    until("it stands still", || (node.hull(&["exec", "holds", "true"]).code != 0).then_some(()));
+    let told = node.hull(&["update", "--disk-rm", "held", "holds"]);
+    assert_eq!(told.code, 0, "{}", told.stderr);
+    assert!(told.stderr.contains("not before its next start"), "{}", told.stderr);
+    let pending = node.field("holds", "/status/machine/pending").to_string();
+    assert!(pending.contains("held") && pending.contains("still there"), "{pending}");
+    let names = node.field("holds", "/status/machine/disks").to_string();
+    assert!(names.contains("held"), "{names}");
+    node.ok(&["restart", "-t", "0", "holds"]);
+    answers(node, "holds");
+    assert_eq!(size(node, "holds", "held"), None);
+    assert_eq!(node.field("holds", "/status/machine/pending"), Value::Null);
+    drop(it);
+    node.ok(&["volume", "rm", "held"]);
+}
+
+/// Seconds that so many small writes take in the guest.
+fn writes(node: &Node, name: &str, device: &str, count: u32) -> Duration {
+    let begun = Instant::now();
+    guest(
+        node,
+        name,
+        &format!("dd if=/dev/zero of={device} bs=4096 count={count} oflag=direct 2>&1"),
+    );
+    begun.elapsed()
+}
+
+#[test]
+fn disks_are_bounded_and_what_is_emptied_comes_back() {
+    let Some(node) = node() else { return };
+    let it = machine(node, "bound", &["--disk", "slow,size=64m,iops=40"]);
+    let slow = device(node, "bound", "slow");
+    let bounded = writes(node, "bound", &slow, 200);
+    assert!(bounded > Duration::from_millis(3500), "200 writes at 40 a second in {bounded:?}");
+    node.ok(&["update", "--disk", "slow,iops=0", "bound"]);
+    let free = writes(node, "bound", &slow, 200);
+    assert!(free < bounded / 2, "unbounded in {free:?}, bounded in {bounded:?}");
+    node.ok(&["update", "--disk", "slow,bps=100k", "--disk", "quick,size=64m,iops=40", "bound"]);
+    let quick = device(node, "bound", "quick");
+    for device in [&slow, &quick] {
+        let bounded = writes(node, "bound", device, 200);
+        assert!(bounded > Duration::from_millis(3500), "{device} in {bounded:?}");
+    }
+    node.ok(&["update", "--disk", "slow,bps=0", "bound"]);
+
+    let file = file_of(node, "slow");
+    let taken = || file.metadata().unwrap().blocks() * 512;
+    guest(node, "bound", &format!("dd if=/dev/urandom of={slow} bs=1M count=32; sync"));
+    let full = taken();
+    assert!(full >= 32 << 20, "{full}");
+    guest(node, "bound", &format!("blkdiscard {slow}"));
+    until("the space comes back", || (taken() < full / 4).then_some(()));
+    drop(it);
+    node.ok(&["volume", "rm", "slow", "quick"]);
+}
+
+#[test]
+fn network_cards_come_and_go_while_it_runs() {
+    let Some(node) = node() else { return };
+    node.ok(&["network", "create", "--subnet", "10.77.3.0/24", "carded"]);
+    let it = machine(node, "cards", &[]);
+    node.ok(&["network", "connect", "--ip", "10.77.3.9", "--alias", "dealt", "carded", "cards"]);
+    let address = || {
+        // Nobody in this guest asks for an address by himself.
+        guest(
+            node,
+            "cards",
+            "ip link set eth1 up && udhcpc -s /etc/init.d/dhcp -q -n -f -i eth1 >/dev/null 2>&1; ip -4 addr show eth1",
+        )
+    };
+    until("the new card has its address", || address().contains("10.77.3.9/24").then_some(()));
+    for name in ["cards", "dealt"] {
+        let script = format!("wget -qO- http://{name}/ >/dev/null && echo reached");
+        until("it is reached there", || {
+            (sh(node, &["--network", "carded"], &script) == "reached").then_some(())
+        });
+    }
+    let networks = || node.field("cards", "/status/machine/networks");
+    assert_eq!(networks(), json!(["default", "carded"]));
+    node.ok(&["network", "disconnect", "carded", "cards"]);
+    until("the card is gone", || {
+        (!guest(node, "cards", "ls /sys/class/net").contains("eth1")).then_some(())
+    });
+    assert_eq!(networks(), json!(["default"]));
+    // Also the one it began with, and back again.
+    node.ok(&["network", "disconnect", "default", "cards"]);
+    until("the first is gone", || {
+        (!guest(node, "cards", "ls /sys/class/net").contains("eth0")).then_some(())
+    });
+    node.ok(&["network", "connect", "default", "cards"]);
+    let script =
+        "ip link set eth0 up; udhcpc -s /etc/init.d/dhcp -q -n -f -i eth0 >/dev/null 2>&1; true";
+    until("it is reached as before", || {
+        guest(node, "cards", script);
+        (sh(node, &[], "wget -qO- http://cards/ >/dev/null && echo reached") == "reached")
+            .then_some(())
+    });
+    drop(it);
+    node.ok(&["network", "rm", "carded"]);
+}
+
+/// A node whose daemon dies where a file says; see `dying.rs`.
+#[test]
+fn the_platform_dies_while_devices_come_and_go() {
+    if node().is_none() || !cfg!(debug_assertions) {
+        return;
+    }
+    let setup = Setup::new().unwrap();
+    let file = setup.base().join("die-at");
+    let node = &setup.environment("HULL_DIE_AT", &file).start().unwrap();
+    let dies_at = |place: &str, during: &[&str]| {
+        std::fs::write(&file, place).unwrap();
+        node.hull(during);
+        until(&format!("it dies at {place}"), || (!file.exists()).then_some(()));
+        node.await_ready();
+    };
+    node.ok(&["image", "pull", "hull-tiny"]);
+    node.ok(&["network", "create", "second"]);
+    let it = machine(node, "one", &[]);
+    let settled = || {
+        let generation = node.field("one", "/meta/generation");
+        node.await_field("one", "/status/observedGeneration", &generation);
+        assert_eq!(node.field("one", "/status/machine/pending"), Value::Null);
+    };
+    for round in ["first", "again"] {
+        dies_at("refit.plugged", &["update", "--disk", "data,size=16m", "one"]);
+        await_disk(node, "one", "data", Some(16));
+        settled();
+        dies_at("refit.unplugged", &["update", "--disk-rm", "data", "one"]);
+        await_disk(node, "one", "data", None);
+        settled();
+        dies_at("refit.carded", &["network", "connect", "second", "one"]);
+        until(&format!("{round}: the card answers"), || {
+            let script =
+                "ip link set eth1 up && udhcpc -s /etc/init.d/dhcp -q -n -f -i eth1 2>&1; true";
+            guest(node, "one", script).contains("obtained").then_some(())
+        });
+        settled();
+        node.ok(&["network", "disconnect", "second", "one"]);
+    }
+    node.ok(&["volume", "rm", "data"]);
+    drop(it);
+}
