@@ -204,12 +204,18 @@ pub fn kept_disks(machine: &MachineConfig) -> impl Iterator<Item = &Disk> {
     machine.disks.iter().filter(|disk| !disk.read_only && disk.format == Format::Qcow2)
 }
 
-/// Refuses to keep the memory of a machine that was given more since its start: what goes on from it has
-/// what it starts with.
+/// Refuses to keep the memory of a machine that was given more since its start, as what goes on from it has
+/// what it starts with, and of one whose directories others serve.
 pub async fn is_as_it_started(control: &Control) -> Result<()> {
     if control.config.changed {
         return Err(Error::conflict(
             "disks or network cards were plugged in or out since it started",
+        )
+        .next("stop it without its memory, or leave the memory out of the snapshot"));
+    }
+    if control.config.has_virtiofs() {
+        return Err(Error::conflict(
+            "directories are shared with it by virtiofs, and what their servers know cannot be kept",
         )
         .next("stop it without its memory, or leave the memory out of the snapshot"));
     }

@@ -389,11 +389,25 @@ impl Worker {
         }
     }
 
-    /// Waits until something else is wanted: the same again would fail the same way.
-    pub(crate) async fn unheeded(&mut self) {
+    /// Waits until something else is wanted, as the same again would fail the same way, or until it ends by
+    /// itself.
+    pub(crate) async fn unheeded(&mut self, wanted: &Instance) {
         let mut news = self.wanted.clone();
-        if news.changed().await.is_err() {
-            std::future::pending::<()>().await;
+        loop {
+            tokio::select! {
+                changed = news.changed() => match changed {
+                    Ok(()) => return,
+                    Err(_) => std::future::pending().await,
+                },
+                () = self.poke.notified() => {}
+                () = tokio::time::sleep(SLOW) => {}
+            }
+            if let Err(error) = self.observe(wanted).await {
+                tracing::warn!(instance = %wanted.meta.name, error = error.chain(), "cannot observe");
+            }
+            if !self.local.status.phase.is_live() {
+                return;
+            }
         }
     }
 

@@ -160,7 +160,7 @@ impl Finding {
 type Entry = (&'static str, Area, fn(&Settings) -> Finding);
 
 /// All checks but those of [`programs`], in the order in which they are told.
-const CHECKS: [Entry; 33] = [
+const CHECKS: [Entry; 34] = [
     ("privileges", Area::Kernel, privileges::root),
     ("capabilities", Area::Kernel, privileges::capabilities),
     ("kernel", Area::Kernel, kernel::version),
@@ -177,6 +177,7 @@ const CHECKS: [Entry; 33] = [
     ("processes", Area::Resources, resources::pid_max),
     ("kvm", Area::Machines, machines::kvm),
     ("uefi", Area::Machines, machines::uefi),
+    ("shared directories", Area::Machines, machines::shares),
     ("huge pages", Area::Machines, machines::huge_pages),
     ("passthrough", Area::Machines, machines::passthrough),
     ("bridge", Area::Network, network::bridge),

@@ -15,6 +15,7 @@ mod netlink;
 mod proc;
 pub mod programs;
 mod sandbox;
+pub mod shares;
 pub mod usage;
 
 pub use checks::{Area, Check, Outcome, Port, Protocol, Report, Settings};

@@ -17,6 +17,8 @@ pub const CONFIG: &str = "machine.json";
 /// Directory in it of the machine's user. What is there may be anything: it is opened without following
 /// links.
 pub const RUN: &str = "run";
+/// Directory in it of the directories shared with the guest.
+pub const SHARES: &str = "shares";
 /// File of [`crate::monitor::Told`]: what the monitor saw of the guest.
 pub const TOLD: &str = "run/told.json";
 /// Socket of QEMU's control protocol, for the agent.
@@ -60,6 +62,8 @@ pub struct MachineConfig {
     pub nics: Vec<Nic>,
     /// Directories of the host shared with it.
     pub shares: Vec<Share>,
+    /// What shares them.
+    pub share_server: ShareServer,
     /// A graphical console.
     pub graphics: bool,
     /// Settings that Windows wants: its clock, its paravirtual interface, devices it has drivers for.
@@ -78,6 +82,40 @@ pub struct MachineConfig {
     pub resume: Option<String>,
     /// Disks or network cards were plugged in or out since it started.
     pub changed: bool,
+}
+
+impl MachineConfig {
+    /// Whether it has directories that are shared by virtiofs: their servers work in the guest's memory.
+    pub fn has_virtiofs(&self) -> bool {
+        !self.shares.is_empty() && self.share_server != ShareServer::Qemu
+    }
+}
+
+/// What shares directories with the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ShareServer {
+    /// QEMU itself, by 9p.
+    #[default]
+    Qemu,
+    /// A `virtiofsd` for each.
+    #[serde(rename_all = "camelCase")]
+    Virtiofs {
+        /// The program.
+        program: PathBuf,
+        /// How it is spoken to.
+        dialect: Dialect,
+    },
+}
+
+/// Which `virtiofsd` it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Dialect {
+    /// The one that came with QEMU to 7.2.
+    Qemu,
+    /// The one that took its place.
+    VirtioFs,
 }
 
 /// What runs the guest's instructions.

@@ -11,11 +11,13 @@
 //!     │  ^ reset            │ SIGKILL, after the time given, by whoever sent SIGTERM
 //!     │  └──┘ counted       v
 //!     ├── guest panics ──> exit 70
+//!     ├── a shared directory's server ends ──> powering down ──> exit 74
 //!     └── QEMU fails ────> its exit code, or 128 and the signal
 //! ```
 
 mod cards;
 mod open;
+mod shares;
 mod told;
 mod tpm;
 
@@ -32,6 +34,7 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 pub use cards::{Card, tell_card};
 pub use told::Told;
@@ -48,6 +51,10 @@ pub const MODE: &str = "machine";
 pub const PANICKED: i32 = 70;
 /// Exit code of a machine that could not be started (sysexits(3), `EX_OSERR`).
 const NOT_STARTED: i32 = 71;
+/// Exit code of a machine that lost a shared directory (sysexits(3), `EX_IOERR`).
+pub const SHARE_LOST: i32 = 74;
+/// How long a guest may take to shut down that waits for a directory which nobody serves any more.
+const SHARE_LOST_PATIENCE: Duration = Duration::from_secs(20);
 /// A guest that is still starting does not hear the power button; it is pressed again after this.
 const PRESS_AGAIN: Duration = Duration::from_secs(2);
 /// How long QEMU may take from its last word to its end.
@@ -75,6 +82,7 @@ struct Prepared {
     config: MachineConfig,
     taps: Vec<OwnedFd>,
     dhcp: dhcp::Server,
+    shares: Vec<shares::Server>,
 }
 
 fn prepare() -> Result<Prepared> {
@@ -86,8 +94,9 @@ fn prepare() -> Result<Prepared> {
     let taps = config.nics.iter().map(open::tap).collect::<Result<_>>()?;
     let dhcp = dhcp::Server::open(&config.nics)?;
     open::give_devices(&config)?;
+    let shares = shares::serve(&config.shares, &config.share_server)?;
     open::become_user(config.user)?;
-    Ok(Prepared { config, taps, dhcp })
+    Ok(Prepared { config, taps, dhcp, shares })
 }
 
 impl Prepared {
@@ -109,8 +118,10 @@ impl Prepared {
             control: theirs.as_raw_fd(),
             taps: self.taps.iter().map(AsRawFd::as_raw_fd).collect(),
             tpm: tpm.as_ref().map(|tpm| tpm.line.as_raw_fd()),
+            shares: self.shares.iter().map(|share| share.line.as_raw_fd()).collect(),
         };
         open::inherit(self.taps.iter().chain([&theirs]).chain(tpm.as_ref().map(|tpm| &tpm.line)))?;
+        open::inherit(self.shares.iter().map(|share| &share.line))?;
         let mut child = Command::new(&self.config.program)
             .args(qemu::arguments(&self.config, &inherited))
             .env_clear()
@@ -120,12 +131,17 @@ impl Prepared {
                 format!("{} cannot be started", self.config.program.display())
             })?;
         drop((theirs, self.taps));
+        // What leads to them is QEMU's alone: they end with it.
+        let mut servers = JoinSet::new();
+        for share in self.shares {
+            servers.spawn(share.process.ended());
+        }
         ours.set_nonblocking(true).context(ErrorKind::Internal, failed)?;
         let ours = UnixStream::from_std(ours).context(ErrorKind::Internal, failed)?;
         let mut watch = Watch { told: Told::default() };
         let mut cards = JoinSet::new();
         cards.spawn(cards::serve(cards::listen()?, self.dhcp.start()));
-        watch.follow(&self.config, &mut child, ours).await
+        watch.follow(&self.config, &mut child, ours, servers).await
     }
 }
 
@@ -139,6 +155,7 @@ impl Watch {
         config: &MachineConfig,
         child: &mut Child,
         control: UnixStream,
+        mut servers: JoinSet<String>,
     ) -> Result<i32> {
         let hear = |kind| {
             signal(kind).context(ErrorKind::Internal, || "signals cannot be heard".to_owned())
@@ -170,6 +187,8 @@ impl Watch {
         let mut again = tokio::time::interval(PRESS_AGAIN);
         again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         again.reset();
+        let end = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(end);
         loop {
             tokio::select! {
                 biased;
@@ -184,6 +203,23 @@ impl Watch {
                     again.reset();
                 }
                 _ = again.tick(), if powering_down => press_power_button(&qmp).await,
+                Some(Ok(target)) = servers.join_next(), if self.told.lost.is_none() => {
+                    // They end with QEMU, whose end may be seen a moment later.
+                    if let Ok(status) = tokio::time::timeout(LAST_WORDS, child.wait()).await {
+                        self.last_words(&mut events).await?;
+                        return self.ended(status);
+                    }
+                    self.lost(target)?;
+                    end.as_mut().reset(Instant::now() + SHARE_LOST_PATIENCE);
+                    powering_down = true;
+                    press_power_button(&qmp).await;
+                    again.reset();
+                }
+                () = &mut end, if self.told.lost.is_some() => {
+                    child.start_kill().context(ErrorKind::Internal, || "QEMU was not ended".into())?;
+                    let status = child.wait().await;
+                    return self.ended(status);
+                }
             }
         }
     }
@@ -193,6 +229,16 @@ impl Watch {
             self.told.write()?;
         }
         Ok(())
+    }
+
+    /// Nobody serves a shared directory any more, and QEMU cannot be led to another server: what the guest
+    /// asks of it hangs. It is a fault of the machine, as a disk's would be.
+    fn lost(&mut self, target: String) -> Result<()> {
+        eprint(&format!(
+            "hull machine: the server of the shared directory {target} ended; shutting down\r\n"
+        ));
+        self.told.lost = Some(target);
+        self.told.write()
     }
 
     /// Events that were on their way when QEMU ended.
@@ -206,7 +252,10 @@ impl Watch {
     fn ended(&mut self, status: std::io::Result<ExitStatus>) -> Result<i32> {
         let status =
             status.context(ErrorKind::Internal, || "QEMU's end was not seen".to_owned())?;
-        let (end, code) = judge(self.told.end, status);
+        let (end, code) = match self.told.lost {
+            Some(_) => (MachineEnd::Crash, SHARE_LOST),
+            None => judge(self.told.end, status),
+        };
         self.told.end = Some(end);
         self.told.write()?;
         Ok(code)

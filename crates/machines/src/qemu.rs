@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::config::{
     Accelerator, Bus, DIRECTORY, Disk, Firmware, Format, GUEST_AGENT, Kernel, MachineConfig, Nic,
-    QMP, VNC,
+    QMP, ShareServer, VNC,
 };
 
 /// Ports left free for what is plugged in while the guest runs.
@@ -26,6 +26,14 @@ const QEMU: u64 = 192 << 20;
 const DISK_CACHE: u64 = 32 << 20;
 const PICTURE: u64 = 32 << 20;
 
+/// Bytes of the program that serves a shared directory; what it took in measurements, tripled.
+const SERVER: u64 = 16 << 20;
+/// Bytes of the node's memory for each file of a shared directory that the guest knows: the open file, its
+/// name, its inode. The guest has about half of that for it.
+const KNOWN_FILE: u64 = 2048;
+/// Most files that the server of a shared directory holds open, those that the guest knows among them.
+pub const MOST_FILES: u64 = 1 << 18;
+
 /// Files the monitor opened and QEMU inherits, by number.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inherited {
@@ -35,6 +43,8 @@ pub struct Inherited {
     pub taps: Vec<i32>,
     /// What leads to the TPM's emulator.
     pub tpm: Option<i32>,
+    /// What leads to the servers of shared directories, in their order.
+    pub shares: Vec<i32>,
 }
 
 /// Memory that the machine's walls need beyond the guest's: bounded parts, each with its own limit, so
@@ -48,7 +58,16 @@ pub fn overhead(config: &MachineConfig) -> u64 {
     let picture = if config.graphics { PICTURE } else { 0 };
     // Page tables of the guest's memory, both QEMU's and the guest's own: a five-hundredth each.
     let tables = config.max_memory / 256;
-    QEMU + translated + disks + picture + tables
+    QEMU + translated + disks + picture + tables + servers(config)
+}
+
+fn servers(config: &MachineConfig) -> u64 {
+    if !config.has_virtiofs() {
+        return 0;
+    }
+    let shares = u64::try_from(config.shares.len()).unwrap_or(u64::MAX);
+    let files = shares.saturating_mul(MOST_FILES * KNOWN_FILE);
+    shares.saturating_mul(SERVER).saturating_add(files.min(config.max_memory.saturating_mul(2)))
 }
 
 /// The words after the program's name.
@@ -66,7 +85,7 @@ pub fn arguments(config: &MachineConfig, inherited: &Inherited) -> Vec<String> {
         plug_disk(disk, index, &mut ports, &mut words);
     }
     cards(config, inherited, &mut ports, &mut words);
-    shares(config, &mut words);
+    shares(config, inherited, &mut words);
     given(config, inherited, &mut words);
     if let Some(state) = &config.resume {
         words.pair("-loadvm", state);
@@ -119,12 +138,9 @@ fn board(config: &MachineConfig, words: &mut Words) {
     words.pair("-cpu", processor(config));
     words.pair("-smp", format!("cpus={},maxcpus={}", config.cpus, config.max_cpus));
     words.pair("-m", memory(config));
-    if config.hugepages {
+    if let Some(backend) = backend(config) {
         let size = config.memory >> 20;
-        words.pair(
-            "-object",
-            format!("memory-backend-memfd,id=ram,size={size}M,hugetlb=on,prealloc=on"),
-        );
+        words.pair("-object", format!("{backend},id=ram,size={size}M"));
         words.pair("-machine", "memory-backend=ram");
     }
     let base = if config.windows { "localtime" } else { "utc" };
@@ -148,6 +164,23 @@ fn processor(config: &MachineConfig) -> String {
     match (config.windows, config.accelerator) {
         (true, Accelerator::Kvm) => format!("{model},{windows}"),
         (true | false, Accelerator::Kvm | Accelerator::Tcg) => model.to_owned(),
+    }
+}
+
+/// What the guest's memory is made of, where that is not QEMU's own.
+fn backend(config: &MachineConfig) -> Option<String> {
+    let shared = if config.has_virtiofs() { ",share=on" } else { "" };
+    match config.hugepages {
+        true => Some(format!("memory-backend-memfd{shared},hugetlb=on,prealloc=on")),
+        false => config.has_virtiofs().then(|| format!("memory-backend-memfd{shared}")),
+    }
+}
+
+/// The same for memory that is plugged in while it runs, as `object-add` takes it.
+pub fn more_memory(config: &MachineConfig) -> serde_json::Value {
+    match config.has_virtiofs() {
+        true => serde_json::json!({"qom-type": "memory-backend-memfd", "share": true}),
+        false => serde_json::json!({"qom-type": "memory-backend-ram"}),
     }
 }
 
@@ -403,7 +436,21 @@ fn cards(
     }
 }
 
-fn shares(config: &MachineConfig, words: &mut Words) {
+fn shares(config: &MachineConfig, inherited: &Inherited, words: &mut Words) {
+    match config.share_server {
+        ShareServer::Qemu => shares_of_qemu(config, words),
+        ShareServer::Virtiofs { .. } => {
+            for (index, (share, line)) in config.shares.iter().zip(&inherited.shares).enumerate() {
+                let tag = escaped(&share.tag);
+                words.pair("-chardev", format!("socket,id=share{index},fd={line}"));
+                let device = format!("vhost-user-fs-pci,chardev=share{index},tag={tag}");
+                words.pair("-device", device);
+            }
+        }
+    }
+}
+
+fn shares_of_qemu(config: &MachineConfig, words: &mut Words) {
     for (index, share) in config.shares.iter().enumerate() {
         let from = path(&share.path);
         let mode = if share.read_only { "on" } else { "off" };
@@ -434,7 +481,7 @@ fn given(config: &MachineConfig, inherited: &Inherited, words: &mut Words) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Share;
+    use crate::config::{Dialect, Share};
 
     fn config() -> MachineConfig {
         MachineConfig {
@@ -454,8 +501,13 @@ mod tests {
     }
 
     fn words(config: &MachineConfig) -> String {
-        arguments(config, &Inherited { control: 3, taps: vec![4, 5], tpm: config.tpm.then_some(9) })
-            .join(" ")
+        let inherited = Inherited {
+            control: 3,
+            taps: vec![4, 5],
+            tpm: config.tpm.then_some(9),
+            shares: vec![10],
+        };
+        arguments(config, &inherited).join(" ")
     }
 
     #[test]
@@ -521,6 +573,31 @@ mod tests {
             assert!(words.contains(part), "{part} is not in {words}");
         }
         assert!(!words.contains("fd=5"), "a tap without a card");
+    }
+
+    #[test]
+    fn whoever_serves_a_directory_sees_the_memory() {
+        let share = Share { tag: "data".into(), ..Share::default() };
+        let alone = config();
+        let program = "/usr/libexec/virtiofsd".into();
+        let served = MachineConfig {
+            shares: vec![share],
+            share_server: ShareServer::Virtiofs { program, dialect: Dialect::VirtioFs },
+            ..config()
+        };
+        assert!(!words(&alone).contains("share=on"), "memory of one that shares nothing");
+        let words = words(&served);
+        for part in [
+            "memory-backend-memfd,share=on,id=ram,size=512M",
+            "memory-backend=ram",
+            "socket,id=share0,fd=10",
+            "vhost-user-fs-pci,chardev=share0,tag=data",
+        ] {
+            assert!(words.contains(part), "{part} is not in {words}");
+        }
+        assert!(!words.contains("9p"));
+        let more = overhead(&served) - overhead(&alone);
+        assert_eq!(more, SERVER + (512 << 20), "as many files as the server holds open");
     }
 
     #[test]

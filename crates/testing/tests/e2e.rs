@@ -34,6 +34,7 @@ mod e2e {
     mod reboot;
     mod refusals;
     mod sandbox;
+    mod shares;
     mod start;
     mod storage;
     mod terminal;

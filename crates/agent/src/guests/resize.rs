@@ -4,9 +4,8 @@
 use machines::qmp::Qmp;
 use model::instance::{ContainerSpec, Instance};
 use model::{Bytes, Result};
-use serde_json::json;
 
-use super::control;
+use super::{Control, control};
 use crate::context::Context;
 use crate::steps::machine;
 
@@ -34,7 +33,7 @@ pub async fn resize(
     let mut resized = Resized::default();
     processors(&control.qmp, machine::cpus(container), &mut resized).await?;
     let asked = machine::memory(container).0;
-    memory(&control.qmp, control.config.max_memory, asked, &mut resized).await?;
+    memory(&control, asked, &mut resized).await?;
     Ok(resized)
 }
 
@@ -49,7 +48,8 @@ async fn processors(qmp: &Qmp, asked: u32, resized: &mut Resized) -> Result<()> 
     Ok(())
 }
 
-async fn memory(qmp: &Qmp, most: u64, asked: u64, resized: &mut Resized) -> Result<()> {
+async fn memory(control: &Control, asked: u64, resized: &mut Resized) -> Result<()> {
+    let (qmp, most) = (&control.qmp, control.config.max_memory);
     let size = qmp.query_memory().await?;
     let has = size.base_memory.saturating_add(size.plugged_memory);
     resized.memory = Bytes(asked);
@@ -59,7 +59,7 @@ async fn memory(qmp: &Qmp, most: u64, asked: u64, resized: &mut Resized) -> Resu
     }
     let more = asked - has;
     if asked <= most && more.is_multiple_of(MEMORY_BLOCK) {
-        let backend = json!({"qom-type": "memory-backend-ram"});
+        let backend = machines::qemu::more_memory(&control.config);
         qmp.add_memory(&format!("memory-{has}"), more, backend).await?;
         return qmp.balloon(asked).await;
     }

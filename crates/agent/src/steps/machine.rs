@@ -6,7 +6,7 @@
 //!  /                 the image's layers, read-only          /usr /lib /lib64   the host's, read-only
 //!  /disk/disk.qcow2  the image's disk                       /machine           sockets, machine.json
 //!  /machine/disks    this machine's root disk, a layer on the image's; first-boot data; UEFI's variables
-//!  /shares/<n>       volumes and directories shared with the guest
+//!  /machine/shares/<n>  volumes and directories shared with the guest, which QEMU's user does not reach
 //! ```
 
 mod disks;
@@ -21,9 +21,10 @@ use containers::ContainerConfig;
 use containers::rootfs::Rootfs;
 use faults::may_die;
 use machines::config::{
-    Accelerator, Bus, CONFIG, DIRECTORY, DISKS, Disk, Firmware, Format, Kernel, MachineConfig, Nic,
-    RUN, Share, TOLD,
+    Accelerator, Bus, CONFIG, DIRECTORY, DISKS, Dialect, Disk, Firmware, Format, Kernel,
+    MachineConfig, Nic, RUN, SHARES, Share, ShareServer, TOLD,
 };
+use machines::monitor::Told;
 use machines::qemu;
 use machines::seed::Seed;
 use model::error::Context as _;
@@ -96,7 +97,9 @@ pub async fn outfit(
     fitness::check(&asked, memory(container))?;
     let proof = worker.context.kvm().await;
     let accelerator = if proof.ordinary_guests() { Accelerator::Kvm } else { Accelerator::Tcg };
-    let shared = walls::shares(container, mounted, walls::user_of(&worker.uid))?;
+    let share_server = share_server().await?;
+    let owner = (share_server == ShareServer::Qemu).then(|| walls::user_of(&worker.uid));
+    let shared = walls::shares(container, mounted, owner)?;
     volume::release_others(worker, wanted, &[]).await?;
     let given = disks::volumes(worker, wanted, mounted).await?;
     let machine = MachineConfig {
@@ -117,6 +120,7 @@ pub async fn outfit(
             .collect(),
         nics: nics(worker, wanted)?,
         shares: shared.iter().map(|(share, _)| share.clone()).collect(),
+        share_server,
         graphics: true,
         windows: asked.profile == MachineProfile::Windows,
         nested: asked.nested,
@@ -224,17 +228,21 @@ pub fn observe(worker: &mut Worker, ended: bool) -> Vec<&'static str> {
     let seen = worker.local.status.machine.get_or_insert_default();
     (seen.reboots, seen.watchdog, seen.end) = (told.reboots, told.watchdog, told.end);
     if ended {
-        worker.local.status.reason = why_ended(told.end);
+        worker.local.status.reason = why_ended(&told);
     }
     news
 }
 
 /// Why a machine ended, where that is not what a guest does that is shut down.
-fn why_ended(end: Option<MachineEnd>) -> Option<Reason> {
+fn why_ended(told: &Told) -> Option<Reason> {
     let reason = |code, message: &str, next: &str| {
         Some(Reason { next: Some(next.to_owned()), ..Reason::new(code, message) })
     };
-    match end {
+    if let Some(target) = &told.lost {
+        let message = format!("the server of its shared directory {target} ended");
+        return reason("ShareLost", &message, "start it again: hull start");
+    }
+    match told.end {
         Some(MachineEnd::Panic) => {
             reason("GuestPanicked", "the guest's kernel panicked", "read its last words: hull logs")
         }
@@ -277,8 +285,9 @@ pub async fn save(worker: &mut Worker, wanted: &Instance) -> Result<()> {
         return Ok(());
     };
     worker.local.status.reason = Some(Reason::from_error("SaveFailed", &error));
+    worker.local.status.observed_generation = wanted.meta.generation;
     worker.publish(wanted)?;
-    worker.unheeded().await;
+    worker.unheeded(wanted).await;
     Err(error)
 }
 
@@ -324,6 +333,11 @@ fn tell(worker: &mut Worker, machine: &MachineConfig, proof: &host::kvm::Proof) 
         Accelerator::Tcg => "tcg".to_owned(),
     };
     seen.slow = slow;
+    seen.shares = match (machine.shares.is_empty(), machine.has_virtiofs()) {
+        (true, _) => String::new(),
+        (false, true) => "virtiofs".to_owned(),
+        (false, false) => "9p".to_owned(),
+    };
     seen.cpus = machine.cpus;
     seen.memory = Bytes(machine.memory);
     (seen.reboots, seen.watchdog, seen.end) = (0, 0, None);
@@ -451,6 +465,11 @@ fn write(worker: &Worker, machine: &MachineConfig) -> Result<()> {
     std::fs::create_dir_all(directory.join(DISKS))
         .context(ErrorKind::Unavailable, || format!("cannot make {}", directory.display()))?;
     walls::own_directory(&directory.join(RUN), machine.user)?;
+    if !machine.shares.is_empty() {
+        // Served by others than QEMU, they are not QEMU's user's to look at.
+        let reader = if machine.has_virtiofs() { 0 } else { machine.user };
+        walls::own_directory(&directory.join(SHARES), reader)?;
+    }
     // What an earlier run told is no news of this one.
     match std::fs::remove_file(directory.join(TOLD)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -469,6 +488,20 @@ pub fn write_config(worker: &Worker, machine: &MachineConfig) -> Result<()> {
     let directory = worker.context.places.machine(&worker.uid);
     let text = serde_json::to_vec(machine).expect("plain data always encodes");
     replace_file(&directory.join(CONFIG), &text)
+}
+
+/// What is to share directories with guests on this node.
+async fn share_server() -> Result<ShareServer> {
+    let looked = tokio::task::spawn_blocking(host::shares::virtiofsd).await;
+    let found =
+        looked.context(ErrorKind::Internal, || "virtiofsd was not looked for".to_owned())?;
+    Ok(found.map_or(ShareServer::Qemu, |found| ShareServer::Virtiofs {
+        program: found.program,
+        dialect: match found.dialect {
+            host::shares::Dialect::Qemu => Dialect::Qemu,
+            host::shares::Dialect::VirtioFs => Dialect::VirtioFs,
+        },
+    }))
 }
 
 /// The shares of a machine, for whoever asks later.
@@ -502,7 +535,7 @@ pub fn limits(worker: &Worker, asked: &Resources, given: &guests::Given) -> Resu
 fn share(index: usize, target: &str, read_only: bool) -> Share {
     Share {
         tag: share_tag(index),
-        path: PathBuf::from(format!("/shares/{index}")),
+        path: Path::new(DIRECTORY).join(SHARES).join(index.to_string()),
         target: target.to_owned(),
         read_only,
     }

@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn the_default_filter_reads_whole() {
         let rules = parse(DEFAULT);
-        assert_eq!(rules.len(), 33);
+        assert_eq!(rules.len(), 34);
         assert!(rules.iter().all(|rule| !rule.call.names.is_empty()));
         assert!(rules.iter().all(|rule| rule.call.action.starts_with("SCMP_ACT_")));
         assert_eq!(rules[0].call.names.len(), 361);

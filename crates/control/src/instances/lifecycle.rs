@@ -4,6 +4,7 @@
 use model::instance::{Instance, InstanceNoun, Phase, RestartPolicy, RunState, StopRequest};
 use model::{Error, Kind, Result};
 
+use super::wait::not_saved;
 use super::{Instances, StopOptions, Verbed, create, has_ended, is_active, is_over};
 use crate::batch::Batch;
 use crate::caller::{Caller, Verb, authorise};
@@ -42,13 +43,10 @@ impl Instances {
         mode: Mode,
     ) -> Result<Verbed> {
         self.operate(caller, project, name, mode, |_, _, new, _| {
-            if options.save && new.status.machine.is_none() {
-                return Err(Error::unsupported(format!(
-                    "{} is no machine: only a machine's memory can be saved",
-                    new.title()
-                ))
-                .at("save")
-                .next("stop it without --save, or freeze it with hull pause"));
+            can_save(new, options)?;
+            if options.save && not_saved(new) {
+                // The same wish once more is a new one.
+                new.meta.generation += 1;
             }
             stop(new, options);
             Ok(())
@@ -69,6 +67,7 @@ impl Instances {
         mode: Mode,
     ) -> Result<Verbed> {
         self.operate(caller, project, name, mode, |context, old, new, batch| {
+            can_save(old, options)?;
             new.spec.run = RunState::Running;
             new.spec.runs += 1;
             new.spec.stop = request(old, options);
@@ -201,6 +200,19 @@ fn start(
     new.spec.runs += 1;
     new.spec.stop = None;
     create::claim(context, old, new, batch)
+}
+
+/// Refuses to keep the memory of what has none of its own.
+fn can_save(instance: &Instance, options: &StopOptions) -> Result<()> {
+    if !options.save || instance.status.machine.is_some() {
+        return Ok(());
+    }
+    Err(Error::unsupported(format!(
+        "{} is no machine: only a machine's memory can be saved",
+        instance.title()
+    ))
+    .at("save")
+    .next("stop it without --save, or freeze it with hull pause"))
 }
 
 /// Asks for an instance to end. One that ended for good is left as it is.

@@ -347,8 +347,12 @@ fn late(goal: Goal, instance: Option<&Instance>, deadline: Duration) -> Error {
         .next("it goes on in the background: `hull inspect` shows how far it is")
 }
 
-/// A stop that was to save a machine's memory could not: it runs on.
-fn not_saved(instance: &Instance) -> bool {
+/// A stop that was to save a machine's memory could not: it runs on. An earlier one that could not is no
+/// word on this one.
+pub(super) fn not_saved(instance: &Instance) -> bool {
+    if instance.status.observed_generation != instance.meta.generation {
+        return false;
+    }
     let asked = instance.spec.stop.as_ref().is_some_and(|stop| stop.save);
     let reason = instance.status.reason.as_ref().filter(|_| asked);
     reason.is_some_and(|reason| reason.code == "SaveFailed") && instance.status.phase.is_live()

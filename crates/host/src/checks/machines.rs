@@ -27,6 +27,21 @@ pub fn uefi(_: &Settings) -> Finding {
     }
 }
 
+/// How directories are shared with guests.
+pub fn shares(_: &Settings) -> Finding {
+    match crate::shares::virtiofsd() {
+        Some(found) => Finding::pass(format!(
+            "directories are shared with machines by virtiofs ({})",
+            found.program.display()
+        )),
+        None => Finding::warn(
+            "directories are shared with machines by 9p, which not every guest can mount: there is \
+             no virtiofsd",
+            "apt install virtiofsd (Debian 12 and Ubuntu 22.04: qemu-system-common)",
+        ),
+    }
+}
+
 /// Memory that is kept in huge pages for machines that ask for it.
 pub fn huge_pages(_: &Settings) -> Finding {
     let meminfo = crate::proc::text("/proc/meminfo");

@@ -1,6 +1,7 @@
 //! What the monitor saw of its guest, kept where the platform finds it, whether it runs or not.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use model::error::Context;
 use model::instance::MachineEnd;
@@ -11,7 +12,11 @@ use crate::config::{DIRECTORY, RUN, TOLD};
 use crate::qmp::Event;
 
 /// Largest file that is read as one: the directory is writable by QEMU's user.
-const LARGEST: u64 = 4096;
+const LARGEST: u64 = 32 << 10;
+
+/// A kernel asks for its restart again and again until it comes, which is more often the longer QEMU's
+/// devices take to stop; none starts and ends within this.
+const ONE_RESTART: Duration = Duration::from_millis(500);
 
 /// What was seen in this run.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -25,6 +30,11 @@ pub struct Told {
     pub gone: u32,
     /// How the run ended, or is about to.
     pub end: Option<MachineEnd>,
+    /// The shared directory whose server ended, which ends the machine.
+    pub lost: Option<String>,
+    /// When the guest asked for a restart last.
+    #[serde(skip)]
+    asked: Option<Instant>,
 }
 
 impl Told {
@@ -51,7 +61,14 @@ impl Told {
     pub(super) fn hear(&mut self, event: &Event) -> bool {
         let before = self.clone();
         match event {
-            Event::Reset { guest: true, .. } => self.reboots += 1,
+            Event::Reset { guest: true, .. } => {
+                let again = self.asked.is_some_and(|asked| asked.elapsed() < ONE_RESTART);
+                self.asked = Some(Instant::now());
+                if again {
+                    return false;
+                }
+                self.reboots += 1;
+            }
             Event::DeviceDeleted { device } if !device.is_empty() => self.gone += 1,
             Event::Watchdog { .. } => self.watchdog += 1,
             Event::GuestPanicked { .. } => self.end = Some(MachineEnd::Panic),
@@ -81,5 +98,22 @@ impl Told {
         write().context(ErrorKind::Unavailable, || {
             format!("{} cannot be written", directory.join(TOLD).display())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_asked_for_many_times_is_one() {
+        let mut told = Told::default();
+        let reset = Event::Reset { guest: true, reason: "guest-reset".to_owned() };
+        assert!(told.hear(&reset));
+        assert!(!told.hear(&reset));
+        assert_eq!(told.reboots, 1);
+        told.asked = Instant::now().checked_sub(ONE_RESTART);
+        assert!(told.hear(&reset));
+        assert_eq!(told.reboots, 2);
     }
 }

@@ -131,6 +131,9 @@ pub struct MachineStatus {
     /// Why KVM is not used.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub slow: String,
+    /// How directories are shared with it: `virtiofs` or `9p`; empty when none are.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub shares: String,
     /// Processors it has.
     pub cpus: u32,
     /// Memory it has.

@@ -14,7 +14,7 @@ use testing::node::{Node, Setup, until, within};
 use super::process::{Named, node};
 
 /// A guest emulated on a busy machine takes its time.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 const IMAGE: &str = "hull-tiny";
 const SMALL: [&str; 2] = ["--memory", "192m"];
 

@@ -8,7 +8,7 @@ use machines::config::{Accelerator, DIRECTORY, DISKS, MachineConfig, Share};
 use model::error::Context as _;
 use model::image::ImageConfig;
 use model::instance::{Capabilities, ContainerSpec, Device, MountKind, Resources, Ulimit};
-use model::{Bytes, ErrorKind, Result, Uid};
+use model::{Bytes, Error, ErrorKind, Result, Uid};
 
 use super::share;
 use crate::steps::container::host_bind;
@@ -24,6 +24,9 @@ const MONITOR: &str = "/hull";
 const HOST: [&str; 5] = ["/usr", "/lib", "/lib64", "/lib32", "/etc/ld.so.cache"];
 /// Held by the monitor until its files are open: the sockets of DHCP, then another user, the devices.
 const FIRST_CAPABILITIES: [&str; 5] = ["NET_RAW", "SETUID", "SETGID", "SETPCAP", "CHOWN"];
+
+/// What the servers of shared directories hold as well: to act as any owner, and to shut themselves in.
+const SERVERS_CAPABILITIES: [&str; 4] = ["DAC_OVERRIDE", "FOWNER", "FSETID", "SYS_CHROOT"];
 
 /// The user that a machine's QEMU runs as.
 pub fn user_of(uid: &Uid) -> u32 {
@@ -44,11 +47,12 @@ pub fn own_directory(directory: &Path, user: u32) -> Result<()> {
         .context(ErrorKind::Unavailable, failed)
 }
 
-/// What is shared with the guest: volumes, and directories of the host.
+/// What is shared with the guest: volumes, and directories of the host. Where QEMU shares them itself, a
+/// volume becomes its user's.
 pub fn shares(
     container: &ContainerSpec,
     mounted: &[Mounted],
-    user: u32,
+    owner: Option<u32>,
 ) -> Result<Vec<(Share, Bind)>> {
     let mut found = Vec::new();
     let mut add = |source: PathBuf, target: &str, read_only: bool| {
@@ -58,7 +62,7 @@ pub fn shares(
         found.push((share, bind));
     };
     for volume in mounted.iter().filter(|volume| volume.disk.is_none()) {
-        if !volume.read_only {
+        if let (false, Some(user)) = (volume.read_only, owner) {
             // QEMU writes there in the guest's name; who owns what inside is kept in attributes.
             super::disks::give(&volume.source()?, user)?;
         }
@@ -68,6 +72,14 @@ pub fn shares(
         match &mount.kind {
             MountKind::Bind { .. } => {
                 let bind = host_bind(mount)?;
+                if let Some(file) = bind.iter().find(|bind| !bind.source.is_dir()) {
+                    return Err(Error::unsupported(format!(
+                        "{} is no directory, and nothing else can be shared with a machine",
+                        file.source.display()
+                    ))
+                    .at("mounts")
+                    .next("share the directory it is in, or copy it: hull cp"));
+                }
                 bind.into_iter().for_each(|bind| add(bind.source, &mount.target, bind.read_only));
             }
             // A volume came mounted; memory is the guest's own business.
@@ -106,17 +118,13 @@ pub fn config(
         stdin: true,
         resources: resources(&spec.resources, machine),
         capabilities: Capabilities {
-            add: FIRST_CAPABILITIES.map(str::to_owned).to_vec(),
+            add: capabilities(machine).map(str::to_owned).collect(),
             drop: vec!["ALL".to_owned()],
         },
         no_new_privileges: true,
         read_only: true,
         devices: devices(machine),
-        // What a device of the host writes into must stay where it is.
-        ulimits: match machine.pci.is_empty() {
-            true => Vec::new(),
-            false => vec![Ulimit { name: "memlock".to_owned(), soft: -1, hard: -1 }],
-        },
+        ulimits: limits(machine),
         log: spec.log,
         oom_score_adj: spec.oom_score_adj,
         ..ContainerSpec::default()
@@ -124,6 +132,19 @@ pub fn config(
     config.image_config = ImageConfig::default();
     config.binds = binds;
     Ok(config)
+}
+
+fn capabilities(machine: &MachineConfig) -> impl Iterator<Item = &'static str> {
+    let more = if machine.has_virtiofs() { &SERVERS_CAPABILITIES[..] } else { &[] };
+    FIRST_CAPABILITIES.iter().chain(more).copied()
+}
+
+fn limits(machine: &MachineConfig) -> Vec<Ulimit> {
+    match machine.pci.is_empty() {
+        true => Vec::new(),
+        // What a device of the host writes into must stay where it is.
+        false => vec![Ulimit { name: "memlock".to_owned(), soft: -1, hard: -1 }],
+    }
 }
 
 /// The guest's limits, and what QEMU needs beyond the guest's memory.
