@@ -13,9 +13,10 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 use bollard_stubs::models::{ExecConfig, ExecStartConfig};
 use control::Caller;
+use futures::StreamExt;
 use http::StatusCode;
 use link::instance::ExecRequest;
-use link::{Input, Session};
+use link::{Input, Output, Session};
 use model::Uid;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -26,7 +27,7 @@ use crate::failure::{Failure, Reply};
 use crate::query::Query;
 use crate::streams::{self, Wanted};
 use crate::version::ApiVersion;
-use crate::{Engine, Shared};
+use crate::{Engine, Shared, words};
 
 /// What has ended, or was never started, is kept so long.
 const KEPT: Duration = Duration::from_secs(3600);
@@ -186,6 +187,25 @@ async fn start(
             return Err(error);
         }
     };
+    let mut session = session;
+    // What is not begun tells why, then its exit code.
+    if let Some(first) = session.output.next().await {
+        match first {
+            Ok(Output::Started) => {}
+            Ok(Output::Stderr(why)) if detach => {
+                engine.execs.end(&id, 127);
+                let why = String::from_utf8_lossy(&why);
+                return Err(Failure::bad(words::of_exec(why.trim_end())));
+            }
+            Ok(Output::Stderr(why)) => {
+                let why = String::from_utf8_lossy(&why);
+                let line = format!("{}\r\n", words::of_exec(why.trim_end()));
+                let line = Ok(Output::Stdout(line.into()));
+                session.output = futures::stream::iter([line]).chain(session.output).boxed();
+            }
+            other => session.output = futures::stream::iter([other]).chain(session.output).boxed(),
+        }
+    }
     engine.execs.set_input(&id, session.input.clone());
     let ended: streams::Ended = {
         let (engine, id) = (engine.clone(), id.clone());

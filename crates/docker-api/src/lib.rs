@@ -30,6 +30,7 @@ mod system;
 mod times;
 mod version;
 mod volumes;
+mod words;
 
 pub use config::Config;
 pub use server::{Server, bind};

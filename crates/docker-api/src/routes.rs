@@ -74,3 +74,100 @@ async fn admit(State(engine): State<Arc<Engine>>, mut request: Request, next: Ne
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use axum::body::Body;
+    use control::Control;
+    use http_body_util::BodyExt;
+    use serde_json::Value;
+    use store::sqlite::SqliteStore;
+
+    use super::*;
+
+    async fn engine(dir: &std::path::Path) -> Arc<Engine> {
+        let file = store::sqlite::Config::new(dir.join("state.db"));
+        let store = Arc::new(SqliteStore::open(file).await.unwrap());
+        let control = Control::open(control::Config::new(store, "n1")).await.unwrap();
+        Arc::new(Engine {
+            control,
+            project: "default".into(),
+            node: "n1".into(),
+            version: "0".into(),
+            execs: exec::Execs::default(),
+            stop: tokio_util::sync::CancellationToken::new(),
+            root: dir.to_owned(),
+        })
+    }
+
+    async fn ask(router: &Router, method: &str, path: &str) -> (u16, String) {
+        let peer = Peer::Local { user: "root".into(), trusted: true };
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .extension(peer)
+            .header("content-type", "application/json")
+            .body(Body::from("{}"))
+            .unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        // A stream says nothing of its own accord.
+        let body =
+            tokio::time::timeout(std::time::Duration::from_secs(5), response.into_body().collect());
+        let bytes = body.await.map(|body| body.unwrap().to_bytes()).unwrap_or_default();
+        (status, String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Endpoints that the review says are not served, and the status of each answer.
+    fn reviewed() -> BTreeMap<String, u16> {
+        let text = include_str!("../../../docs/docker-api.md");
+        let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
+        let cells = rows.filter_map(|row| row.split_once("` | "));
+        let status = |cell: &str| cell.trim_end_matches(" |").parse::<u16>().ok();
+        cells.filter_map(|(endpoint, cell)| Some((endpoint.to_owned(), status(cell)?))).collect()
+    }
+
+    #[tokio::test]
+    async fn every_endpoint_of_the_specification_is_served_or_reviewed() {
+        let dir = tempfile::tempdir().unwrap();
+        let router = router(&engine(dir.path()).await);
+        let facts: Value = serde_json::from_str(include_str!("../specification.json")).unwrap();
+        let mut reviewed = reviewed();
+        for endpoint in facts["endpoints"].as_array().unwrap() {
+            let endpoint = endpoint.as_str().unwrap();
+            let (method, path) = endpoint.split_once(' ').unwrap();
+            let query = if path == "/events" { "?until=1" } else { "" };
+            let path = path.replace("{id}", "nope").replace("{name}", "nope");
+            let (status, body) = ask(&router, method, &format!("/v1.50{path}{query}")).await;
+            match reviewed.remove(endpoint) {
+                Some(expected) => assert_eq!(status, expected, "{endpoint}: {body}"),
+                None => assert!(!body.contains("page not found"), "{endpoint} is not served"),
+            }
+        }
+        assert!(reviewed.is_empty(), "no such endpoints: {reviewed:?}");
+    }
+
+    #[tokio::test]
+    async fn versions_that_are_not_spoken() {
+        let dir = tempfile::tempdir().unwrap();
+        let router = router(&engine(dir.path()).await);
+        for (path, words) in [
+            (
+                "/v1.99/version",
+                "client version 1.99 is too new. Maximum supported API version is 1.55",
+            ),
+            (
+                "/v1.10/version",
+                "client version 1.10 is too old. Minimum supported API version is 1.24",
+            ),
+        ] {
+            let (status, body) = ask(&router, "GET", path).await;
+            assert_eq!(status, 400, "{path}");
+            assert!(body.contains(words), "{body}");
+        }
+        assert_eq!(ask(&router, "GET", "/nope").await.0, 404);
+        assert_eq!(ask(&router, "GET", "/v1.24/_ping").await, (200, "OK".into()));
+    }
+}

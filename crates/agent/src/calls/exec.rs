@@ -46,9 +46,9 @@ pub async fn exec(calls: &Calls, target: &Target, request: ExecRequest) -> Resul
     match process.engine.exec(&found.id, &config(&process.exec, &request)).await {
         Ok(streams) if request.detach => {
             tell_start(&found, &request);
-            let gone = mpsc::channel(1).0;
+            let nobody = mpsc::channel(1).0;
             let _ = ends.output.send(Ok(Output::Started)).await;
-            tokio::spawn(process.finish(streams, gone, None));
+            tokio::spawn(process.finish(streams, nobody, ends.output, None));
         }
         Ok(streams) => {
             tell_start(&found, &request);
@@ -106,14 +106,15 @@ impl Process {
             user: ends.output,
         };
         let feeder = tokio::spawn(feeding.feed(ends.input, stdin));
-        self.finish(streams, output, Some(feeder)).await;
+        self.finish(streams, output.clone(), output, Some(feeder)).await;
     }
 
-    /// Copies the output to its end, then says how the process ended.
+    /// Copies the output to its end, then tells how the process ended.
     async fn finish(
         self,
         streams: ExecStreams,
         output: mpsc::Sender<Result<Output>>,
+        told: mpsc::Sender<Result<Output>>,
         feeder: Option<tokio::task::JoinHandle<()>>,
     ) {
         let stdout = pump(streams.stdout, output.clone(), Output::Stdout);
@@ -127,7 +128,7 @@ impl Process {
         if let Some(feeder) = feeder {
             feeder.abort();
         }
-        let _ = output.send(exit.map(|exit| Output::Exit(exit.code))).await;
+        let _ = told.send(exit.map(|exit| Output::Exit(exit.code))).await;
     }
 
     async fn hang_up(&self) {

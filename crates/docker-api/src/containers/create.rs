@@ -45,10 +45,10 @@ pub(super) async fn create(
     query: Query,
     Json(body): Json<Body>,
 ) -> Reply {
-    let name = query.given("name").filter(|name| !name.is_empty());
-    let name = name.map(|name| name.strip_prefix('/').unwrap_or(name));
-    if let Some(name) = name {
-        check_name(name)?;
+    let asked_name = query.given("name").filter(|name| !name.is_empty());
+    let name = asked_name.map(|name| name.strip_prefix('/').unwrap_or(name));
+    if let (Some(name), Some(asked)) = (name, asked_name) {
+        check_name(name, asked)?;
     }
     let mut parts = take_apart(body);
     let asked = parts.config.image.clone().unwrap_or_default();
@@ -68,14 +68,14 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, axum::Json(answer)).into_response())
 }
 
-fn check_name(name: &str) -> Reply<()> {
+fn check_name(name: &str, asked: &str) -> Reply<()> {
     let good = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     let first = name.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
     if first && name.chars().all(good) && name.chars().count() >= 2 {
         return Ok(());
     }
     Err(Failure::bad(format!(
-        "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+        "Invalid container name ({asked}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
     )))
 }
 
@@ -114,6 +114,15 @@ fn take_apart(Body { body, mac }: Body) -> Parts {
         endpoints: endpoints.into_iter().collect(),
         mac,
     }
+}
+
+/// The parts of a request as tests write it.
+#[cfg(test)]
+pub(super) fn take_apart_json(
+    body: serde_json::Value,
+) -> Reply<(ContainerConfig, HostConfig, Vec<(String, EndpointSettings)>)> {
+    let parts = take_apart(crate::body::parse(body.to_string().as_bytes())?);
+    Ok((parts.config, parts.host, parts.endpoints))
 }
 
 fn refuse_platform(image: &Image, platform: &str) -> Reply<()> {
@@ -355,10 +364,10 @@ mod tests {
     #[test]
     fn names() {
         for good in ["ab", "a_b.c-1", "0x"] {
-            assert!(check_name(good).is_ok(), "{good}");
+            assert!(check_name(good, good).is_ok(), "{good}");
         }
         for bad in ["a", "-ab", "a b", "ä1"] {
-            assert!(check_name(bad).is_err(), "{bad}");
+            assert!(check_name(bad, bad).is_err(), "{bad}");
         }
     }
 }

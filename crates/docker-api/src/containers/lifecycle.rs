@@ -8,14 +8,14 @@ use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use control::{Caller, Goal, Mode, StopOptions};
 use http::StatusCode;
-use model::instance::Instance;
+use model::instance::{Instance, Phase, RunState};
 use model::{ErrorKind, Span};
 
 use super::create::nothing;
 use super::{find, id_of};
 use crate::failure::{Failure, Reply};
 use crate::query::Query;
-use crate::{Engine, Shared};
+use crate::{Engine, Shared, words};
 
 /// How long the effect of a verb is waited for: an engine waits without end, and clients have bounds
 /// of their own.
@@ -31,12 +31,8 @@ pub(super) async fn start(
     let begun = instances.start(&caller, &engine.project, id, Mode::Apply).await;
     let begun = begun.map_err(|error| {
         Failure::reword(error, ErrorKind::Conflict, |error| match &instance.spec.run {
-            model::instance::RunState::Paused => {
-                "cannot start a paused container, try unpause instead".to_owned()
-            }
-            model::instance::RunState::Running | model::instance::RunState::Stopped => {
-                error.chain()
-            }
+            RunState::Paused => "cannot start a paused container, try unpause instead".to_owned(),
+            RunState::Running | RunState::Stopped => error.chain(),
         })
     })?;
     let settled = instances.settle(&caller, &instance.meta.id, Goal::Started, PATIENCE).await;
@@ -57,15 +53,7 @@ fn start_failure(
     if !why.is_empty() {
         failure.message = why;
     }
-    // In the words by which clients choose their exit code.
-    if let Some((program, _)) = failure.message.split_once(": not found in the container") {
-        let program = program.rsplit(": ").next().unwrap_or(program).to_owned();
-        failure.message = format!(
-            "failed to create task for container: failed to create shim task: OCI runtime create failed: \
-             runc create failed: unable to start container process: error during container init: exec: \
-             {program:?}: executable file not found in $PATH"
-        );
-    }
+    failure.message = words::of_start(&failure.message);
     let says = |word: &str| failure.message.contains(word);
     if says("executable file not found")
         || says("no such file or directory")
@@ -85,16 +73,27 @@ fn stop_options(query: &Query) -> Reply<StopOptions> {
         Ok(seconds) => Span::seconds(seconds),
         Err(_) => Span::seconds(u64::from(u32::MAX)),
     });
-    let signal = query.text("signal").to_owned();
-    check_signal(&signal)?;
-    Ok(StopOptions { timeout, signal, save: false })
+    Ok(StopOptions { timeout, signal: query.text("signal").to_owned(), save: false })
 }
 
-fn check_signal(signal: &str) -> Reply<()> {
-    if signal.is_empty() || model::signal::Signal::or_term(signal).is_ok() {
-        return Ok(());
+fn check_signal(name: &str, signal: &str) -> Reply<()> {
+    match is_signal(signal) {
+        true => Ok(()),
+        false => {
+            Err(Failure::bad(format!("cannot kill container: {name}: invalid signal: {signal}")))
+        }
     }
-    Err(Failure::bad(format!("invalid signal: {signal}")))
+}
+
+/// Whether there is something to stop.
+fn is_active(instance: &Instance) -> bool {
+    instance.status.phase.is_live()
+        || matches!(instance.status.phase, Phase::Restarting | Phase::Creating)
+        || (instance.spec.run != RunState::Stopped && instance.status.phase != Phase::Exited)
+}
+
+fn is_signal(signal: &str) -> bool {
+    signal.is_empty() || model::signal::Signal::or_term(signal).is_ok()
 }
 
 pub(super) async fn stop(
@@ -106,6 +105,10 @@ pub(super) async fn stop(
     let options = stop_options(&query)?;
     let instance = find(&engine, &caller, &name)?;
     let (id, instances) = (id_of(&instance), engine.control.instances());
+    if !is_active(&instance) {
+        return Ok(StatusCode::NOT_MODIFIED.into_response());
+    }
+    check_signal(&name, &options.signal)?;
     let stopped = instances.stop(&caller, &engine.project, id, &options, Mode::Apply).await?;
     if instance.status.phase.is_live() {
         engine.tell(&caller, &instance, "kill", &[("signal", &number(&options.signal, &instance))]);
@@ -125,6 +128,7 @@ pub(super) async fn restart(
 ) -> Reply {
     let options = stop_options(&query)?;
     let instance = find(&engine, &caller, &name)?;
+    check_signal(&name, &options.signal)?;
     let (id, instances) = (id_of(&instance), engine.control.instances());
     instances.restart(&caller, &engine.project, id, &options, Mode::Apply).await?;
     let settled = instances.settle(&caller, &instance.meta.id, Goal::Started, PATIENCE).await;
@@ -147,8 +151,8 @@ pub(super) async fn kill(
     query: Query,
 ) -> Reply {
     let signal = query.text("signal");
-    check_signal(signal)?;
     let instance = find(&engine, &caller, &name)?;
+    check_signal(&name, signal)?;
     let (id, instances) = (id_of(&instance), engine.control.instances());
     let not_running = || format!("cannot kill container: {name}: container {id} is not running");
     if !instance.status.phase.is_live() {
@@ -170,7 +174,7 @@ pub(super) async fn pause(
     let (id, instances) = (id_of(&instance), engine.control.instances());
     super::check_running(&instance)?;
     if super::show::state::word(&instance) == "paused" {
-        return Err(Failure::conflict(format!("container {id} is already paused")));
+        return Err(Failure::conflict(format!("Container {id} is already paused")));
     }
     instances.pause(&caller, &engine.project, id, Mode::Apply).await?;
     instances.settle(&caller, &instance.meta.id, Goal::Paused, PATIENCE).await?;
@@ -186,7 +190,7 @@ pub(super) async fn unpause(
     let (id, instances) = (id_of(&instance), engine.control.instances());
     let thawed = instances.unpause(&caller, &engine.project, id, Mode::Apply).await;
     thawed.map_err(|error| {
-        Failure::reword(error, ErrorKind::Conflict, |_| format!("container {id} is not paused"))
+        Failure::reword(error, ErrorKind::Conflict, |_| format!("Container {id} is not paused"))
     })?;
     instances.settle(&caller, &instance.meta.id, Goal::Started, PATIENCE).await?;
     Ok(nothing())

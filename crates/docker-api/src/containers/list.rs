@@ -100,17 +100,30 @@ pub(crate) async fn usage(engine: &Engine, caller: &Caller) -> Reply<Vec<Value>>
 fn check(filters: &Filters) -> Reply<()> {
     for value in filters.all("status") {
         if !STATES.contains(&value.as_str()) {
-            return Err(Failure::bad(format!("invalid filter 'status={value}'")));
+            return Err(Failure::bad(format!(
+                "invalid filter 'status={value}': invalid value for state ({value}): must be one of {}",
+                STATES.join(", ")
+            )));
         }
     }
     for value in filters.all("health") {
-        if !["starting", "healthy", "unhealthy", "none"].contains(&value.as_str()) {
-            return Err(Failure::bad(format!("invalid filter 'health={value}'")));
+        if !["none", "starting", "healthy", "unhealthy"].contains(&value.as_str()) {
+            return Err(Failure::bad(format!(
+                "invalid filter 'health={value}': invalid value for health ({value}): must be one of none, \
+                 starting, healthy, unhealthy"
+            )));
         }
     }
     for value in filters.all("exited") {
         if value.parse::<i64>().is_err() {
-            return Err(Failure::bad(format!("invalid filter 'exited={value}'")));
+            return Err(Failure::bad(format!(
+                "invalid filter 'exited={value}': strconv.Atoi: parsing \"{value}\": invalid syntax"
+            )));
+        }
+    }
+    for value in filters.all("is-task") {
+        if !matches!(value.as_str(), "true" | "false" | "1" | "0") {
+            return Err(Failure::bad(format!("invalid filter 'is-task=[{value}]'")));
         }
     }
     for name in ["publish", "expose"] {

@@ -38,7 +38,7 @@ impl Origin {
     /// The annotations that keep it.
     pub(crate) fn annotations(mut self, image: &str) -> Labels {
         let words = self.config.entrypoint.iter().flatten().chain(self.config.cmd.iter().flatten());
-        let command = words.map(String::as_str).collect::<Vec<_>>().join(" ");
+        let command = words.map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
         let exposed = self.config.exposed_ports.clone().unwrap_or_default().join(" ");
         (self.config.env, self.config.labels) = (None, None);
         let request = serde_json::to_string(&self).unwrap_or_default();
@@ -70,7 +70,12 @@ pub(crate) fn command(instance: &Instance) -> String {
     }
     let Some(main) = instance.spec.main() else { return String::new() };
     let words = main.entrypoint.iter().flatten().chain(main.command.iter().flatten());
-    words.map(String::as_str).collect::<Vec<_>>().join(" ")
+    words.map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// A word with spaces is shown in quotes, so that words can be told apart.
+fn quoted(word: &str) -> String {
+    if word.contains(' ') { format!("'{word}'") } else { word.to_owned() }
 }
 
 /// Ports that are exposed: `80/tcp` each.

@@ -23,7 +23,9 @@ pub(super) async fn remove(
     query: Query,
 ) -> Reply {
     if query.flag("link") {
-        return Err(Failure::unserved("links are names in /etc/hosts here and cannot be removed"));
+        return Err(Failure::conflict(
+            "Conflict, cannot remove the default link name of the container",
+        ));
     }
     let instance = find(&engine, &caller, &name)?;
     let options = RemoveOptions { force: query.flag("force"), volumes: query.flag("v") };

@@ -154,6 +154,11 @@ fn refuse_unserved(host: &HostConfig) -> Reply<()> {
     if let Some((_, field)) = unserved.into_iter().find(|(given, _)| *given) {
         return Err(Failure::unserved(format!("HostConfig.{field} is not served by this engine")));
     }
+    if let Some(driver) = host.volume_driver.as_deref().filter(|it| !matches!(*it, "" | "local")) {
+        return Err(Failure::not_found(format!(
+            "error looking up volume plugin {driver}: plugin \"{driver}\" not found"
+        )));
+    }
     match host.userns_mode.as_deref() {
         None | Some("" | "host") => Ok(()),
         Some(mode) => Err(Failure::bad(format!("invalid userns mode: {mode}"))),
@@ -298,7 +303,125 @@ pub(crate) fn size(text: &str) -> Option<Bytes> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::containers::create::take_apart_json;
+
+    /// Rows of the reviewed list: field, example, what becomes of it.
+    fn reviewed() -> Vec<(String, Value, String)> {
+        let text = include_str!("../../../../docs/docker-api.md");
+        let (_, text) = text.split_once("## Fields of `POST /containers/create`").unwrap();
+        let (text, _) = text.split_once("\nMounts of type").unwrap();
+        let rows = text.lines().filter(|line| line.starts_with("| `"));
+        let cell = |text: &str| text.trim().trim_matches('`').to_owned();
+        let row = |line: &str| {
+            let cells: Vec<&str> = line.trim_matches('|').splitn(3, " | ").collect();
+            let example =
+                serde_json::from_str(&cell(cells[1])).unwrap_or_else(|_| panic!("{line}"));
+            (cell(cells[0]), example, cells[2].trim().to_owned())
+        };
+        rows.map(row).collect()
+    }
+
+    fn specified() -> Vec<String> {
+        let facts: Value = serde_json::from_str(include_str!("../../specification.json")).unwrap();
+        let mut all = Vec::new();
+        for group in ["Config", "HostConfig", "EndpointSettings"] {
+            let names = facts["fields"][group].as_array().unwrap();
+            all.extend(names.iter().map(|name| format!("{group}.{}", name.as_str().unwrap())));
+        }
+        all
+    }
+
+    /// What becomes of a request with this one field besides what every request has.
+    fn made(field: &str, example: &Value) -> Result<(InstanceSpec, Value), String> {
+        let mut body = json!({
+            "Image": "busybox", "Cmd": ["sh"],
+            "HostConfig": { "NetworkMode": "net" },
+            "NetworkingConfig": { "EndpointsConfig": { "net": {}, "other": {} } },
+        });
+        let (group, name) = field.split_once('.').unwrap_or(("", ""));
+        match group {
+            "Config" => body[name] = example.clone(),
+            "HostConfig" => body["HostConfig"][name] = example.clone(),
+            "EndpointSettings" => {
+                body["NetworkingConfig"]["EndpointsConfig"]["other"][name] = example.clone();
+            }
+            _ => {}
+        }
+        if name == "NetworkMode" || name == "NetworkDisabled" {
+            body["NetworkingConfig"] = Value::Null;
+        }
+        if name == "PublishAllPorts" {
+            body["ExposedPorts"] = json!({ "80/tcp": {} });
+        }
+        if name == "MemorySwap" {
+            body["HostConfig"]["Memory"] = json!(67_108_864);
+        }
+        let image = serde_json::from_value(json!({
+            "id": "sha256:1", "digest": "", "names": [], "digests": [], "size": 0,
+            "architecture": "amd64", "os": "linux", "config": {}, "layers": [], "history": [],
+        }))
+        .unwrap();
+        let (config, host, endpoints) = take_apart_json(body).map_err(|failure| failure.message)?;
+        let linked = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|it| !it.is_empty());
+        let links = linked(&host.links) || endpoints.iter().any(|(_, it)| linked(&it.links));
+        let inherited = host.volumes_from.is_some().then(|| Inherited {
+            mount: model::instance::Mount {
+                kind: model::instance::MountKind::Tmpfs { size: None, mode: None, options: vec![] },
+                target: "/from".into(),
+                read_only: false,
+                disk: None,
+            },
+        });
+        let address = ("nobody".to_owned(), std::net::IpAddr::from([10, 0, 0, 1]));
+        let asked = Asked {
+            config: &config,
+            host: &host,
+            endpoints: &endpoints,
+            mac: None,
+            image: &image,
+            inherited: inherited.as_slice(),
+            links: if links { std::slice::from_ref(&address) } else { &[] },
+            cpus: 2,
+        };
+        let spec = spec(&asked).map_err(|failure| failure.message)?;
+        Ok((spec, json!({ "config": config, "host": host })))
+    }
+
+    #[test]
+    fn every_field_of_the_specification_is_reviewed() {
+        let mut reviewed: Vec<_> = reviewed().into_iter().map(|(field, _, _)| field).collect();
+        let mut specified = specified();
+        reviewed.sort();
+        specified.sort();
+        assert_eq!(reviewed, specified);
+    }
+
+    #[test]
+    fn fields_become_what_the_review_says() {
+        for (field, example, fate) in reviewed() {
+            let plain = match field.as_str() {
+                "HostConfig.MemorySwap" => made("HostConfig.Memory", &json!(67_108_864)),
+                "HostConfig.PublishAllPorts" => made("Config.ExposedPorts", &json!({"80/tcp": {}})),
+                _ => made("", &Value::Null),
+            };
+            let plain = plain.unwrap();
+            let with = made(&field, &example);
+            match fate.split([':', ',', ';', ' ']).next().unwrap() {
+                "asked" => assert_ne!(with.unwrap().0, plain.0, "{field} is said to be asked"),
+                "refused" => assert!(with.is_err(), "{field} is said to be refused"),
+                "kept" => {
+                    let with = with.unwrap();
+                    assert_eq!(with.0, plain.0, "{field} is said to be kept only");
+                    assert_ne!(with.1, plain.1, "{field} is said to be kept");
+                }
+                "none" => assert_eq!(with.unwrap().0, plain.0, "{field} is said to mean nothing"),
+                other => panic!("{field}: {other}"),
+            }
+        }
+    }
 
     #[test]
     fn sizes() {

@@ -61,6 +61,7 @@ pub(super) async fn update(
 ) -> Reply {
     let instance = find(&engine, &caller, &name)?;
     let id = id_of(&instance);
+    refuse_fixed(&host)?;
     let restart = host
         .restart_policy
         .as_ref()
@@ -89,4 +90,29 @@ pub(super) async fn update(
     let instances = engine.control.instances();
     instances.update(&caller, &engine.project, id, None, edit, Mode::Apply).await?;
     Ok(axum::Json(json!({ "Warnings": null })).into_response())
+}
+
+/// What a container has from its start.
+fn refuse_fixed(host: &HostConfig) -> Reply<()> {
+    fn some<T>(list: Option<&Vec<T>>) -> bool {
+        list.is_some_and(|list| !list.is_empty())
+    }
+    let number = |field: Option<i64>| field.is_some_and(|number| number != 0);
+    let fixed = [
+        (some(host.devices.as_ref()), "Devices"),
+        (some(host.device_cgroup_rules.as_ref()), "DeviceCgroupRules"),
+        (some(host.device_requests.as_ref()), "DeviceRequests"),
+        (some(host.ulimits.as_ref()), "Ulimits"),
+        (some(host.blkio_weight_device.as_ref()), "BlkioWeightDevice"),
+        (host.init.is_some(), "Init"),
+        (host.cgroup_parent.as_deref().is_some_and(|text| !text.is_empty()), "CgroupParent"),
+        (number(host.cpu_realtime_period), "CpuRealtimePeriod"),
+        (number(host.cpu_realtime_runtime), "CpuRealtimeRuntime"),
+    ];
+    match fixed.into_iter().find(|(given, _)| *given) {
+        None => Ok(()),
+        Some((_, field)) => Err(Failure::unserved(format!(
+            "{field} cannot change while a container exists in this engine"
+        ))),
+    }
 }

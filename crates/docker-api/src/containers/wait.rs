@@ -10,9 +10,9 @@ use futures::StreamExt;
 use serde_json::json;
 
 use super::{find, id_of};
-use crate::Shared;
 use crate::failure::{Failure, Reply};
 use crate::query::Query;
+use crate::{Shared, words};
 
 /// The head of the answer goes at once: clients begin to wait before they start the container, and
 /// take the head as the sign that the waiting has begun.
@@ -38,9 +38,10 @@ pub(super) async fn wait(
             () = stop.cancelled() => Err(model::Error::unavailable("the engine is stopping")),
         };
         let answer = match ended {
+            // Why it could not be started is told by whoever started it.
             Ok(exit) => match exit.error {
                 None => json!({ "StatusCode": exit.code }),
-                Some(why) => json!({ "StatusCode": exit.code, "Error": { "Message": why } }),
+                Some(why) => json!({ "StatusCode": words::code(&words::of_start(&why)) }),
             },
             Err(error) => json!({ "StatusCode": 0, "Error": { "Message": error.chain() } }),
         };

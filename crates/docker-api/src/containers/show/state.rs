@@ -6,6 +6,8 @@ use model::Time;
 use model::instance::{ContainerStatus, Health, Instance, Phase};
 use serde_json::{Value, json};
 
+use crate::words;
+
 /// The time of what never happened, as Go writes it.
 pub(crate) const NEVER: &str = "0001-01-01T00:00:00Z";
 
@@ -34,25 +36,16 @@ pub(crate) fn exit_code(instance: &Instance) -> i64 {
     match (code, instance.status.phase) {
         (_, Phase::Running | Phase::Paused) => 0,
         (Some(code), _) => i64::from(code),
-        // What could not be started: 127 for a program that is not there, 126 for one that is none.
-        (None, Phase::Failed) => failure_code(&failure(instance)),
+        (None, Phase::Failed) => words::code(&failure(instance)),
         (None, _) => 0,
     }
-}
-
-fn failure_code(why: &str) -> i64 {
-    let says = |words: &[&str]| words.iter().any(|word| why.contains(word));
-    if says(&["executable file not found", "no such file or directory"]) {
-        return 127;
-    }
-    if says(&["permission denied", "is a directory"]) { 126 } else { 128 }
 }
 
 /// Why it could not be started.
 pub(crate) fn failure(instance: &Instance) -> String {
     let reason = instance.status.reason.as_ref();
     let reason = reason.filter(|_| instance.status.phase == Phase::Failed);
-    reason.map(|reason| reason.message.clone()).unwrap_or_default()
+    reason.map(|reason| words::of_start(&reason.message)).unwrap_or_default()
 }
 
 /// `State` of an inspected container.

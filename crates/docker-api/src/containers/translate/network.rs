@@ -79,6 +79,16 @@ fn attachments(asked: &Asked<'_>, mode: &str) -> Reply<NetworkMode> {
             all.push(attachment(name, settings)?);
         }
     }
+    // The first network carries the default route.
+    let priority = |attachment: &Attachment| {
+        let docker = |name: &str| {
+            name == attachment.network
+                || (is_default(name) && attachment.network == DEFAULT_NETWORK)
+        };
+        let settings = asked.endpoints.iter().find(|(name, _)| docker(name));
+        settings.and_then(|(_, settings)| settings.gw_priority).unwrap_or_default()
+    };
+    all.sort_by_key(|attachment| std::cmp::Reverse(priority(attachment)));
     let bare = Attachment { network: DEFAULT_NETWORK.to_owned(), ..Attachment::default() };
     if all == [bare] {
         all.clear();
@@ -89,6 +99,11 @@ fn attachments(asked: &Asked<'_>, mode: &str) -> Reply<NetworkMode> {
 /// What is wished on one network.
 pub(crate) fn attachment(name: &str, settings: &EndpointSettings) -> Reply<Attachment> {
     let default = is_default(name);
+    if settings.driver_opts.as_ref().is_some_and(|options| !options.is_empty()) {
+        return Err(Failure::unserved(format!(
+            "DriverOpts of network {name} are not served by this engine"
+        )));
+    }
     let ipam = settings.ipam_config.as_ref();
     let address = |text: Option<&String>, what: &str| -> Reply<Option<IpAddr>> {
         match text.filter(|text| !text.is_empty()) {

@@ -1,0 +1,82 @@
+//! Engine's words for why a program could not be started: clients choose their exit code by them.
+
+/// What goes before them when a container is started.
+const START: &str = "failed to create task for container: failed to create shim task: OCI runtime create \
+                     failed: runc create failed: unable to start container process: error during \
+                     container init: ";
+/// What goes before them when a further process is.
+const EXEC: &str = "OCI runtime exec failed: exec failed: unable to start container process: ";
+
+/// Why a container could not be started.
+pub(crate) fn of_start(message: &str) -> String {
+    reason(message).map_or_else(|| message.to_owned(), |reason| format!("{START}{reason}"))
+}
+
+/// Why a further process could not be started.
+pub(crate) fn of_exec(message: &str) -> String {
+    reason(message).map_or_else(|| message.to_owned(), |reason| format!("{EXEC}{reason}"))
+}
+
+/// The fault of the program, as runc tells it.
+fn reason(message: &str) -> Option<String> {
+    let cases: [(&str, fn(&str) -> String); 4] = [
+        (": not found in the container", |program| match program.starts_with('/') {
+            true => format!("exec: {program:?}: stat {program}: no such file or directory"),
+            false => format!("exec: {program:?}: executable file not found in $PATH"),
+        }),
+        (": is a directory, permission denied", |program| {
+            format!("exec: {program:?}: is a directory: permission denied")
+        }),
+        (": permission denied", |program| format!("exec: {program:?}: permission denied")),
+        (": made for another kind of machine: exec format error", |program| {
+            format!("exec {program}: exec format error")
+        }),
+    ];
+    let case = cases.into_iter().find_map(|(end, words)| {
+        let (before, _) = message.split_once(end)?;
+        let program = before.rsplit(": ").next().unwrap_or(before);
+        Some(words(program))
+    });
+    case
+}
+
+/// The exit code that stands for such a fault, as a shell's: 127 for what is not there, 126 for what
+/// cannot be run, 128 otherwise.
+pub(crate) fn code(words: &str) -> i64 {
+    let says = |all: &[&str]| all.iter().any(|word| words.contains(word));
+    if says(&["executable file not found", "no such file or directory"]) {
+        return 127;
+    }
+    if says(&["permission denied", "is a directory"]) { 126 } else { 128 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_that_cannot_be_started() {
+        for (message, end, exit) in [
+            (
+                "nosuch: not found in the container",
+                "exec: \"nosuch\": executable file not found in $PATH",
+                127,
+            ),
+            (
+                "instance x could not be started: /bin/x: not found in the container",
+                "exec: \"/bin/x\": stat /bin/x: no such file or directory",
+                127,
+            ),
+            (
+                "/etc: is a directory, permission denied",
+                "exec: \"/etc\": is a directory: permission denied",
+                126,
+            ),
+            ("the disk is full", "the disk is full", 128),
+        ] {
+            let words = of_start(message);
+            assert!(words.ends_with(end), "{words}");
+            assert_eq!(code(&words), exit, "{words}");
+        }
+    }
+}
