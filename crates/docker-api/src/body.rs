@@ -78,6 +78,7 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
         return Err(Failure::bad("unexpected content after JSON"));
     }
     listen_to_words(&mut value);
+    check_words(&value)?;
     if value.is_null() {
         value = Value::Object(serde_json::Map::new());
     }
@@ -91,6 +92,28 @@ fn listen_to_words(value: &mut Value) {
             *word = Value::Array(vec![word.take()]);
         }
     }
+}
+
+/// Words whose set is closed, refused in Engine's own words.
+fn check_words(value: &Value) -> Result<(), Failure> {
+    for policy in [&value["RestartPolicy"]["Name"], &value["HostConfig"]["RestartPolicy"]["Name"]] {
+        let name = policy.as_str().unwrap_or_default();
+        if !matches!(name, "" | "no" | "always" | "on-failure" | "unless-stopped") {
+            return Err(Failure::bad(format!(
+                "invalid restart policy: unknown policy '{name}'; use one of 'no', 'always', 'on-failure', \
+                 or 'unless-stopped'"
+            )));
+        }
+    }
+    for mount in value["HostConfig"]["Mounts"].as_array().into_iter().flatten() {
+        let kind = mount["Type"].as_str().unwrap_or("volume");
+        if !matches!(kind, "bind" | "volume" | "tmpfs" | "image" | "npipe" | "cluster") {
+            return Err(Failure::bad(format!(
+                "invalid mount config for type \"{kind}\": mount type unknown"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The body's bytes; no faster than they are taken.

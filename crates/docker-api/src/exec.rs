@@ -153,7 +153,9 @@ async fn create(
         )));
     }
     containers::check_running(&instance)?;
+    let words = asked.cmd.clone().unwrap_or_default().join(" ");
     let id = engine.execs.add(containers::id_of(&instance), asked);
+    engine.tell(&caller, &instance, &format!("exec_create: {words} "), &[("execID", &id)]);
     Ok((StatusCode::CREATED, axum::Json(json!({ "Id": id }))).into_response())
 }
 
@@ -182,9 +184,13 @@ async fn start(
     let session = run(&engine, &caller, &container, &asked, &config).await;
     let session = match session {
         Ok(session) => session,
-        Err(error) => {
+        Err(failure) if words::no_directory(&failure.message) && !detach => {
+            not_begun(&failure.message)
+        }
+        Err(mut failure) => {
             engine.execs.end(&id, 126);
-            return Err(error);
+            failure.message = words::of_exec(&failure.message);
+            return Err(failure);
         }
     };
     let mut session = session;
@@ -207,9 +213,20 @@ async fn start(
         }
     }
     engine.execs.set_input(&id, session.input.clone());
+    let instance = containers::find(&engine, &caller, &container).ok();
+    if let Some(instance) = &instance {
+        let words = asked.cmd.clone().unwrap_or_default().join(" ");
+        engine.tell(&caller, instance, &format!("exec_start: {words} "), &[("execID", &id)]);
+    }
     let ended: streams::Ended = {
-        let (engine, id) = (engine.clone(), id.clone());
-        Box::new(move |code| engine.execs.end(&id, code))
+        let (engine, id, caller) = (engine.clone(), id.clone(), caller.clone());
+        Box::new(move |code| {
+            engine.execs.end(&id, code);
+            if let Some(instance) = &instance {
+                let more = [("execID", id.as_str()), ("exitCode", &code.to_string())];
+                engine.tell(&caller, instance, "exec_die", &more);
+            }
+        })
     };
     if detach {
         let Session { input, output } = session;
@@ -227,6 +244,12 @@ async fn start(
         ended: Some(ended),
     };
     Ok(streams::hijack(request, version, session, wanted, engine.stop.clone()))
+}
+
+/// The session of a process that was not begun: it tells why.
+fn not_begun(why: &str) -> Session {
+    let told = [Ok(Output::Stderr(why.to_owned().into())), Ok(Output::Exit(127))];
+    Session { input: mpsc::channel(1).0, output: futures::stream::iter(told).boxed() }
 }
 
 fn with_body(parts: &http::request::Parts, body: axum::body::Body) -> Request {

@@ -92,7 +92,11 @@ async fn list(State(engine): Shared, Extension(caller): crate::By, query: Query)
             return Err(Failure::bad(format!("invalid filter: 'type'='{kind}'")));
         }
     }
-    let dangling = filters.flag("dangling")?;
+    let dangling = filters.flag("dangling").map_err(|_| {
+        Failure::bad(
+            "invalid value for filter 'dangling', must be \"true\" (or \"1\"), or \"false\" (or \"0\")",
+        )
+    })?;
     let instances = containers::all(&engine, &caller)?;
     let mut rows = Vec::new();
     let found = all(&engine, &caller)?.into_iter().map(Found::Network);
@@ -156,13 +160,13 @@ async fn remove(
         }
         let instances = containers::all(&engine, &caller)?;
         let members = show::members(&found, &instances).map(|(instance, _)| {
-            format!("name:{:?} id:\"{}\"", instance.meta.name, instance.meta.id.short())
+            format!("name:{:?} id:\"{}\"", instance.meta.name, &instance.meta.id.as_str()[..12])
         });
         let members: Vec<_> = members.collect();
         return Err(Failure::new(
             StatusCode::FORBIDDEN,
             format!(
-                "error while removing network: network {} id {id} has active endpoints ({})",
+                "error while removing network: network {} has active endpoints ({})",
                 network.meta.name,
                 members.join(", ")
             ),
@@ -202,12 +206,24 @@ async fn connect(
     Path(name): Path<String>,
     Json(request): Json<NetworkConnectRequest>,
 ) -> Reply {
-    let found = find(&engine, &caller, &name)?;
+    if request.container.is_empty() {
+        return Err(Failure::bad("invalid name or ID supplied: \"\""));
+    }
     let instance = containers::find(&engine, &caller, &request.container)?;
+    let found = find(&engine, &caller, &name)?;
     let Found::Network(network) = &found else {
         return Err(Failure::new(
             StatusCode::FORBIDDEN,
-            format!("container cannot be connected to {name} network"),
+            match name.as_str() {
+                "host" => {
+                    "cannot connect container to host network - container must be created in host \
+                           network mode"
+                }
+                _ => {
+                    "container cannot be connected to multiple networks with one of the networks in \
+                      private (none) mode"
+                }
+            },
         ));
     };
     refuse_shared(&instance)?;
@@ -238,8 +254,11 @@ async fn disconnect(
     Path(name): Path<String>,
     Json(request): Json<NetworkDisconnectRequest>,
 ) -> Reply {
-    let found = find(&engine, &caller, &name)?;
+    if request.container.is_empty() {
+        return Err(Failure::bad("invalid name or ID supplied: \"\""));
+    }
     let instance = containers::find(&engine, &caller, &request.container)?;
+    let found = find(&engine, &caller, &name)?;
     refuse_shared(&instance)?;
     let ours = match &found {
         Found::Network(network) => network.meta.name.clone(),

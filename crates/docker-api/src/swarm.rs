@@ -37,13 +37,12 @@ pub(crate) fn routes() -> Router<Arc<Engine>> {
     routes
 }
 
-async fn no_swarm(method: Method) -> Failure {
-    let _ = method;
-    Failure::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect \
-         this node to swarm and try again.",
-    )
+/// What an engine says that manages no swarm.
+pub(crate) const NO_MANAGER: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker \
+                                     swarm join\" to connect this node to swarm and try again.";
+
+async fn no_swarm() -> Failure {
+    Failure::new(StatusCode::SERVICE_UNAVAILABLE, NO_MANAGER)
 }
 
 async fn leave() -> Failure {

@@ -131,7 +131,9 @@ pub(crate) fn usage(engine: &Engine, caller: &Caller) -> Reply<Vec<Value>> {
 
 async fn list(State(engine): Shared, Extension(caller): crate::By, query: Query) -> Reply {
     let filters = Filters::read(&query, &["dangling", "driver", "label", "label!", "name"])?;
-    let dangling = filters.flag("dangling")?;
+    let dangling = filters.flag("dangling").map_err(|_| {
+        Failure::bad(format!("invalid filter 'dangling=[{}]'", filters.all("dangling").join(" ")))
+    })?;
     let used = used(&engine, &caller)?;
     let rows: Vec<_> = all(&engine, &caller)?
         .iter()
@@ -153,11 +155,7 @@ async fn inspect(
     Path(name): Path<String>,
 ) -> Reply {
     let volume = find(&engine, &caller, &name)?;
-    let mut document = show(&volume);
-    if document["Labels"].is_null() {
-        document["Labels"] = json!({});
-    }
-    Ok(axum::Json(document).into_response())
+    Ok(axum::Json(show(&volume)).into_response())
 }
 
 async fn create(
@@ -166,24 +164,21 @@ async fn create(
     Json(request): Json<VolumeCreateRequest>,
 ) -> Reply {
     if request.cluster_volume_spec.is_some() {
-        return Err(Failure::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to \
-             connect this node to swarm and try again.",
-        ));
+        return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, crate::swarm::NO_MANAGER));
     }
     match request.driver.as_deref() {
         None | Some("" | "local" | "default") => {}
         Some(driver) => {
             return Err(Failure::not_found(format!(
-                "error looking up volume plugin {driver}: plugin \"{driver}\" not found"
+                "create {}: error looking up volume plugin {driver}: plugin \"{driver}\" not found",
+                request.name.as_deref().unwrap_or_default()
             )));
         }
     }
     let name = request.name.clone().unwrap_or_default();
     check_name(&name)?;
     let options = request.driver_opts.clone().unwrap_or_default();
-    check_options(&options)?;
+    check_options(&name, &options)?;
     if let Ok(known) = find(&engine, &caller, &name) {
         return same_again(&known, &name, &options);
     }
@@ -219,9 +214,9 @@ fn check_name(name: &str) -> Reply<()> {
     let good = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     let first = name.chars().next().is_none_or(|c| c.is_ascii_alphanumeric());
     if name.len() == 1 {
-        return Err(Failure::bad(
-            "volume name is too short, names should be at least two alphanumeric characters",
-        ));
+        return Err(Failure::bad(format!(
+            "create {name}: volume name is too short, names should be at least two alphanumeric characters"
+        )));
     }
     if first && name.chars().all(good) {
         return Ok(());
@@ -233,15 +228,18 @@ fn check_name(name: &str) -> Reply<()> {
     )))
 }
 
-fn check_options(options: &HashMap<String, String>) -> Reply<()> {
+fn check_options(volume: &str, options: &HashMap<String, String>) -> Reply<()> {
     if let Some(name) =
         options.keys().find(|it| !matches!(it.as_str(), "type" | "o" | "device" | "size"))
     {
-        return Err(Failure::bad(format!("create volume: invalid option: {name:?}")));
+        return Err(Failure::bad(format!("create {volume}: invalid option: {name:?}")));
     }
     let kind = options.get("type").map(String::as_str).unwrap_or_default();
     match kind {
         "" if options.is_empty() => Ok(()),
+        "tmpfs" | "none" if !options.contains_key("device") => {
+            Err(Failure::bad(format!("create {volume}: missing required option: \"device\"")))
+        }
         "tmpfs" => Ok(()),
         "" | "none" | "bind" if is_bind(options) => Ok(()),
         "" if options.keys().all(|name| name == "size") => {
@@ -347,14 +345,14 @@ mod tests {
             options(&[("type", "none"), ("o", "bind"), ("device", "/srv")]),
             options(&[("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=1m")]),
         ] {
-            assert!(check_options(&good).is_ok());
+            assert!(check_options("v", &good).is_ok());
         }
         for bad in [
             options(&[("x", "y")]),
             options(&[("type", "nfs"), ("device", ":/x")]),
             options(&[("type", "none"), ("o", "bind"), ("device", "x")]),
         ] {
-            assert!(check_options(&bad).is_err());
+            assert!(check_options("v", &bad).is_err());
         }
     }
 }

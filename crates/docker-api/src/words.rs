@@ -1,5 +1,10 @@
 //! Engine's words for why a program could not be started: clients choose their exit code by them.
 
+use http::StatusCode;
+use model::Error;
+
+use crate::failure::Failure;
+
 /// What goes before them when a container is started.
 const START: &str = "failed to create task for container: failed to create shim task: OCI runtime create \
                      failed: runc create failed: unable to start container process: error during \
@@ -9,12 +14,34 @@ const EXEC: &str = "OCI runtime exec failed: exec failed: unable to start contai
 
 /// Why a container could not be started.
 pub(crate) fn of_start(message: &str) -> String {
-    reason(message).map_or_else(|| message.to_owned(), |reason| format!("{START}{reason}"))
+    user(message).unwrap_or_else(|| {
+        reason(message).map_or_else(|| message.to_owned(), |reason| format!("{START}{reason}"))
+    })
 }
 
 /// Why a further process could not be started.
 pub(crate) fn of_exec(message: &str) -> String {
-    reason(message).map_or_else(|| message.to_owned(), |reason| format!("{EXEC}{reason}"))
+    user(message).unwrap_or_else(|| {
+        reason(message).map_or_else(|| message.to_owned(), |reason| format!("{EXEC}{reason}"))
+    })
+}
+
+/// A user or group that the image does not have.
+fn user(message: &str) -> Option<String> {
+    let named = |what: &str| {
+        let (_, rest) = message.split_once(what)?;
+        rest.split('"').nth(1).map(str::to_owned)
+    };
+    if let Some(name) = named("the image has no user ") {
+        return Some(format!("unable to find user {name}: no matching entries in passwd file"));
+    }
+    let name = named("the image has no group ")?;
+    Some(format!("unable to find group {name}: no matching entries in group file"))
+}
+
+/// Whether the working directory is not there.
+pub(crate) fn no_directory(message: &str) -> bool {
+    message.contains("chdir to cwd")
 }
 
 /// The fault of the program, as runc tells it.
@@ -32,9 +59,12 @@ fn reason(message: &str) -> Option<String> {
             format!("exec {program}: exec format error")
         }),
     ];
+    if let Some((_, rest)) = message.split_once("chdir to cwd ") {
+        return Some(format!("chdir to cwd {rest}"));
+    }
     let case = cases.into_iter().find_map(|(end, words)| {
         let (before, _) = message.split_once(end)?;
-        let program = before.rsplit(": ").next().unwrap_or(before);
+        let program = before.rsplit(": ").next().unwrap_or(before).trim_matches('"');
         Some(words(program))
     });
     case
@@ -48,6 +78,36 @@ pub(crate) fn code(words: &str) -> i64 {
         return 127;
     }
     if says(&["permission denied", "is a directory"]) { 126 } else { 128 }
+}
+
+/// Why a container cannot have an address or a port that it asks for, as others have it.
+pub(crate) fn of_claim(name: Option<&str>, error: &Error) -> Option<Failure> {
+    let message = error.message();
+    if let Some((_, rest)) = message.split_once("port ")
+        && let Some((port, _)) = rest.split_once(" is taken by ")
+    {
+        let bound = port.split('/').next().unwrap_or(port);
+        let bound = if bound.contains(':') { bound.to_owned() } else { format!("0.0.0.0:{bound}") };
+        return Some(Failure::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!(
+                "failed to set up container networking: driver failed programming external connectivity on \
+                 endpoint {}: Bind for {bound} failed: port is already allocated",
+                name.unwrap_or_default()
+            ),
+        ));
+    }
+    let (_, rest) = message.split_once("cannot give ")?;
+    let (address, why) = rest.split_once(": ")?;
+    if why.ends_with("has it") {
+        return Some(Failure::conflict(format!(
+            "failed to set up container networking: Address already in use: {address}: {why}"
+        )));
+    }
+    Some(Failure::bad(format!(
+        "invalid config for network: invalid endpoint settings:\nno configured subnet or ip-range contain \
+         the IP address {address}: {why}"
+    )))
 }
 
 #[cfg(test)]

@@ -174,7 +174,7 @@ impl<N: Rules> Service<N> {
             new.meta.generation += 1;
             batch.replace(old, &new);
             let event = Event::new(now, N::KIND, "rename", &new.meta);
-            batch.event(caller, event.with("oldName", &old.meta.name));
+            batch.event(caller, N::describe(&new, event.with("oldName", &old.meta.name)));
             Ok(new)
         };
         self.changed(mode, self.core.transact(mode, plan).await?)

@@ -29,6 +29,7 @@ pub(super) async fn attach(
 ) -> Reply {
     let detach = streams::detach_keys(query.text("detachKeys"))?;
     let (instance, session) = begin(&engine, &caller, &name, &query).await?;
+    engine.tell(&caller, &instance, "attach", &[]);
     let main = instance.spec.main();
     let wanted = Wanted {
         tty: main.is_some_and(|main| main.tty) || instance.status.machine.is_some(),

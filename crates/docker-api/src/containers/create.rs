@@ -20,7 +20,7 @@ use super::translate::{self, Asked, Inherited};
 use crate::body::Json;
 use crate::failure::{Failure, Reply};
 use crate::query::Query;
-use crate::{Engine, Shared};
+use crate::{Engine, Shared, words};
 
 /// The request's body, with what older clients wrote into it.
 #[derive(Deserialize)]
@@ -53,10 +53,10 @@ pub(super) async fn create(
     let mut parts = take_apart(body);
     let asked = parts.config.image.clone().unwrap_or_default();
     if asked.is_empty() {
-        return Err(Failure::bad("Config.Image cannot be empty"));
+        return Err(Failure::bad("no command specified"));
     }
     let image = engine.image(&caller, &asked).await?;
-    refuse_platform(&image, query.text("platform"))?;
+    refuse_platform(&image, &asked, query.text("platform"))?;
     merge(&mut parts.config, &image.config);
     let id = Uid::random();
     name_host(&mut parts, &id);
@@ -64,8 +64,26 @@ pub(super) async fn create(
     let instances = engine.control.instances();
     let made = instances.create_with_id(id, &caller, &engine.project, new, Mode::Apply).await;
     let made = made.map_err(|error| refusal(&engine, &caller, name, error))?;
-    let answer = json!({ "Id": made.meta.id.as_str(), "Warnings": [] });
+    let answer = json!({ "Id": made.meta.id.as_str(), "Warnings": warnings(&parts) });
     Ok((StatusCode::CREATED, axum::Json(answer)).into_response())
+}
+
+/// What is not done as asked, and said so.
+fn warnings(parts: &Parts) -> Vec<&'static str> {
+    let host = &parts.host;
+    let mut all = Vec::new();
+    let published = host.port_bindings.as_ref().is_some_and(|map| !map.is_empty())
+        || host.publish_all_ports.unwrap_or_default();
+    if host.network_mode.as_deref() == Some("host") && published {
+        all.push("Published ports are discarded when using host network mode");
+    }
+    if host.oom_kill_disable.unwrap_or_default() && host.memory.unwrap_or_default() == 0 {
+        all.push(
+            "OOM killer is disabled for the container, but no memory limit is set, this can result in the \
+             system running out of resources.",
+        );
+    }
+    all
 }
 
 fn check_name(name: &str, asked: &str) -> Reply<()> {
@@ -125,16 +143,22 @@ pub(super) fn take_apart_json(
     Ok((parts.config, parts.host, parts.endpoints))
 }
 
-fn refuse_platform(image: &Image, platform: &str) -> Reply<()> {
+fn refuse_platform(image: &Image, name: &str, platform: &str) -> Reply<()> {
+    if platform.split('/').count() > 3 {
+        return Err(Failure::bad(format!(
+            "{platform:?}: cannot parse platform specifier: invalid argument"
+        )));
+    }
     let mut words = platform.split('/').filter(|word| !word.is_empty());
     let os = words.next().is_none_or(|os| os == image.os || os == image.architecture);
     let architecture = words.next().is_none_or(|it| it == image.architecture);
     if os && architecture {
         return Ok(());
     }
-    let name = image.names.first().map_or(image.id.as_str(), String::as_str);
     Err(Failure::not_found(format!(
-        "image with reference {name} was found but does not provide the specified platform ({platform})"
+        "image with reference {name} was found but its platform ({}/{}) does not match the specified \
+         platform ({platform})",
+        image.os, image.architecture
     )))
 }
 
@@ -253,7 +277,7 @@ fn inherited(engine: &Engine, caller: &Caller, host: &HostConfig) -> Reply<Vec<I
         if !matches!(mode, "" | "ro" | "rw" | "z" | "Z") {
             return Err(Failure::bad(format!("invalid mode: {mode}")));
         }
-        let other = super::find(engine, caller, name)?;
+        let other = super::find(engine, caller, name).map_err(|failure| absent(failure.message))?;
         for mut mount in mounts_of(&other) {
             mount.read_only |= mode == "ro";
             all.push(Inherited { mount });
@@ -321,9 +345,29 @@ fn refusal(engine: &Engine, caller: &Caller, name: Option<&str>, error: model::E
         && error.field().is_some_and(|field| field.starts_with("spec.network.attachments"))
     {
         let network = error.message().trim_start_matches("there is no network ").trim_matches('"');
-        return Failure::not_found(format!("network {network} not found"));
+        return absent(format!(
+            "failed to set up container networking: network {network} not found"
+        ));
+    }
+    let in_network =
+        error.field().is_some_and(|field| matches!(field, "spec.network.name" | "spec.network"));
+    let partner = in_network
+        || ["spec.pid", "spec.ipc", "spec.uts"].iter().any(|it| error.field() == Some(it));
+    if error.kind() == ErrorKind::NotFound && partner {
+        let other = error.message().trim_start_matches("there is no instance ").trim_matches('"');
+        let before = if in_network { "joining network namespace of container: " } else { "" };
+        return absent(format!("{before}No such container: {other}"));
+    }
+    if let Some(failure) = words::of_claim(Some(name), &error) {
+        return failure;
     }
     error.into()
+}
+
+/// Something that a container needs is not there. Not `404`, by which clients understand that the image
+/// is not there, and pull it.
+fn absent(message: String) -> Failure {
+    Failure::bad(message)
 }
 
 /// The answer of a verb that says nothing.

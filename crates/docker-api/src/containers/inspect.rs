@@ -3,6 +3,7 @@
 use axum::Extension;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
+use bollard_stubs::models::MountType;
 use model::instance::Instance;
 use serde_json::{Value, json};
 
@@ -10,16 +11,21 @@ use super::origin::{self, Origin};
 use super::show::{config, mounts, networks, state};
 use crate::failure::Reply;
 use crate::query::Query;
+use crate::version::ApiVersion;
 use crate::{Engine, Shared};
 
 pub(super) async fn inspect(
     State(engine): Shared,
     Extension(caller): crate::By,
+    Extension(version): Extension<ApiVersion>,
     Path(name): Path<String>,
     query: Query,
 ) -> Reply {
     let instance = super::find(&engine, &caller, &name)?;
     let mut document = document(&engine, &caller, &instance);
+    if version < ApiVersion::minor(52) {
+        networks::add_old_fields(&mut document["NetworkSettings"]);
+    }
     if query.flag("size") {
         let (changed, whole) = engine.sizes(&caller, &instance).await;
         document["SizeRw"] = json!(changed);
@@ -40,6 +46,9 @@ fn document(engine: &Engine, caller: &control::Caller, instance: &Instance) -> V
     let path = if words.is_empty() { String::new() } else { words.remove(0) };
     let id = instance.meta.id.as_str();
     let restarts = state::main_status(instance).map_or(0, |main| main.restarts);
+    let asked = origin.and_then(|origin| origin.host.mounts.as_ref());
+    let memory = asked.into_iter().flatten().filter(|it| it.typ == Some(MountType::TMPFS));
+    let tmpfs: Vec<String> = memory.filter_map(|mount| mount.target.clone()).collect();
     let execs = engine.execs.of_container(id);
     json!({
         "Id": id,
@@ -62,7 +71,7 @@ fn document(engine: &Engine, caller: &control::Caller, instance: &Instance) -> V
         "ExecIDs": if execs.is_empty() { Value::Null } else { json!(execs) },
         "HostConfig": config::host(instance, origin),
         "GraphDriver": { "Name": "overlay2", "Data": null },
-        "Mounts": mounts::points(engine, instance),
+        "Mounts": mounts::points(engine, instance, &tmpfs),
         "Config": config,
         "NetworkSettings": networks::settings(engine, caller, instance, origin),
     })

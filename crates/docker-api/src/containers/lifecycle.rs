@@ -30,6 +30,9 @@ pub(super) async fn start(
     let (id, instances) = (id_of(&instance), engine.control.instances());
     let begun = instances.start(&caller, &engine.project, id, Mode::Apply).await;
     let begun = begun.map_err(|error| {
+        if let Some(failure) = words::of_claim(Some(&instance.meta.name), &error) {
+            return failure;
+        }
         Failure::reword(error, ErrorKind::Conflict, |error| match &instance.spec.run {
             RunState::Paused => "cannot start a paused container, try unpause instead".to_owned(),
             RunState::Running | RunState::Stopped => error.chain(),
@@ -151,7 +154,10 @@ pub(super) async fn kill(
     query: Query,
 ) -> Reply {
     let signal = query.text("signal");
-    let instance = find(&engine, &caller, &name)?;
+    let instance = find(&engine, &caller, &name).map_err(|mut failure| {
+        failure.message = format!("cannot kill container: {name}: {}", failure.message);
+        failure
+    })?;
     check_signal(&name, signal)?;
     let (id, instances) = (id_of(&instance), engine.control.instances());
     let not_running = || format!("cannot kill container: {name}: container {id} is not running");

@@ -70,8 +70,7 @@ pub(super) async fn list(
         let mut row = row(&engine, &caller, instance, now);
         if query.flag("size") {
             let (changed, whole) = engine.sizes(&caller, instance).await;
-            row["SizeRw"] = json!(changed);
-            row["SizeRootFs"] = json!(whole);
+            set_sizes(&mut row, changed, whole);
         }
         rows.push(row);
     }
@@ -90,11 +89,18 @@ pub(crate) async fn usage(engine: &Engine, caller: &Caller) -> Reply<Vec<Value>>
     for instance in all(engine, caller)? {
         let mut row = row(engine, caller, &instance, now);
         let (changed, whole) = engine.sizes(caller, &instance).await;
-        row["SizeRw"] = json!(changed);
-        row["SizeRootFs"] = json!(whole);
+        set_sizes(&mut row, changed, whole);
         rows.push(row);
     }
     Ok(rows)
+}
+
+/// An engine leaves out a size of nothing.
+fn set_sizes(row: &mut Value, changed: u64, whole: u64) {
+    if changed > 0 {
+        row["SizeRw"] = json!(changed);
+    }
+    row["SizeRootFs"] = json!(whole);
 }
 
 fn check(filters: &Filters) -> Reply<()> {
@@ -128,7 +134,12 @@ fn check(filters: &Filters) -> Reply<()> {
     }
     for name in ["publish", "expose"] {
         for value in filters.all(name) {
-            super::translate::parse_port(value)?;
+            if super::translate::parse_port(value).is_err() {
+                return Err(Failure::bad(format!(
+                    "error while looking up for {name} {value}: strconv.ParseUint: parsing \"{value}\": \
+                     invalid syntax"
+                )));
+            }
         }
     }
     Ok(())
@@ -280,7 +291,7 @@ fn row(engine: &Engine, caller: &Caller, instance: &Instance, now: Time) -> Valu
         "Status": state::sentence(instance, now),
         "HostConfig": { "NetworkMode": networks::mode_name(instance) },
         "NetworkSettings": { "Networks": networks::endpoints(engine, caller, instance, None) },
-        "Mounts": mounts::points(engine, instance),
+        "Mounts": mounts::points(engine, instance, &[]),
     })
 }
 

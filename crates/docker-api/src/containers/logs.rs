@@ -40,6 +40,10 @@ pub(super) async fn logs(
         return Err(Failure::bad("Bad parameters: you must choose at least one stream"));
     }
     let instance = find(&engine, &caller, &name)?;
+    let kept = super::origin::Origin::of(&instance).and_then(|it| it.host.log_config);
+    if kept.is_some_and(|config| config.typ.as_deref() == Some("none")) {
+        return Err(Failure::unserved("configured logging driver does not support reading"));
+    }
     let request = LogsRequest {
         follow: query.flag("follow"),
         since: crate::times::time(query.text("since"))?,

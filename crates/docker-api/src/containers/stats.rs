@@ -161,7 +161,14 @@ pub(super) async fn top(
     super::check_running(&instance)?;
     let options = query.given("ps_args").filter(|options| !options.is_empty()).unwrap_or("-ef");
     let instances = engine.control.instances();
-    let table = instances.top(&caller, &engine.project, id_of(&instance), "", options).await?;
+    let table = instances.top(&caller, &engine.project, id_of(&instance), "", options).await;
+    let table = table.map_err(|error| match error.message().split_once("error: ") {
+        // ps prints its usage after that.
+        Some((_, why)) => {
+            Failure::bad(format!("ps: error: {}", why.lines().next().unwrap_or_default()))
+        }
+        None => error.into(),
+    })?;
     let answer = json!({ "Titles": table.titles, "Processes": table.processes });
     Ok(axum::Json(answer).into_response())
 }

@@ -62,6 +62,10 @@ pub(super) fn spec(asked: &Asked<'_>) -> Reply<InstanceSpec> {
         Err(_) => Span::seconds(u64::from(u32::MAX)),
     });
     let network = network::mode(asked)?;
+    let named = config.hostname.as_deref().is_some_and(|name| !name.is_empty());
+    if named && host.uts_mode.as_deref() == Some("host") {
+        return Err(Failure::bad("conflicting options: hostname and the UTS mode"));
+    }
     let mut sysctls = host.sysctls.clone().unwrap_or_default();
     let ports = network::ports(config, host)?;
     Ok(InstanceSpec {
@@ -94,6 +98,20 @@ fn container(asked: &Asked<'_>) -> Reply<ContainerSpec> {
     if words.is_empty() && asked.image.machine.is_none() {
         return Err(Failure::bad("no command specified"));
     }
+    if let Some(path) =
+        config.working_dir.as_deref().filter(|it| !it.is_empty() && !it.starts_with('/'))
+    {
+        return Err(Failure::bad(format!(
+            "the working directory '{path}' is invalid, it needs to be an absolute path"
+        )));
+    }
+    if let Some(entry) = config.env.iter().flatten().find(|entry| entry.starts_with('=')) {
+        return Err(Failure::bad(format!("invalid environment variable: {entry}")));
+    }
+    let signal = config.stop_signal.as_deref().unwrap_or_default();
+    if model::signal::Signal::or_term(signal).is_err() {
+        return Err(Failure::bad(format!("invalid signal: {signal}")));
+    }
     let command = if words.is_empty() { None } else { Some(words) };
     let entrypoint = command.is_some().then(Vec::new);
     Ok(ContainerSpec {
@@ -115,7 +133,7 @@ fn container(asked: &Asked<'_>) -> Reply<ContainerSpec> {
         health: health(config.healthcheck.as_ref())?,
         resources: limits::resources(host, asked.cpus)?,
         ulimits: limits::ulimits(host),
-        capabilities: security::capabilities(host),
+        capabilities: security::capabilities(host)?,
         devices: security::devices(host)?,
         device_rules: host.device_cgroup_rules.clone().unwrap_or_default(),
         privileged: host.privileged.unwrap_or_default(),
@@ -136,7 +154,10 @@ fn refuse_unserved(host: &HostConfig) -> Reply<()> {
         Some(HostConfigIsolationEnum::PROCESS | HostConfigIsolationEnum::HYPERV)
     );
     if isolation {
-        return Err(Failure::bad("invalid isolation: only 'default' is supported on Linux"));
+        let isolation = host.isolation.map(|it| it.to_string()).unwrap_or_default();
+        return Err(Failure::bad(format!(
+            "invalid isolation ({isolation}): linux only supports 'default'"
+        )));
     }
     if let Some(runtime) = host.runtime.as_deref().filter(|name| !is_runc(name)) {
         return Err(Failure::bad(format!("unknown or invalid runtime name: {runtime}")));
@@ -207,8 +228,8 @@ fn sharing(mode: Option<&str>, what: &str) -> Reply<Sharing> {
 
 fn ipc(mode: Option<&str>) -> Reply<Sharing> {
     match mode {
-        // What is shareable is shared by whoever names it; there is no mount of /dev/shm to leave out.
-        Some("shareable" | "none") => Ok(Sharing::Private),
+        Some("shareable") => Ok(Sharing::Group),
+        Some("none") => Err(Failure::unserved("IpcMode none is not served by this engine")),
         mode => sharing(mode, "IPC"),
     }
 }
@@ -261,13 +282,29 @@ fn log_options(host: &HostConfig) -> Reply<LogOptions> {
     let Some(asked) = &host.log_config else { return Ok(options) };
     let driver = asked.typ.as_deref().unwrap_or_default();
     if !matches!(driver, "" | "json-file" | "local" | "none") {
-        return Err(Failure::bad(format!("logger: no log driver named '{driver}' is registered")));
+        return Err(Failure::bad(format!(
+            "error looking up logging plugin {driver}: plugin \"{driver}\" not found"
+        )));
     }
     for (name, value) in asked.config.iter().flatten() {
-        let wrong = || Failure::bad(format!("invalid value '{value}' for log opt '{name}'"));
+        let wrong = |why: &str| {
+            Failure::bad(format!(
+                "failed to create task for container: failed to initialize logging driver: {why}"
+            ))
+        };
         match name.as_str() {
-            "max-size" => options.max_size = size(value).ok_or_else(wrong)?,
-            "max-file" => options.max_files = value.parse().map_err(|_| wrong())?,
+            "max-size" if value == "-1" => {}
+            "max-size" => {
+                options.max_size =
+                    size(value).ok_or_else(|| wrong(&format!("invalid size: '{value}'")))?;
+            }
+            "max-file" => {
+                options.max_files =
+                    value.parse().map_err(|_| wrong(&format!("invalid max-file: '{value}'")))?;
+                if options.max_files == 0 {
+                    return Err(wrong("max-file cannot be less than 1"));
+                }
+            }
             "compress" | "labels" | "labels-regex" | "env" | "env-regex" | "tag" | "mode"
             | "max-buffer-size" => {}
             _ => {

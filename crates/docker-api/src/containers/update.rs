@@ -4,7 +4,7 @@ use axum::Extension;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use bollard_stubs::models::HostConfig;
-use control::Mode;
+use control::{Goal, Mode};
 use model::ErrorKind;
 use model::instance::RestartPolicy;
 use serde_json::json;
@@ -44,7 +44,7 @@ pub(super) async fn rename(
             ))
         }
         ErrorKind::Invalid => Failure::bad(format!(
-            "Error when allocating new name: Invalid container name ({new}), only \
+            "Error when allocating new name: Invalid container name (/{new}), only \
              [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
         )),
         _ => Failure::from(error),
@@ -71,13 +71,23 @@ pub(super) async fn update(
         .map(|policy| translate::restart(Some(policy)))
         .transpose()?;
     if instance.spec.auto_remove && restart.is_some_and(|policy| policy != RestartPolicy::No) {
-        return Err(Failure::bad(
+        return Err(cannot(
+            id,
             "Restart policy cannot be updated because AutoRemove is enabled for the container",
         ));
     }
     let cpus = engine.cpus(&caller);
     let mut resources = instance.spec.main().map(|main| main.resources.clone()).unwrap_or_default();
     translate::update_limits(&mut resources, &host, cpus)?;
+    if let (Some(memory), Some(swap)) = (resources.memory, resources.memory_swap)
+        && u64::try_from(swap).is_ok_and(|swap| swap < memory.0)
+    {
+        return Err(cannot(
+            id,
+            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the \
+             same time",
+        ));
+    }
     let edit = |(_, _, spec): control::Editable<'_, model::instance::InstanceNoun>| {
         if let Some(restart) = restart {
             spec.restart = restart;
@@ -89,7 +99,12 @@ pub(super) async fn update(
     };
     let instances = engine.control.instances();
     instances.update(&caller, &engine.project, id, None, edit, Mode::Apply).await?;
+    instances.settle(&caller, &instance.meta.id, Goal::InForce, super::PATIENCE).await?;
     Ok(axum::Json(json!({ "Warnings": null })).into_response())
+}
+
+fn cannot(id: &str, why: &str) -> Failure {
+    Failure::conflict(format!("Cannot update container {id}: {why}"))
 }
 
 /// What a container has from its start.

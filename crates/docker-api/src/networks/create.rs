@@ -25,7 +25,7 @@ pub(super) async fn create(
 ) -> Reply {
     let name = request.name.trim();
     if name.is_empty() {
-        return Err(Failure::bad("invalid network name: name is empty"));
+        return Err(Failure::bad("invalid name: name is empty"));
     }
     if PREDEFINED.contains(&name) {
         return Err(Failure::new(
@@ -63,7 +63,10 @@ fn spec(request: &NetworkCreateRequest) -> Reply<NetworkSpec> {
                 format!("only one instance of \"{driver}\" network is allowed"),
             ));
         }
-        Some(driver @ ("overlay" | "macvlan" | "ipvlan")) => {
+        Some("overlay") => {
+            return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, crate::swarm::NO_MANAGER));
+        }
+        Some(driver @ ("macvlan" | "ipvlan")) => {
             return Err(Failure::unserved(format!(
                 "networks of driver {driver:?} are not served by this engine"
             )));
@@ -112,11 +115,15 @@ fn addresses(spec: &mut NetworkSpec, ipam: &Ipam) -> Reply<()> {
             }
             continue;
         };
-        let wrong = |what: &str, text: &str| Failure::bad(format!("invalid {what} {text}"));
+        let wrong = |what: &str, text: &str| {
+            Failure::bad(format!(
+                "invalid network config:\ninvalid {what} {text}: invalid CIDR block notation"
+            ))
+        };
         let net: IpNet = subnet.parse().map_err(|_| wrong("subnet", &subnet))?;
         if net.addr() != net.network() {
             return Err(Failure::bad(format!(
-                "invalid subnet {subnet}: it should be {}",
+                "invalid network config:\ninvalid subnet {subnet}: it should be {}",
                 net.trunc()
             )));
         }

@@ -86,6 +86,14 @@ fn of_network(network: &Network) -> Value {
         pools.push(json!({ "Subnet": net.to_string(), "Gateway": gateway }));
     }
     let options = match &kept["Options"] {
+        Value::Null if network.meta.name == model::network::DEFAULT_NETWORK => json!({
+            "com.docker.network.bridge.default_bridge": "true",
+            "com.docker.network.bridge.enable_icc": "true",
+            "com.docker.network.bridge.enable_ip_masquerade": "true",
+            "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0",
+            "com.docker.network.bridge.name": network.status.bridge,
+            "com.docker.network.driver.mtu": spec.mtu.unwrap_or(1500).to_string(),
+        }),
         Value::Null => json!({}),
         options => options.clone(),
     };

@@ -3,7 +3,7 @@
 use axum::Extension;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::failure::{Failure, Reply};
 use crate::query::Query;
@@ -17,7 +17,9 @@ pub(super) async fn df(State(engine): Shared, Extension(caller): crate::By, quer
         }
     }
     let wanted = |kind: &str| kinds.is_empty() || kinds.contains(&kind);
-    let mut answer = json!({ "LayersSize": 0 });
+    let mut answer = json!({
+        "LayersSize": 0, "Images": null, "Containers": null, "Volumes": null, "BuildCache": null,
+    });
     if wanted("image") {
         let (rows, layers) = images::usage(&engine, &caller).await?;
         answer["Images"] = json!(rows);
@@ -28,9 +30,6 @@ pub(super) async fn df(State(engine): Shared, Extension(caller): crate::By, quer
     }
     if wanted("volume") {
         answer["Volumes"] = json!(volumes::usage(&engine, &caller)?);
-    }
-    if wanted("build-cache") {
-        answer["BuildCache"] = Value::Null;
     }
     Ok(axum::Json(answer).into_response())
 }

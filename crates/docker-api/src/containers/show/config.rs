@@ -104,7 +104,10 @@ pub(crate) fn host(instance: &Instance, origin: Option<&Origin>) -> Value {
             .collect(),
     )
     .filter(|map: &std::collections::HashMap<_, _>| !map.is_empty());
-    host.cgroupns_mode.get_or_insert(HostConfigCgroupnsModeEnum::PRIVATE);
+    if host.cgroupns_mode.is_none_or(|mode| mode == HostConfigCgroupnsModeEnum::EMPTY) {
+        host.cgroupns_mode = Some(HostConfigCgroupnsModeEnum::PRIVATE);
+    }
+    host.memory_swappiness = host.memory_swappiness.filter(|share| *share != -1);
     let ipc = host.ipc_mode.get_or_insert_default();
     if ipc.is_empty() {
         "private".clone_into(ipc);
@@ -117,6 +120,10 @@ pub(crate) fn host(instance: &Instance, origin: Option<&Origin>) -> Value {
     }
     log.config.get_or_insert_default();
     let mut host = complete(&host, always());
+    if main.privileged {
+        host["MaskedPaths"] = Value::Null;
+        host["ReadonlyPaths"] = Value::Null;
+    }
     if host["Mounts"].as_array().is_none_or(Vec::is_empty)
         && let Some(fields) = host.as_object_mut()
     {

@@ -7,12 +7,16 @@ use crate::Engine;
 use crate::containers::origin;
 
 /// `Mounts` of a listed or inspected container: named volumes, files of the host, memory, and the
-/// volumes that its image asked for.
-pub(crate) fn points(engine: &Engine, instance: &Instance) -> Vec<Value> {
+/// volumes that its image asked for. Memory is shown at the paths in `tmpfs`.
+pub(crate) fn points(engine: &Engine, instance: &Instance, tmpfs: &[String]) -> Vec<Value> {
     let Some(main) = instance.spec.main() else { return Vec::new() };
     let stands_in =
         |mount: &Mount| origin::stand_ins(instance).find(|(_, target)| *target == mount.target);
-    let shown = main.mounts.iter().map(|mount| match stands_in(mount) {
+    // What `Tmpfs` asked for is told by it alone.
+    let is_tmpfs = |mount: &&Mount| matches!(mount.kind, MountKind::Tmpfs { .. });
+    let asked =
+        main.mounts.iter().filter(|mount| !is_tmpfs(mount) || tmpfs.contains(&mount.target));
+    let shown = asked.map(|mount| match stands_in(mount) {
         Some((name, target)) => volume(engine, name, target, !mount.read_only),
         None => point(engine, mount),
     });

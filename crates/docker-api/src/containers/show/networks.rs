@@ -63,6 +63,25 @@ pub(crate) fn settings(
     })
 }
 
+/// What clients before 1.52 read: the default network's fields, a level higher.
+pub(crate) fn add_old_fields(settings: &mut Value) {
+    let bridge = settings["Networks"]["bridge"].clone();
+    for field in
+        ["EndpointID", "Gateway", "GlobalIPv6Address", "IPAddress", "IPv6Gateway", "MacAddress"]
+    {
+        settings[field] = json!(bridge[field].as_str().unwrap_or_default());
+    }
+    for field in ["GlobalIPv6PrefixLen", "IPPrefixLen"] {
+        settings[field] = json!(bridge[field].as_u64().unwrap_or_default());
+    }
+    settings["Bridge"] = json!("");
+    settings["HairpinMode"] = json!(false);
+    settings["LinkLocalIPv6Address"] = json!("");
+    settings["LinkLocalIPv6PrefixLen"] = json!(0);
+    settings["SecondaryIPAddresses"] = Value::Null;
+    settings["SecondaryIPv6Addresses"] = Value::Null;
+}
+
 /// `Networks` of a listed or inspected container.
 pub(crate) fn endpoints(
     engine: &Engine,
@@ -93,6 +112,9 @@ pub(crate) fn endpoints(
                 }
             }
         }
+        // One that was parted from its last network.
+        NetworkMode::None
+            if origin.is_some_and(|it| it.host.network_mode.as_deref() != Some("none")) => {}
         NetworkMode::Host | NetworkMode::None => {
             let name = mode_name(instance);
             let mut endpoint = empty(asked(&name));

@@ -50,10 +50,12 @@ fn given(number: Option<i64>) -> Option<i64> {
 
 fn processors(resources: &mut Resources, host: &HostConfig, cpus: u64) -> Reply<()> {
     if let Some(nanos) = given(host.nano_cpus) {
-        if given(host.cpu_period).is_some() || given(host.cpu_quota).is_some() {
-            return Err(Failure::bad(
-                "Conflicting options: Nano CPUs and CPU Period/Quota cannot both be set",
-            ));
+        for (other, what) in [(host.cpu_period, "Period"), (host.cpu_quota, "Quota")] {
+            if given(other).is_some() {
+                return Err(Failure::bad(format!(
+                    "Conflicting options: Nano CPUs and CPU {what} cannot both be set"
+                )));
+            }
         }
         let milli = u64::try_from(nanos / 1_000_000).unwrap_or_default();
         if milli < 10 || (cpus > 0 && milli > cpus * 1000) {
@@ -65,8 +67,9 @@ fn processors(resources: &mut Resources, host: &HostConfig, cpus: u64) -> Reply<
         (resources.cpu_period, resources.cpu_quota) = (None, None);
     }
     if let Some(shares) = given(host.cpu_shares) {
-        let shares = u64::try_from(shares)
-            .map_err(|_| Failure::bad(format!("shares must be a positive number: {shares}")))?;
+        let shares = u64::try_from(shares).map_err(|_| {
+            Failure::bad(format!("invalid CPU shares ({shares}): value must be a positive integer"))
+        })?;
         resources.cpu_shares = Some(shares.clamp(2, 262_144));
     }
     if let Some(period) = given(host.cpu_period) {
@@ -91,6 +94,26 @@ fn processors(resources: &mut Resources, host: &HostConfig, cpus: u64) -> Reply<
     ] {
         if let Some(list) = asked.as_ref().filter(|list| !list.is_empty()) {
             field.clone_from(list);
+        }
+    }
+    check_set(&resources.cpuset_cpus, cpus)
+}
+
+/// Refuses processors that the node does not have.
+fn check_set(list: &str, cpus: u64) -> Reply<()> {
+    let number = |text: &str| text.trim().parse::<u64>().ok();
+    for part in list.split(',').filter(|part| !part.is_empty()) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (Some(first), Some(last)) = (number(first), number(last)) else {
+            return Err(Failure::bad(format!(
+                "Invalid value {list} for cpuset cpus: invalid format: {part}"
+            )));
+        };
+        if cpus > 0 && (last >= cpus || first > last) {
+            return Err(Failure::bad(format!(
+                "Requested CPUs are not available - requested {list}, available: 0-{}",
+                cpus - 1
+            )));
         }
     }
     Ok(())

@@ -76,7 +76,7 @@ fn bind(text: &str) -> Reply<Mount> {
     if target.is_empty() || (parts.len() > 1 && source.is_empty()) {
         return Err(wrong());
     }
-    check_target(target, text)?;
+    check_target(target, text, if source.starts_with('/') { "bind" } else { "volume" })?;
     let (mut read_only, mut no_copy, mut propagation) = (false, false, Propagation::default());
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option {
@@ -103,16 +103,16 @@ fn bind(text: &str) -> Reply<Mount> {
     Ok(Mount { kind, target: target.to_owned(), read_only, disk: None })
 }
 
-fn check_target(target: &str, text: &str) -> Reply<()> {
+fn check_target(target: &str, text: &str, kind: &str) -> Reply<()> {
     if !target.starts_with('/') {
         return Err(Failure::bad(format!(
-            "invalid volume specification: '{text}': invalid mount config for type \"volume\": \
+            "invalid volume specification: '{text}': invalid mount config for type \"{kind}\": \
              invalid mount path: '{target}' mount path must be absolute"
         )));
     }
     if clean(target) == "/" {
         return Err(Failure::bad(format!(
-            "invalid volume specification: '{text}': invalid mount config for type \"volume\": \
+            "invalid volume specification: '{text}': invalid mount config for type \"{kind}\": \
              invalid specification: destination can't be '/'"
         )));
     }
@@ -138,6 +138,11 @@ fn spread(word: &str) -> Option<Propagation> {
 }
 
 fn tmpfs(target: &str, text: &str) -> Reply<Mount> {
+    if !target.starts_with('/') {
+        return Err(Failure::bad(format!(
+            "invalid mount path: '{target}' mount path must be absolute"
+        )));
+    }
     let (mut bytes, mut mode, mut options) = (None, None, Vec::new());
     for option in text.split(',').filter(|option| !option.is_empty()) {
         match option.split_once('=') {

@@ -43,9 +43,11 @@ pub(super) fn mode(asked: &Asked<'_>) -> Reply<NetworkMode> {
 /// Options that have no meaning in another container's network.
 fn refuse_with_shared(asked: &Asked<'_>) -> Reply<()> {
     let host = asked.host;
+    if asked.config.hostname.as_deref().is_some_and(|it| !it.is_empty()) {
+        return Err(Failure::bad("conflicting options: hostname and the network mode"));
+    }
     let some = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
     let wrong = [
-        (asked.config.hostname.as_deref().is_some_and(|it| !it.is_empty()), "hostname"),
         (some(&host.links), "links"),
         (some(&host.dns), "dns"),
         (some(&host.extra_hosts), "custom host-to-IP mapping"),
@@ -109,8 +111,9 @@ pub(crate) fn attachment(name: &str, settings: &EndpointSettings) -> Reply<Attac
         match text.filter(|text| !text.is_empty()) {
             None => Ok(None),
             Some(_) if default => Err(Failure::bad(
-                "invalid config for network bridge: invalid endpoint settings:\nuser specified IP \
-                 address is supported on user defined networks only",
+                "invalid config for network bridge: invalid endpoint settings:\n* user specified IP \
+                 address is supported on user defined networks only\n* user specified IP address is \
+                 supported only when connecting to networks with user configured subnets",
             )),
             Some(text) => text.parse().map(Some).map_err(|_| {
                 Failure::bad(format!(

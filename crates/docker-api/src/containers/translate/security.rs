@@ -5,11 +5,20 @@ use model::instance::{Capabilities, ContainerSpec, Device, Seccomp, Sharing};
 
 use crate::failure::{Failure, Reply};
 
-pub(super) fn capabilities(host: &HostConfig) -> Capabilities {
-    Capabilities {
+pub(super) fn capabilities(host: &HostConfig) -> Reply<Capabilities> {
+    for (list, field) in [(&host.cap_add, "CapAdd"), (&host.cap_drop, "CapDrop")] {
+        for name in list.iter().flatten().filter(|name| !name.eq_ignore_ascii_case("all")) {
+            if model::capability::capability(name).is_err() {
+                return Err(Failure::bad(format!(
+                    "invalid {field}: unknown capability: \"{name}\""
+                )));
+            }
+        }
+    }
+    Ok(Capabilities {
         add: host.cap_add.clone().unwrap_or_default(),
         drop: host.cap_drop.clone().unwrap_or_default(),
-    }
+    })
 }
 
 /// The cgroups it sees: its own, or with `host` all of them.
