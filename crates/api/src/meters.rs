@@ -14,6 +14,7 @@ pub(crate) struct Meters {
     requests: Family<LabelSet, Counter>,
     seconds: Histogram,
     open: Family<LabelSet, Gauge>,
+    tasks: Family<LabelSet, Gauge>,
 }
 
 /// Something that is open, counted until it is dropped.
@@ -31,6 +32,7 @@ impl Meters {
             requests: metrics.counters("hull_api_requests", "Requests answered"),
             seconds: metrics.seconds("hull_api_seconds", "Time to the head of an answer"),
             open: metrics.gauges("hull_api_open", "Connections, streams and sessions open"),
+            tasks: metrics.gauges("hull_runtime_tasks", "Tasks of the daemon that have not ended"),
             metrics,
         }
     }
@@ -55,6 +57,10 @@ impl Meters {
 
     /// All metrics as text.
     pub(crate) fn render(&self) -> String {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let tasks = i64::try_from(runtime.metrics().num_alive_tasks()).unwrap_or(i64::MAX);
+            self.tasks.get_or_create(&Vec::new()).set(tasks);
+        }
         self.metrics.render()
     }
 }

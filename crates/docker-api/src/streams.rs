@@ -170,6 +170,8 @@ async fn converse(
     let connection = listen::Connection::from(upgraded);
     let (reader, mut writer, gone) = connection.split();
     let detach = if tty { detach } else { Vec::new() };
+    // What has an end of its own to be told reads on without its client, but not from it.
+    let orphan = (ended.is_some() && stdin).then(|| input.clone());
     let reading = tokio::spawn(read(reader, input, stdin, detach));
     let reading = tokio_util::task::AbortOnDropHandle::new(reading);
     let mut output = output;
@@ -216,6 +218,9 @@ async fn converse(
     }
     let _ = writer.shutdown().await;
     if !over {
+        if let Some(input) = orphan {
+            let _ = input.send(Input::StdinEnd).await;
+        }
         drain(output, ended).await;
     }
 }

@@ -14,6 +14,7 @@ mod e2e {
     mod clean_node;
     mod copies;
     mod crash;
+    mod docker;
     mod dying;
     mod engines;
     mod faults;
