@@ -33,6 +33,7 @@ pub async fn bind(config: Config, control: Arc<Control>) -> Result<Server> {
         setting: "[api] listen",
         listen,
         tls: Some(tls),
+        upgrades: false,
         socket,
         bounds: limits.bounds.clone(),
     })

@@ -92,3 +92,10 @@ pub(crate) fn check_running(instance: &Instance) -> Reply<()> {
     }
     Err(Failure::conflict(format!("container {} is not running", id_of(instance))))
 }
+
+/// Whether its output is a terminal's, as clients are told and so understand it. A machine's console is
+/// one, unless Docker asked for none.
+pub(crate) fn has_terminal(instance: &Instance) -> bool {
+    let asked = instance.spec.main().is_some_and(|main| main.tty);
+    asked || (instance.status.machine.is_some() && !origin::is_dockers(instance))
+}

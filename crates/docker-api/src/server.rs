@@ -31,6 +31,7 @@ pub async fn bind(config: Config, control: Arc<Control>) -> Result<Server> {
         setting: "[docker] listen",
         listen,
         tls,
+        upgrades: true,
         socket: Some(socket),
         bounds: listen::Bounds { headers: 256, head: 1 << 20, ..listen::Bounds::default() },
     })

@@ -29,6 +29,8 @@ pub struct Settings {
     /// The server's side of TLS. Which protocols are offered (ALPN) is set here, not there; without it
     /// nothing listens on the network.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Offer HTTP/1.1 alone: only its connections can be taken over (RFC 9110, section 7.8).
+    pub upgrades: bool,
     /// Path of the local socket; none when absent.
     pub socket: Option<PathBuf>,
     /// Bounds.
@@ -61,7 +63,7 @@ impl Listeners {
     /// `Conflict` when another daemon answers on the socket, `Unavailable` when an address or the
     /// socket cannot be had, `Invalid` for an address without TLS.
     pub async fn bind(settings: Settings) -> Result<Self> {
-        let Settings { title, setting, listen, tls, socket, bounds } = settings;
+        let Settings { title, setting, listen, tls, upgrades, socket, bounds } = settings;
         if tls.is_none() && !listen.is_empty() {
             return Err(Error::invalid(format!("{title} would listen without TLS")).at(setting));
         }
@@ -80,7 +82,7 @@ impl Listeners {
             Some(path) => Some((socket::bind(&path, title).await?, path)),
             None => None,
         };
-        Ok(Self { tcp, unix, tls: tls.map(|tls| tls::offer_protocols(&tls)), bounds })
+        Ok(Self { tcp, unix, tls: tls.map(|tls| tls::offer_protocols(&tls, upgrades)), bounds })
     }
 
     /// Addresses listened on, with the ports that were chosen.

@@ -21,10 +21,14 @@ const ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// … and given up after so many questions.
 const ALIVE_TRIES: u32 = 3;
 
-/// The same configuration, offering HTTP/2 and HTTP/1.1 (RFC 7301, section 6).
-pub(crate) fn offer_protocols(config: &ServerConfig) -> Arc<ServerConfig> {
+/// The same configuration, offering HTTP/2, unless connections are taken over, and HTTP/1.1 (RFC 7301,
+/// section 6).
+pub(crate) fn offer_protocols(config: &ServerConfig, upgrades: bool) -> Arc<ServerConfig> {
     let mut config = config.clone();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if !upgrades {
+        config.alpn_protocols.insert(0, b"h2".to_vec());
+    }
     Arc::new(config)
 }
 

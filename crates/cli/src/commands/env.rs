@@ -13,7 +13,7 @@ use crate::out;
 /// Prints the environment that makes clients use this cluster.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  eval \"$(hull env)\"\n  eval \"$(hull --host https://n1:7443 --project shop env)\""
+    after_help = "Examples:\n  eval \"$(hull env)\"\n  eval \"$(hull env docker)\" && docker ps\n  eval \"$(hull --host https://n1:7443 --project shop env)\""
 )]
 pub struct Env {
     /// Whose clients: hull's own when not given
@@ -38,7 +38,10 @@ impl Env {
                 .next("use hull itself; hull env prints its environment"))
         };
         match self.dialect {
-            Some(Dialect::Docker) => return missing("Docker"),
+            Some(Dialect::Docker) => {
+                out::line(docker(context)?);
+                return Ok(ExitCode::SUCCESS);
+            }
             Some(Dialect::Kube) => return missing("Kubernetes"),
             None => {}
         }
@@ -47,6 +50,23 @@ impl Env {
             out::line(line);
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Where Docker's clients find this machine's engine.
+fn docker(context: &Context) -> Result<String> {
+    match context.client.host() {
+        Host::Unix(path) => {
+            let engine = path.with_file_name("docker.sock");
+            Ok(export("DOCKER_HOST", &format!("unix://{}", engine.display())))
+        }
+        Host::Https { .. } => Err(Error::unsupported(
+            "Docker's clients reach the engine of another machine with a certificate, not with a token",
+        )
+        .next(
+            "set [docker] listen in its hull.toml, copy its /etc/hull/docker, and set DOCKER_HOST=tcp://HOST:2376, \
+             DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH; or use DOCKER_HOST=ssh://root@HOST/run/hull/docker.sock",
+        )),
     }
 }
 

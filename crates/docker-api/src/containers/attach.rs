@@ -30,9 +30,8 @@ pub(super) async fn attach(
     let detach = streams::detach_keys(query.text("detachKeys"))?;
     let (instance, session) = begin(&engine, &caller, &name, &query).await?;
     engine.tell(&caller, &instance, "attach", &[]);
-    let main = instance.spec.main();
     let wanted = Wanted {
-        tty: main.is_some_and(|main| main.tty) || instance.status.machine.is_some(),
+        tty: super::has_terminal(&instance),
         stdin: query.flag("stdin") && takes_input(&instance),
         stdout: query.flag("stdout"),
         stderr: query.flag("stderr"),

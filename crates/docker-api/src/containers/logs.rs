@@ -59,9 +59,8 @@ pub(super) async fn logs(
         None if !request.follow => futures::stream::empty().boxed(),
         _ => instances.logs(&caller, &engine.project, id_of(&instance), "", request).await?,
     };
-    let main = instance.spec.main();
     let form = Form {
-        tty: main.is_some_and(|main| main.tty) || instance.status.machine.is_some(),
+        tty: super::has_terminal(&instance),
         timestamps: query.flag("timestamps"),
         details: query.flag("details").then(|| details(&instance)),
     };

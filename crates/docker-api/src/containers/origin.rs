@@ -54,6 +54,11 @@ impl Origin {
     }
 }
 
+/// Whether Docker's words made it.
+pub(crate) fn is_dockers(instance: &Instance) -> bool {
+    instance.meta.annotations.contains_key(REQUEST)
+}
+
 /// The image's id.
 pub(crate) fn image_id(instance: &Instance) -> String {
     if let Some(id) = instance.meta.annotations.get(IMAGE) {
