@@ -93,6 +93,28 @@ pub(crate) fn check_running(instance: &Instance) -> Reply<()> {
     Err(Failure::conflict(format!("container {} is not running", id_of(instance))))
 }
 
+/// Goes the way of a create request with any body.
+#[cfg(test)]
+pub(crate) fn translate_any(body: serde_json::Value) {
+    let Ok((config, host, endpoints)) = create::take_apart_json(body) else { return };
+    let image = serde_json::json!({
+        "id": "sha256:1", "digest": "", "names": [], "digests": [], "size": 0,
+        "architecture": "amd64", "os": "linux", "config": {}, "layers": [], "history": [],
+    });
+    let image = serde_json::from_value(image).expect("written by hand");
+    let asked = translate::Asked {
+        config: &config,
+        host: &host,
+        endpoints: &endpoints,
+        mac: None,
+        image: &image,
+        inherited: &[],
+        links: &[],
+        cpus: 2,
+    };
+    drop(translate::spec(&asked));
+}
+
 /// Whether its output is a terminal's, as clients are told and so understand it. A machine's console is
 /// one, unless Docker asked for none.
 pub(crate) fn has_terminal(instance: &Instance) -> bool {

@@ -22,7 +22,11 @@ enum Values {
 impl Filters {
     /// Reads the field `filters` and refuses filters that the list does not have.
     pub(crate) fn read(query: &Query, known: &[&str]) -> Result<Self, Failure> {
-        let text = query.text("filters");
+        Self::parse(query.text("filters"), known)
+    }
+
+    /// The same from the field's text.
+    pub(crate) fn parse(text: &str, known: &[&str]) -> Result<Self, Failure> {
         if text.is_empty() {
             return Ok(Self::default());
         }

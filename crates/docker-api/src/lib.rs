@@ -18,6 +18,8 @@ mod events;
 mod exec;
 mod failure;
 mod filters;
+#[cfg(test)]
+mod fuzz;
 mod images;
 mod networks;
 mod query;
