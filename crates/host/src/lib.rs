@@ -5,12 +5,13 @@
 //! read from there; programs are run only to ask for their version, and `nft` to try a rule set.
 //!
 //! `unsafe` stands only where a system call has no safe form: [`mod@kvm`], namespaces of a thread
-//! (`sandbox`), the clock's state.
+//! (`sandbox`), the clock's state, memory that is given back ([`mod@memory`]).
 
 pub mod checks;
 pub mod facts;
 pub mod firewall;
 pub mod kvm;
+pub mod memory;
 mod netlink;
 mod proc;
 pub mod programs;

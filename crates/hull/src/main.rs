@@ -10,6 +10,7 @@ mod notify;
 mod pki;
 mod records;
 mod server;
+mod settle;
 mod supervise;
 
 use std::process::ExitCode;

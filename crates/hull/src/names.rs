@@ -53,5 +53,10 @@ fn run(arguments: &Arguments) -> Result<()> {
         .enable_all()
         .build()
         .context(ErrorKind::Exhausted, || "a runtime cannot be made".into())?;
-    runtime.block_on(serve(&arguments.directory, dns::Config::default(), arguments.beside))
+    runtime.block_on(async {
+        tokio::select! {
+            ended = serve(&arguments.directory, dns::Config::default(), arguments.beside) => ended,
+            never = crate::settle::settle() => match never {},
+        }
+    })
 }

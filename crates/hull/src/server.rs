@@ -23,6 +23,7 @@ use crate::config::{Config, Places, create_dir};
 use crate::notify::{machine_goes_down, notify};
 use crate::pki::{Pki, write_private};
 use crate::records;
+use crate::settle::settle;
 
 /// Time to stop in before the process just ends; what runs, runs on.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
@@ -132,7 +133,13 @@ async fn serve(config: Config, places: Places) -> Result<()> {
         stop_signal().await;
         stop.cancel();
     };
-    tokio::join!(server.serve(stopped()), docker, signalled);
+    let settled = async {
+        tokio::select! {
+            never = settle() => match never {},
+            () = stop.cancelled() => {}
+        }
+    };
+    tokio::join!(server.serve(stopped()), docker, signalled, settled);
     notify("STOPPING=1");
     let stopping = async {
         agent.shutdown().await;

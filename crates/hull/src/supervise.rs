@@ -57,7 +57,12 @@ fn run(root: &std::path::Path) -> Result<()> {
         .enable_all()
         .build()
         .context(ErrorKind::Exhausted, || "a runtime cannot be made".into())?;
-    runtime.block_on(keep_running(root, &places))
+    runtime.block_on(async {
+        tokio::select! {
+            ended = keep_running(root, &places) => ended,
+            never = crate::settle::settle() => match never {},
+        }
+    })
 }
 
 /// The locked pid file; it is released by the end of the process, however it comes.
