@@ -7,7 +7,7 @@ mod attach;
 mod console;
 mod exec;
 pub(crate) mod guest;
-mod images;
+pub(crate) mod images;
 mod inspect;
 mod instance;
 mod logs;

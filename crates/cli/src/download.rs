@@ -10,7 +10,7 @@ use model::{Error, ErrorKind, Result};
 use rustls::crypto::aws_lc_rs;
 
 /// Silence after which the other side is given up.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// Fetches `url`. Proxies are those of the environment.
 ///

@@ -346,6 +346,9 @@ pub struct MachineFlags {
     /// Put an image's disk in as a CD
     #[arg(long, value_name = "IMAGE")]
     pub cdrom: Vec<String>,
+    /// What it boots from first: disk, cdrom
+    #[arg(long, value_name = "WHAT")]
+    pub boot: Option<String>,
     /// Processors it may come to have while it runs
     #[arg(long, value_name = "N")]
     pub max_cpus: Option<u32>,

@@ -58,6 +58,8 @@ pub struct MachineConfig {
     pub kernel: Option<Kernel>,
     /// Its disks, in boot order.
     pub disks: Vec<Disk>,
+    /// CDs are booted from before disks.
+    pub cds_first: bool,
     /// Its network cards.
     pub nics: Vec<Nic>,
     /// Directories of the host shared with it.
@@ -181,9 +183,9 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Whether it is one that every machine has and keeps: its root, its first-boot data.
+    /// Whether it is one that the machine has for as long as it runs: its root, its first-boot data, a CD.
     pub fn is_own(&self) -> bool {
-        matches!(self.name.as_str(), "root" | "seed")
+        matches!(self.name.as_str(), "root" | "seed") || self.bus == Bus::Cdrom
     }
 }
 

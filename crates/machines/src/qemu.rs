@@ -81,8 +81,9 @@ pub fn arguments(config: &MachineConfig, inherited: &Inherited) -> Vec<String> {
     controls(config, inherited, &mut words);
     // What may be taken out while the guest runs has to be in a port of its own.
     let mut ports = ports(config, &mut words);
-    for (index, disk) in config.disks.iter().enumerate() {
-        plug_disk(disk, index, &mut ports, &mut words);
+    let (mut sata, order) = (0.., boot_order(config));
+    for (disk, boot) in config.disks.iter().zip(order) {
+        plug_disk(disk, boot, (&mut ports, &mut sata), &mut words);
     }
     cards(config, inherited, &mut ports, &mut words);
     shares(config, inherited, &mut words);
@@ -370,10 +371,19 @@ fn ports(config: &MachineConfig, words: &mut Words) -> std::vec::IntoIter<String
     ports.into_iter()
 }
 
+/// The place of each disk in the order that the firmware looks for something that boots.
+fn boot_order(config: &MachineConfig) -> Vec<usize> {
+    let late = |disk: &Disk| config.cds_first && disk.bus != Bus::Cdrom;
+    let mut order: Vec<usize> = (0..config.disks.len()).collect();
+    order.sort_by_key(|index| late(&config.disks[*index]));
+    let place = |index| order.iter().position(|it| *it == index).unwrap_or_default() + 1;
+    (0..config.disks.len()).map(place).collect()
+}
+
 fn plug_disk(
     disk: &Disk,
-    index: usize,
-    ports: &mut impl Iterator<Item = String>,
+    boot: usize,
+    (ports, sata): (&mut impl Iterator<Item = String>, &mut impl Iterator<Item = u32>),
     words: &mut Words,
 ) {
     for node in block_nodes(disk) {
@@ -386,11 +396,10 @@ fn plug_disk(
         devices[0] = devices[0].clone().at(&port);
     }
     if let (Bus::Sata | Bus::Cdrom, Some(last)) = (disk.bus, devices.last_mut()) {
-        *last = last.clone().at(&format!("ide.{index}"));
+        *last = last.clone().at(&format!("ide.{}", sata.next().unwrap_or_default()));
     }
     if let Some(last) = devices.last_mut() {
-        // What boots first is the first disk; a machine never boots from what holds its seed.
-        *last = last.clone().with("bootindex", index + 1);
+        *last = last.clone().with("bootindex", boot);
     }
     devices.iter().for_each(|device| words.pair("-device", device.text()));
 }
@@ -619,6 +628,19 @@ mod tests {
         let json = disk_devices(&config.disks[1])[0].clone().at("plug2").json();
         assert_eq!(json["driver"], "virtio-blk-pci");
         assert_eq!(json["bus"], "plug2");
+    }
+
+    #[test]
+    fn cds_are_booted_from_when_they_are_to_be() {
+        let mut config = config();
+        let cd = Disk { name: "cd0".into(), bus: Bus::Cdrom, ..Disk::default() };
+        config.disks.push(cd);
+        assert!(words(&config).contains("ide-cd,id=dev-cd0,drive=d-cd0,bus=ide.0,bootindex=2"));
+        config.cds_first = true;
+        let words = words(&config);
+        assert!(
+            words.contains("bus=ide.0,bootindex=1") && words.contains("serial=root,bootindex=2")
+        );
     }
 
     #[test]

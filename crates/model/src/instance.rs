@@ -27,8 +27,8 @@ pub use container::{
 };
 pub use health::{HealthCheck, Probe};
 pub use machine::{
-    CloudInit, DiskBus, DiskOptions, FirmwareKind, MachineDisk, MachineEnd, MachineProfile,
-    MachineSpec, MachineStatus,
+    BootDevice, CloudInit, DiskBus, DiskOptions, FirmwareKind, MachineDisk, MachineEnd,
+    MachineProfile, MachineSpec, MachineStatus,
 };
 pub use mount::{Mount, MountKind, Propagation};
 pub use net::{Attachment, NetworkMode, Port, Protocol};

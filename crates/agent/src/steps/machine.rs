@@ -9,6 +9,7 @@
 //!  /machine/shares/<n>  volumes and directories shared with the guest, which QEMU's user does not reach
 //! ```
 
+mod cds;
 mod disks;
 mod fitness;
 mod walls;
@@ -30,8 +31,8 @@ use machines::seed::Seed;
 use model::error::Context as _;
 use model::image::{Image, MachineImage};
 use model::instance::{
-    ContainerSpec, Instance, MachineDisk, MachineEnd, MachineProfile, MachineSpec, Phase, Reason,
-    Resources,
+    BootDevice, ContainerSpec, Instance, MachineDisk, MachineEnd, MachineProfile, MachineSpec,
+    Phase, Reason, Resources,
 };
 use model::{Bytes, Error, ErrorKind, Result};
 
@@ -116,8 +117,10 @@ pub async fn outfit(
         kernel: kernel(image),
         disks: disks(&asked)
             .into_iter()
+            .chain(cds::put_in(worker, &asked).await?)
             .chain(given.iter().map(|(disk, _)| disk.clone()))
             .collect(),
+        cds_first: asked.boot == BootDevice::Cdrom,
         nics: nics(worker, wanted)?,
         shares: shared.iter().map(|(share, _)| share.clone()).collect(),
         share_server,

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -447,8 +448,14 @@ impl Import {
             false => archive(&self.file).await?,
         };
         let request = ImportRequest { name: self.name, changes: self.change, disk };
-        let progress = context.client.images().import(&request, source).await?;
-        let (images, _) = show_progress(progress).await?;
+        let (source, fault) = remembered(source);
+        let imported = async {
+            let progress = context.client.images().import(&request, source).await?;
+            show_progress(progress).await
+        };
+        // What broke off on its way here tells more than the platform, which was left in the middle.
+        let imported = imported.await.map_err(|error| take(&fault).unwrap_or(error));
+        let (images, _) = imported?;
         for image in images {
             match image.names.as_slice() {
                 [] => out::line(&image.id),
@@ -457,6 +464,25 @@ impl Import {
         }
         Ok(())
     }
+}
+
+/// The first fault of what is sent, for who sends it.
+type Fault = Arc<Mutex<Option<Error>>>;
+
+fn take(fault: &Fault) -> Option<Error> {
+    fault.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// The same bytes; why they ended too early is kept.
+fn remembered(source: ByteStream) -> (ByteStream, Fault) {
+    let fault = Fault::default();
+    let kept = fault.clone();
+    let keep = move |error: Error| {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.get_or_insert(error);
+        Error::unavailable("what is sent broke off")
+    };
+    (Box::pin(source.map_err(keep)), fault)
 }
 
 /// The bytes of an archive: of a file, of standard input, or of a directory that is packed as it is

@@ -4,7 +4,8 @@ use std::io::Read;
 
 use model::error::Context as _;
 use model::instance::{
-    CloudInit, DiskBus, DiskOptions, FirmwareKind, MachineProfile, MachineSpec, Mount, MountKind,
+    BootDevice, CloudInit, DiskBus, DiskOptions, FirmwareKind, MachineProfile, MachineSpec, Mount,
+    MountKind,
 };
 use model::{Error, ErrorKind, Result};
 
@@ -18,6 +19,7 @@ pub fn machine(flags: &MachineFlags) -> Result<Option<MachineSpec>> {
     let machine = MachineSpec {
         root_size: flags.root_size,
         cdroms: flags.cdrom.clone(),
+        boot: boot(flags.boot.as_deref().unwrap_or("disk"))?,
         cloud_init: cloud_init(flags)?,
         firmware: flags.firmware.as_deref().map(firmware).transpose()?,
         tpm: flags.tpm,
@@ -91,6 +93,17 @@ fn firmware(text: &str) -> Result<FirmwareKind> {
         _ => Err(Error::invalid(format!("{text:?} is no firmware"))
             .at("--firmware")
             .next("use bios, uefi or secure-boot")),
+    }
+}
+
+/// Reads `--boot`.
+fn boot(text: &str) -> Result<BootDevice> {
+    match text {
+        "disk" | "hd" => Ok(BootDevice::Disk),
+        "cdrom" | "cd" => Ok(BootDevice::Cdrom),
+        _ => Err(Error::invalid(format!("{text:?} is nothing to boot from"))
+            .at("--boot")
+            .next("use disk or cdrom")),
     }
 }
 

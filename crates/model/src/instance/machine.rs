@@ -19,6 +19,8 @@ pub struct MachineSpec {
     /// Images whose disk is put in as a CD.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cdroms: Vec<String>,
+    /// What it boots from first. A machine whose image has a kernel boots that.
+    pub boot: BootDevice,
     /// What the guest does at its first boot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cloud_init: Option<CloudInit>,
@@ -48,6 +50,17 @@ pub struct MachineSpec {
     /// Memory it may come to have while it runs; what it starts with when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_memory: Option<Bytes>,
+}
+
+/// What a machine boots from first; from the other, if nothing is there that boots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum BootDevice {
+    /// Its disks, its root disk before the others.
+    #[default]
+    Disk,
+    /// Its CDs.
+    Cdrom,
 }
 
 /// A volume as a disk of a machine.
@@ -194,7 +207,15 @@ impl DiskBus {
 }
 
 impl MachineSpec {
+    /// CDs a machine takes: its other SATA ports are for disks.
+    const CDS: usize = 3;
+
     pub(super) fn validate(&self) -> Result<()> {
+        if self.cdroms.len() > Self::CDS {
+            return Err(
+                Error::invalid(format!("a machine takes {} CDs at most", Self::CDS)).at("cdroms")
+            );
+        }
         for address in &self.pci {
             if !is_pci_address(address) {
                 return Err(Error::invalid(format!("{address:?} is not a PCI address"))

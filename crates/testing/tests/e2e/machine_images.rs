@@ -1,15 +1,19 @@
 //! Images of machines: disks that are taken in, given out, sent and fetched, and those that are refused.
 
 use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
-use testing::node::{Node, Outcome, until};
+use testing::disk::Disk;
+use testing::node::{Node, Outcome, Setup, until, within};
 use testing::registry::Registry;
 
-use super::process::node;
+use super::process::{Named, node};
 
 /// A directory with disks of all kinds, all of the same content, which no other test has.
 struct Disks(tempfile::TempDir);
@@ -164,6 +168,177 @@ fn disks_that_are_refused_leave_nothing() {
     assert!(!disks.at("x").exists());
     assert!(!node.ok(&["image", "ls", "-o", "json"]).contains("bad-vm"));
     assert!(!before.contains("bad-vm"));
+}
+
+/// A server that answers each who comes as `answer` says, by what is asked for.
+fn serve(answer: impl Fn(&str, &mut TcpStream) -> std::io::Result<()> + Send + 'static) -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut asked = [0; 4096];
+            let length = stream.read(&mut asked).unwrap_or_default();
+            let asked = String::from_utf8_lossy(&asked[..length]).into_owned();
+            let path = asked.split(' ').nth(1).unwrap_or_default();
+            // One who goes away in the middle is who this is about.
+            let _ = answer(path, &mut stream);
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn disks_are_fetched_from_afar() {
+    let Some(node) = node() else { return };
+    let disks = Disks::new("afar");
+    let qcow2 = fs::read(disks.at("disk.qcow2")).unwrap();
+    let (whole, raw) = (disks.at("back"), disks.at("disk.raw"));
+    let url = serve(move |path, stream| {
+        let head = |length: usize| format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        let (length, body) = match path {
+            "/disk" => (qcow2.len(), &qcow2[..]),
+            // It says less than there is, and more.
+            "/less" => (qcow2.len() / 2, &qcow2[..]),
+            "/more" => (qcow2.len() * 2, &qcow2[..]),
+            "/moved" => return stream.write_all(b"HTTP/1.1 302 Found\r\nLocation: /disk\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+            "/round" => return stream.write_all(b"HTTP/1.1 302 Found\r\nLocation: /round\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+            "/stalls" => {
+                stream.write_all(head(qcow2.len()).as_bytes())?;
+                stream.write_all(&qcow2[..qcow2.len() / 2])?;
+                // Held until whoever asked goes.
+                let waiting = stream.try_clone()?;
+                std::thread::spawn(move || (&waiting).read(&mut [0]).map(drop));
+                return Ok(());
+            }
+            _ => return stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
+        };
+        stream.write_all(head(length).as_bytes())?;
+        stream.write_all(body)
+    });
+    let import = |path: &str| {
+        node.hull(&["image", "import", "--machine", "--name", "afar", &format!("{url}{path}")])
+    };
+    for path in ["/disk", "/moved"] {
+        let taken = import(path);
+        assert_eq!(taken.code, 0, "{path}: {}", taken.stderr);
+        node.ok(&["image", "export", "afar", "-o", whole.to_str().unwrap(), "--format", "raw"]);
+        assert!(same(&whole, &raw), "{path}");
+        node.ok(&["image", "rm", "afar"]);
+    }
+    for (path, code, expected) in [
+        ("/less", 2, "cut off"),
+        ("/more", 5, "broke off"),
+        ("/round", 5, "cannot be fetched"),
+        ("/absent", 3, "404"),
+        ("/stalls", 5, "broke off"),
+    ] {
+        let refused = import(path);
+        assert_eq!(refused.code, code, "{path}: {}", refused.stderr);
+        assert!(refused.stderr.contains(expected), "{path}: {}", refused.stderr);
+        assert_nothing_left(node, path);
+        assert_eq!(node.hull(&["image", "show", "afar"]).code, 3, "{path}");
+    }
+}
+
+#[test]
+fn a_disk_that_does_not_fit() {
+    if !super::process::able() {
+        return;
+    }
+    let setup = Setup::new().unwrap().root("disk/node");
+    let _disk = Disk::mount(setup.base(), "disk", 96 << 20).unwrap();
+    let node = setup.start().unwrap();
+    let disks = Disks::new("large");
+    let file = File::options().write(true).open(disks.at("disk.raw")).unwrap();
+    file.set_len(256 << 20).unwrap();
+    let mut state = 1_u64;
+    for place in 0..192_u64 {
+        // No pattern that a disk could be packed by.
+        let piece: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1);
+            (state >> 56) as u8
+        })
+        .take(1 << 20)
+        .collect();
+        file.write_all_at(&piece, (place + 8) << 20).unwrap();
+    }
+    let refused = disks.import(&node, "disk.raw", "large", &[]);
+    assert_eq!(refused.code, 1, "{}", refused.stderr);
+    assert!(refused.stderr.contains("large"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("room") || refused.stderr.contains("free"),
+        "{}",
+        refused.stderr
+    );
+    assert_nothing_left(&node, "a disk too large");
+    assert_eq!(node.hull(&["image", "show", "large"]).code, 3);
+    assert_eq!(node.ok(&["run", "--rm", "busybox", "echo", "works"]), "works");
+}
+
+/// A CD that a PC boots from (El Torito, 1995): what is booted says so on the serial line.
+fn disc() -> Vec<u8> {
+    const SECTOR: usize = 2048;
+    let mut disc = vec![0; 40 * SECTOR];
+    let mut put = |sector: usize, at: usize, bytes: &[u8]| {
+        disc[sector * SECTOR + at..][..bytes.len()].copy_from_slice(bytes);
+    };
+    put(16, 0, b"\x01CD001\x01");
+    put(16, 40, b"HULL-CD");
+    put(16, 80, &[40, 0, 0, 0, 0, 0, 0, 40]);
+    put(17, 0, b"\0CD001\x01EL TORITO SPECIFICATION");
+    put(17, 0x47, &19_u32.to_le_bytes());
+    put(18, 0, b"\xffCD001\x01");
+    // The catalogue: a valid one, and one entry, of one sector of 512 bytes, without emulation.
+    put(19, 0, &[1]);
+    put(19, 0x1c, &[0xaa, 0x55, 0x55, 0xaa]);
+    put(19, 0x20, &[0x88, 0, 0, 0, 0, 0, 4, 0]);
+    put(19, 0x28, &20_u32.to_le_bytes());
+    // call here; here: pop si; add si, text - here; next: cs lodsb; test al, al; jz end
+    put(20, 0, b"\xe8\0\0\x5e\x83\xc6\x12\x2e\xac\x84\xc0\x74\x06");
+    // mov dx, 0x3f8; out dx, al; jmp next; end: jmp end; text:
+    put(20, 13, b"\xba\xf8\x03\xee\xeb\xf4\xeb\xfe");
+    put(20, 21, b"booted from the disc\r\n\0");
+    disc
+}
+
+#[test]
+fn a_machine_boots_from_a_cd() {
+    let Some(node) = node() else { return };
+    let disks = Disks::new("cd");
+    fs::write(disks.at("boots.iso"), disc()).unwrap();
+    assert_eq!(disks.import(node, "boots.iso", "cd-boots", &[]).code, 0);
+    assert_eq!(disks.import(node, "disk.qcow2", "cd-blank", &[]).code, 0);
+    let it = Named(node, "discs");
+    let run = ["run", "-d", "--name", "discs", "--memory", "128m", "--cdrom", "cd-boots"];
+    node.ok(&[&run[..], &["--boot", "cdrom", "cd-blank"]].concat());
+    until("it has booted", || {
+        node.ok(&["logs", "discs"]).contains("booted from the disc").then_some(())
+    });
+    drop(it);
+    // In a guest that boots something else, it is a drive with that disc.
+    let it = Named(node, "discs");
+    node.ok(&[&run[..], &["hull-tiny"]].concat());
+    within(Duration::from_secs(120), "the disc is read", || {
+        let read = node.hull(&[
+            "exec",
+            "discs",
+            "sh",
+            "-c",
+            "modprobe -a ahci sr_mod; tail -c +32769 /dev/sr0 | head -c 47",
+        ]);
+        read.text().contains("HULL-CD").then_some(())
+    });
+    let written = node.hull(&["exec", "discs", "sh", "-c", "echo x > /dev/sr0"]);
+    assert_ne!(written.code, 0, "a disc was written");
+    drop(it);
+    let refused = node.hull(&["run", "--rm", "--cdrom", "busybox", "hull-tiny"]);
+    assert!(
+        refused.code == 2 && refused.stderr.contains("no disk to put in"),
+        "{}",
+        refused.stderr
+    );
+    node.ok(&["image", "rm", "cd-boots", "cd-blank"]);
 }
 
 #[test]

@@ -36,7 +36,7 @@ const BEGUN: Duration = Duration::from_millis(200);
 const TARGET: &str = "commit";
 
 /// Makes the image; returns its id.
-pub async fn commit(
+pub(in crate::calls) async fn commit(
     calls: &Calls,
     found: &Found,
     image: &Image,

@@ -318,9 +318,11 @@ pub fn give(path: &Path, user: u32) -> Result<()> {
 }
 
 /// The format and size of a disk that somebody else wrote.
-fn look(file: &File, name: &str) -> Result<(DiskFormat, u64)> {
-    let raw =
-        matches!(Path::new(name).extension().and_then(|end| end.to_str()), Some("img" | "raw"));
+pub fn look(file: &File, name: &str) -> Result<(DiskFormat, u64)> {
+    let raw = matches!(
+        Path::new(name).extension().and_then(|end| end.to_str()),
+        Some("img" | "raw" | "iso")
+    );
     // A raw disk need not have partitions yet; one that is called so may still be a qcow2.
     let header = disk::look(file, None).or_else(|error| match raw {
         true => disk::look(file, Some(DiskFormat::Raw)),

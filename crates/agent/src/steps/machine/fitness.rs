@@ -18,11 +18,6 @@ pub fn check(asked: &MachineSpec, memory: Bytes) -> Result<()> {
         return Err(Error::unavailable(format!("machines need QEMU, and {PROGRAM} is not there"))
             .next("install it: apt install qemu-system-x86 qemu-utils"));
     }
-    if let Some(image) = asked.cdroms.first() {
-        return Err(Error::unsupported(format!("image {image:?} cannot be put in as a CD yet"))
-            .at("machine.cdroms")
-            .next("import it as a volume's disk, or boot from it as the machine's image"));
-    }
     if asked.tpm && !Path::new(SWTPM).exists() {
         return Err(Error::unavailable(format!("a TPM needs swtpm, and {SWTPM} is not there"))
             .at("machine.tpm")

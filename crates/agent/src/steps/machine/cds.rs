@@ -1,0 +1,76 @@
+//! CDs: disks of images, read-only, once on the node however many machines have them in.
+
+use std::fs::File;
+use std::path::Path;
+
+use machines::config::{Bus, DIRECTORY, DISKS, Disk, Format};
+use machines::disk::{self, DiskFormat, DiskTool};
+use model::error::Context as _;
+use model::image::Image;
+use model::instance::{MachineSpec, PullPolicy};
+use model::{Error, ErrorKind, Result};
+
+use super::disks::{directory, look};
+use super::walls::{own_directory, user_of};
+use crate::calls::images::disk::{Room, receive};
+use crate::worker::Worker;
+
+/// Puts in the CDs that are asked for.
+pub async fn put_in(worker: &Worker, asked: &MachineSpec) -> Result<Vec<Disk>> {
+    let mut cds = Vec::new();
+    if !asked.cdroms.is_empty() {
+        own_directory(&directory(worker), user_of(&worker.uid))?;
+    }
+    for (index, image) in asked.cdroms.iter().enumerate() {
+        let cd = one(worker, index, image).await;
+        cds.push(cd.map_err(|error| error.at("machine.cdroms"))?);
+    }
+    Ok(cds)
+}
+
+async fn one(worker: &Worker, index: usize, name: &str) -> Result<Disk> {
+    let image = worker.context.images.ensure(name, PullPolicy::default(), None).await?;
+    let Some(machine) = &image.machine else {
+        return Err(Error::invalid(format!("image {name:?} carries no disk to put in as a CD"))
+            .next("make one of an ISO: hull image import --machine --name NAME FILE.iso"));
+    };
+    let disc = format!("cd{index}");
+    let own = directory(worker).join(&disc);
+    let file = kept(worker, &image, &own).await?;
+    let (format, _) = look(&file, machine.disk.trim_end_matches(".gz"))?;
+    Ok(Disk {
+        name: disc.clone(),
+        path: Path::new(DIRECTORY).join(DISKS).join(disc),
+        format: if format == DiskFormat::Raw { Format::Raw } else { Format::Qcow2 },
+        bus: Bus::Cdrom,
+        read_only: true,
+        ..Disk::default()
+    })
+}
+
+/// The disk of an image as a file by itself, and `own`, a further name of it.
+async fn kept(worker: &Worker, image: &Image, own: &Path) -> Result<File> {
+    let context = &worker.context;
+    let cache = context.places.unpacked(&image.id);
+    if !cache.exists() {
+        let room = Room::new(context)?;
+        let passing = room.file("cd", &DiskTool::find()?)?;
+        let (_, disk) = context.images.local.disk(&image.digest).await?;
+        receive(disk, &passing).await.map_err(|error| error.about("the CD"))?;
+        let (source, cache) = (File::open(&passing), cache.clone());
+        let source =
+            source.context(ErrorKind::Unavailable, || "the CD cannot be read".to_owned())?;
+        tokio::task::spawn_blocking(move || disk::unpack_once(source, &cache))
+            .await
+            .context(ErrorKind::Internal, || "a CD was not unpacked".to_owned())??;
+    }
+    let failed = || format!("cannot make {}", own.display());
+    match std::fs::remove_file(own) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).context(ErrorKind::Unavailable, failed);
+        }
+        _ => {}
+    }
+    std::fs::hard_link(&cache, own).context(ErrorKind::Unavailable, failed)?;
+    File::open(&cache).context(ErrorKind::Unavailable, failed)
+}
