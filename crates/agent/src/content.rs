@@ -184,6 +184,10 @@ impl ContentStore for ContainerdContent {
         chain.parse()
     }
 
+    async fn unpacked_size(&self, chain: &Digest) -> Result<u64> {
+        Ok(self.engine.snapshot_usage(&chain.to_string()).await?.size.0)
+    }
+
     async fn bind_unpacked(&self, config: &Digest, top: &Digest) -> Result<()> {
         may_die("image.bound");
         self.engine.keep_chain(&config.to_string(), &top.to_string()).await

@@ -74,7 +74,7 @@ impl Layers {
                 *known = (known.0.max(*done), known.1.max(*total));
                 true
             }
-            Progress::Message { .. } | Progress::Done { .. } => false,
+            Progress::Message { .. } | Progress::Pushed { .. } | Progress::Done { .. } => false,
         }
     }
 

@@ -35,8 +35,8 @@ pub use process::Process;
 pub use stats::{BlockIo, Cpu, Memory, Pids, Stats};
 
 use async_trait::async_trait;
-use model::Result;
 use model::instance::Resources;
+use model::{Bytes, Result};
 
 use crate::rootfs::Rootfs;
 use model::Signal;
@@ -130,6 +130,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// How the writable layer differs from the image, sorted by path.
     async fn changes(&self, id: &ContainerId) -> Result<Vec<Change>>;
+
+    /// Bytes of the files in the writable layer.
+    async fn written(&self, id: &ContainerId) -> Result<Bytes>;
 
     /// The container's file system: as its processes see it while it runs, else image plus
     /// writable layer without volumes.

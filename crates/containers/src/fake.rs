@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use futures::StreamExt;
 use model::instance::Resources;
-use model::{Error, ErrorKind, Result, Time};
+use model::{Bytes, Error, ErrorKind, Result, Time};
 use tokio::sync::{Notify, broadcast};
 use tokio_stream::wrappers::BroadcastStream;
 
@@ -56,6 +56,7 @@ pub enum Verb {
     Processes,
     Update,
     Changes,
+    Written,
     Rootfs,
     Commit,
 }
@@ -371,6 +372,11 @@ impl Engine for FakeEngine {
     async fn changes(&self, id: &ContainerId) -> Result<Vec<Change>> {
         let inner = self.enter(Verb::Changes, Some(id))?;
         inner.containers.get(id).ok_or_else(|| missing(id))?.changes()
+    }
+
+    async fn written(&self, id: &ContainerId) -> Result<Bytes> {
+        let inner = self.enter(Verb::Written, Some(id))?;
+        inner.containers.get(id).ok_or_else(|| missing(id)).map(|_| Bytes(0))
     }
 
     async fn rootfs(&self, id: &ContainerId) -> Result<Rootfs> {

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use link::image::{ImportRequest, Login, Progress, PullRequest, Removed};
+use link::image::{
+    ImageDetail, ImportRequest, Listing, Login, Progress, PruneRequest, PullRequest, Removed,
+    SearchHit, SearchRequest, SizedImage,
+};
 use link::{ByteStream, NodePort, ResultStream};
 use model::image::Image;
 use model::{Kind, Result};
@@ -142,7 +145,15 @@ impl Images {
         self.on(caller, Verb::Delete, node)?.image_remove(name.to_owned(), force, plan).await
     }
 
-    /// Removes images without a name, or with `all` every one that no instance uses.
+    /// Takes a name away and keeps the image, nameless if it was its last.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn untag(&self, caller: &Caller, node: &str, name: &str) -> Result<()> {
+        self.on(caller, Verb::Update, node)?.image_untag(name.to_owned()).await
+    }
+
+    /// Removes images nobody uses.
     ///
     /// # Errors
     /// Those of the node.
@@ -150,10 +161,74 @@ impl Images {
         &self,
         caller: &Caller,
         node: &str,
-        all: bool,
-        mode: Mode,
+        request: PruneRequest,
     ) -> Result<Removed> {
-        self.on(caller, Verb::Delete, node)?.image_prune(all, mode == Mode::Plan).await
+        self.on(caller, Verb::Delete, node)?.image_prune(request).await
+    }
+
+    /// One image with its documents and sizes.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn detail(&self, caller: &Caller, node: &str, name: &str) -> Result<ImageDetail> {
+        self.on(caller, Verb::Get, node)?.image_detail(name.to_owned()).await
+    }
+
+    /// All images with their sizes.
+    ///
+    /// # Errors
+    /// Those of the node.
+    pub async fn sizes(&self, caller: &Caller, node: &str) -> Result<Vec<SizedImage>> {
+        self.on(caller, Verb::List, node)?.image_sizes().await
+    }
+
+    /// What a name means at its registry, without fetching it.
+    ///
+    /// # Errors
+    /// `NotFound`, and those of the way there.
+    pub async fn look_up(
+        &self,
+        caller: &Caller,
+        node: &str,
+        name: &str,
+        login: Option<Login>,
+    ) -> Result<Listing> {
+        self.on(caller, Verb::Get, node)?.registry_look_up(name.to_owned(), login).await
+    }
+
+    /// All tags that a repository has at its registry.
+    ///
+    /// # Errors
+    /// `NotFound`, and those of the way there.
+    pub async fn tags(
+        &self,
+        caller: &Caller,
+        node: &str,
+        name: &str,
+        login: Option<Login>,
+    ) -> Result<Vec<String>> {
+        self.on(caller, Verb::Get, node)?.registry_tags(name.to_owned(), login).await
+    }
+
+    /// Repositories at a registry that fit a term.
+    ///
+    /// # Errors
+    /// `Unsupported` for a registry that has no search.
+    pub async fn search(
+        &self,
+        caller: &Caller,
+        node: &str,
+        request: SearchRequest,
+    ) -> Result<Vec<SearchHit>> {
+        self.on(caller, Verb::Get, node)?.registry_search(request).await
+    }
+
+    /// Checks a login with its registry and keeps nothing; what is to be shown there from now on.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when the registry refuses it.
+    pub async fn check_login(&self, caller: &Caller, node: &str, login: Login) -> Result<Login> {
+        self.on(caller, Verb::Get, node)?.registry_check(login).await
     }
 
     /// Checks a login with its registry and keeps it on the node.

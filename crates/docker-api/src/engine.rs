@@ -1,12 +1,13 @@
 //! What endpoints ask of the platform besides its verbs.
 
 use control::Caller;
+use model::ErrorKind;
 use model::image::Image;
+use model::instance::Instance;
 use model::network::DEFAULT_NETWORK;
-use model::{Error, ErrorKind};
 
 use crate::Engine;
-use crate::failure::{Failure, Reply};
+use crate::failure::Reply;
 
 impl Engine {
     /// Where a volume's contents are, while it is mounted.
@@ -50,13 +51,19 @@ impl Engine {
     /// The image of that name or id.
     pub(crate) async fn image(&self, caller: &Caller, name: &str) -> Reply<Image> {
         let found = self.control.images().get(caller, "", name).await;
-        found.map_err(|error| no_such_image(name, error))
+        found.map_err(|error| crate::images::missing(name, error))
     }
 
-    /// Bytes that a container changed, and bytes of all it sees.
-    #[expect(clippy::unused_async, reason = "asked of the node")]
-    pub(crate) async fn sizes(&self, _: &Caller, _: &model::instance::Instance) -> (u64, u64) {
-        (0, 0)
+    /// Bytes that a container changed, and bytes of all it sees; asked of the node.
+    pub(crate) async fn sizes(&self, caller: &Caller, instance: &Instance) -> (u64, u64) {
+        let (instances, id) = (self.control.instances(), instance.meta.id.as_str());
+        match instances.disk_size(caller, &self.project, id, "").await {
+            Ok(size) => (size.written, size.written + size.image),
+            Err(error) => {
+                tracing::debug!(id, error = error.chain(), "the size of a container is not known");
+                (0, 0)
+            }
+        }
     }
 
     /// Makes the network that containers are joined to unless told otherwise, which clients expect to
@@ -74,15 +81,4 @@ impl Engine {
             tracing::warn!(error = error.chain(), "the default network could not be made");
         }
     }
-}
-
-/// In Engine's words: clients pull when they hear them.
-pub(crate) fn no_such_image(name: &str, error: Error) -> Failure {
-    let short = !name.contains(['@', '/']) && name.split(':').count() == 1;
-    let tagged = if short && !is_id(name) { format!("{name}:latest") } else { name.to_owned() };
-    Failure::reword(error, ErrorKind::NotFound, |_| format!("No such image: {tagged}"))
-}
-
-fn is_id(name: &str) -> bool {
-    name.starts_with("sha256:")
 }

@@ -150,12 +150,18 @@ fn message(engine: &Engine, event: &Event) -> Option<Value> {
             event.name.clone()
         }
         _ => {
-            attributes
-                .extend(event.details.iter().map(|(key, value)| (key.as_str(), value.clone())));
-            let name = event.name.parse::<model::image::Reference>();
-            let name = name.map_or_else(|_| event.name.clone(), |name| name.familiar());
-            attributes.insert("name", name.clone());
-            name
+            let (actor, name) = crate::images::actor(event);
+            attributes.extend(
+                event
+                    .details
+                    .iter()
+                    .filter(|(key, _)| *key != "image")
+                    .map(|(key, value)| (key.as_str(), value.clone())),
+            );
+            if !name.is_empty() {
+                attributes.insert("name", name);
+            }
+            actor
         }
     };
     Some(json!({

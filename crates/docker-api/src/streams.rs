@@ -8,7 +8,6 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures::StreamExt;
 use http::{HeaderValue, StatusCode, header};
 use link::{Input, Output, Session};
-use model::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
@@ -311,27 +310,6 @@ pub(crate) fn io_errors(
     bytes: link::ByteStream,
 ) -> impl futures::Stream<Item = Result<Bytes, std::io::Error>> + Send {
     bytes.map(|item| item.map_err(|error| std::io::Error::other(error.chain())))
-}
-
-/// Items as JSON, one a line, as they come; a failure ends them.
-pub(crate) fn lines<T: Send + 'static>(
-    items: link::ResultStream<T>,
-    write: impl Fn(T) -> serde_json::Value + Send + 'static,
-) -> Body {
-    let lines = items.map(move |item| {
-        let line = match item {
-            Ok(item) => write(item),
-            Err(error) => failure_line(&error),
-        };
-        Ok::<_, std::convert::Infallible>(Bytes::from(format!("{line}\r\n")))
-    });
-    Body::from_stream(lines)
-}
-
-/// How a failure in the middle of a stream is told.
-pub(crate) fn failure_line(error: &Error) -> serde_json::Value {
-    let message = error.chain();
-    serde_json::json!({ "errorDetail": { "message": message }, "error": message })
 }
 
 #[cfg(test)]

@@ -30,6 +30,9 @@ pub const LABEL_REFERENCE: &str = "containerd.io/gc.ref.content";
 /// under the same name and meaning.
 pub const LABEL_UNCOMPRESSED: &str = "containerd.io/uncompressed";
 
+/// Label of a layer's blob: bytes of the files in it.
+pub const LABEL_FILES: &str = "hull.files";
+
 /// The labels by which a blob keeps `children`.
 pub fn reference_labels<'a>(children: impl IntoIterator<Item = &'a Digest>) -> Labels {
     let label = |(index, digest): (usize, &Digest)| {
@@ -194,6 +197,9 @@ pub trait ContentStore: Send + Sync {
     /// Unpacks one checked layer onto `parent` (a chain id) and returns its own chain id. What is
     /// unpacked already costs a look-up. Nothing half unpacked is ever visible.
     async fn unpack(&self, parent: Option<&Digest>, layer: &Layer) -> Result<Digest>;
+
+    /// Bytes that the unpacked layer `chain` takes by itself, without those below it.
+    async fn unpacked_size(&self, chain: &Digest) -> Result<u64>;
 
     /// Keeps the unpacked `top` for as long as the configuration blob `config` is kept.
     async fn bind_unpacked(&self, config: &Digest, top: &Digest) -> Result<()>;

@@ -36,7 +36,7 @@ mod settings;
 
 pub use archive::{ImportKind, ImportOptions};
 pub use content::{
-    BlobInfo, BlobWriter, ByteStream, ContentStore, ImageRecord, Ingest, IngestInfo,
+    BlobInfo, BlobWriter, ByteStream, ContentStore, ImageRecord, Ingest, IngestInfo, LABEL_FILES,
     LABEL_REFERENCE, LABEL_UNCOMPRESSED, Labels, Layer, WRITER_KEEPS, WriteRequest, chain_id,
     reference_labels,
 };
@@ -45,11 +45,12 @@ pub use descriptor::Descriptor;
 pub use digest::{Digest, Hasher};
 pub use dir_store::DirStore;
 pub use limits::Limits;
-pub use local::{Images, InUse, PruneOptions, RemoveOptions, Removed, Usage, UsageRow};
+pub use local::{Detail, Images, InUse, PruneOptions, RemoveOptions, Removed, Usage, UsageRow};
 pub use machine::{LABEL_DISK, LABEL_FIRMWARE};
 pub use platform::Platform;
 pub use progress::{LayerProgress, Phase, Progress, PullState};
-pub use puller::{PullOptions, PullPolicy, Puller};
+pub use puller::{Listing, PullOptions, PullPolicy, Puller};
 pub use pusher::{PushOptions, Pusher};
 pub use registries::{RegistriesConfig, RegistriesSource, RegistryConfig};
+pub use registry::SearchHit;
 pub use settings::{Settings, Transfer};

@@ -15,6 +15,7 @@ use crate::limits::Limits;
 use crate::locks::Locks;
 use crate::platform::Platform;
 
+mod detail;
 mod disk;
 mod find;
 mod kept;
@@ -24,6 +25,7 @@ mod stored;
 mod summary;
 mod usage;
 
+pub use detail::Detail;
 pub(crate) use opened::Opened;
 pub(crate) use stored::{open_ingest, put_document, put_small, read_small};
 
@@ -52,6 +54,8 @@ pub struct PruneOptions<'a> {
     pub until: Option<Time>,
     /// Only those with all of these labels; an empty value asks for the key alone.
     pub labels: BTreeMap<String, String>,
+    /// Only those without any of these; an empty value means the key alone.
+    pub unlabelled: BTreeMap<String, String>,
     /// Who uses an image.
     pub in_use: InUse<'a>,
 }
@@ -102,13 +106,15 @@ pub struct Images {
     pub(crate) store: Arc<dyn ContentStore>,
     pub(crate) limits: Limits,
     kept: kept::Kept,
+    sizes: detail::Sizes,
     unpacking: Arc<Locks>,
 }
 
 impl Images {
     /// The images of `store`.
     pub fn new(store: Arc<dyn ContentStore>, limits: Limits) -> Self {
-        Self { store, limits, kept: kept::Kept::default(), unpacking: Arc::default() }
+        let (kept, sizes) = (kept::Kept::default(), detail::Sizes::default());
+        Self { store, limits, kept, sizes, unpacking: Arc::default() }
     }
 
     /// All images, newest first.

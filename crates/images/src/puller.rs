@@ -12,17 +12,19 @@ use crate::local::Images;
 use crate::locks::Locks;
 use crate::platform::Platform;
 use crate::progress::{LayerProgress, Phase, Progress};
-use crate::registry::Registries;
+use crate::registry::{Registries, SearchHit};
 use crate::settings::Settings;
 
 mod artifact;
 mod blob;
 mod flight;
 mod job;
+mod listing;
 mod sources;
 
 use flight::{Flights, Key};
 use job::Job;
+pub use listing::Listing;
 
 /// When a registry is asked.
 #[derive(
@@ -118,6 +120,57 @@ impl Puller {
         let file = self.file()?;
         let kept = self.shared.registries.verify(registry, credentials).await?;
         file.put(registry, &kept)
+    }
+
+    /// Checks `credentials` with `registry` and keeps nothing. Gives back an identity token in their
+    /// place if the registry gives one.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when the registry refuses them.
+    pub async fn check_login(
+        &self,
+        registry: &str,
+        credentials: Credentials,
+    ) -> Result<Credentials> {
+        self.shared.registries.verify(registry, credentials).await
+    }
+
+    /// What `reference` means at its registry, without fetching it.
+    ///
+    /// # Errors
+    /// `NotFound`, and those of the way there.
+    pub async fn look_up(
+        &self,
+        reference: &Reference,
+        credentials: Option<&Credentials>,
+    ) -> Result<Listing> {
+        listing::look_up(&self.shared, reference, credentials).await
+    }
+
+    /// All tags of a repository.
+    ///
+    /// # Errors
+    /// `NotFound`, and those of the way there.
+    pub async fn tags(
+        &self,
+        reference: &Reference,
+        credentials: Option<&Credentials>,
+    ) -> Result<Vec<String>> {
+        listing::tags(&self.shared, reference, credentials).await
+    }
+
+    /// Repositories whose names or descriptions have `term` in them, by the registry's own search.
+    ///
+    /// # Errors
+    /// `Unsupported` for a registry that has none.
+    pub async fn search(
+        &self,
+        registry: &str,
+        term: &str,
+        limit: u32,
+        credentials: Option<Credentials>,
+    ) -> Result<Vec<SearchHit>> {
+        self.shared.registries.search(registry, term, limit, credentials).await
     }
 
     /// Forgets the credentials of `registry`; says whether there were any.

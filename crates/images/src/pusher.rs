@@ -62,13 +62,13 @@ impl Pusher {
     }
 
     /// Sends the image `source` (a name or an id) to where `target` says. Returns the digest
-    /// `target` now means.
+    /// `target` now means, and the bytes of the document.
     pub async fn push(
         &self,
         source: &str,
         target: &Reference,
         options: PushOptions,
-    ) -> Result<Digest> {
+    ) -> Result<(Digest, u64)> {
         let PushOptions { platform, credentials, progress } = options;
         let group = self.images.group(source).await?;
         let cargo = self.cargo(&group.opened, platform).await?;
@@ -138,14 +138,14 @@ fn blobs_of(manifest: &Manifest) -> Vec<Descriptor> {
 }
 
 impl Push<'_> {
-    async fn run(&self, cargo: &Cargo, target: &Reference) -> Result<Digest> {
+    async fn run(&self, cargo: &Cargo, target: &Reference) -> Result<(Digest, u64)> {
         let mut blobs: Vec<Descriptor> = Vec::new();
         for blob in &cargo.blobs {
             if !blobs.iter().any(|known| known.digest == blob.digest) {
                 blobs.push(blob.clone());
             }
         }
-        self.announce(&blobs);
+        self.announce(&blobs, cargo.documents.last().map(|(top, _)| top));
         let sends = blobs.iter().enumerate().map(|(index, blob)| self.blob(index, blob));
         let parallel = self.settings.transfer.parallel.max(1);
         let sends: Vec<_> = sends.collect();
@@ -158,17 +158,20 @@ impl Push<'_> {
         }
         let version = target.tag.as_deref().unwrap_or(top.digest.as_str());
         self.document(version, top, data).await?;
-        Ok(top.digest.clone())
+        Ok((top.digest.clone(), top.size))
     }
 
-    fn announce(&self, blobs: &[Descriptor]) {
+    fn announce(&self, blobs: &[Descriptor], top: Option<&Descriptor>) {
         let layer = |blob: &Descriptor| LayerProgress {
             digest: blob.digest.clone(),
             phase: Phase::Waiting,
             done: 0,
             total: blob.size,
         };
-        self.progress.update(|state| state.layers = blobs.iter().map(layer).collect());
+        self.progress.update(|state| {
+            state.target = top.map(|top| top.digest.clone());
+            state.layers = blobs.iter().map(layer).collect();
+        });
     }
 
     async fn document(&self, version: &str, at: &Descriptor, data: &Bytes) -> Result<()> {

@@ -21,12 +21,15 @@ mod failure;
 mod fetch;
 mod login;
 mod retry;
+mod search;
+mod tags;
 mod token;
 mod upload;
 
 pub(crate) use failure::Failure;
 pub(crate) use fetch::Found;
 pub(crate) use retry::Backoff;
+pub use search::SearchHit;
 pub(crate) use upload::Begun;
 
 use clients::Clients;

@@ -1,9 +1,11 @@
 //! What is asked of a node about its images.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use model::image::Image;
 use model::instance::{FirmwareKind, PullPolicy};
-use model::{Bytes, Result};
+use model::{Bytes, Result, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::{ByteStream, ResultStream};
@@ -29,6 +31,14 @@ pub enum Progress {
     Message {
         /// The sentence.
         text: String,
+    },
+    /// The registry has it under this digest.
+    #[serde(rename_all = "camelCase")]
+    Pushed {
+        /// Digest of the document its name means there.
+        digest: String,
+        /// Bytes of that document.
+        size: u64,
     },
     /// It is there.
     #[serde(rename_all = "camelCase")]
@@ -99,9 +109,116 @@ pub struct ImportRequest {
     pub name: String,
     /// `CMD`, `ENV`, `EXPOSE` … lines applied to a bare root file system's configuration.
     pub changes: Vec<String>,
+    /// A remark in the history of a bare root file system's image.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub comment: String,
+    /// `linux/arm64`: for which machine a bare root file system is; the node's own when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub platform: String,
+    /// What it is.
+    pub kind: ImportKind,
     /// What comes is a disk, which becomes the image of a machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk: Option<DiskImport>,
+}
+
+/// What an archive is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ImportKind {
+    /// Told by what is in it.
+    #[default]
+    Auto,
+    /// Images with their documents.
+    Archive,
+    /// A root file system.
+    RootFs,
+}
+
+/// An image with its documents.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageDetail {
+    /// What the model knows of it.
+    pub image: Image,
+    /// Its configuration as it is stored, unknown fields included.
+    pub file: serde_json::Value,
+    /// Bytes of the files in each layer, lowest first.
+    pub layers: Vec<Bytes>,
+    /// Type of what its name points at.
+    pub media_type: String,
+    /// Bytes of that document.
+    pub size: Bytes,
+    /// When it was last given a name.
+    pub tagged: Option<Time>,
+}
+
+/// An image and how large it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SizedImage {
+    /// The image.
+    pub image: Image,
+    /// Bytes of the files in each layer, lowest first.
+    pub layers: Vec<Bytes>,
+}
+
+/// Which images are pruned.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PruneRequest {
+    /// All that no instance uses, not only those without a name.
+    pub all: bool,
+    /// Say only which would go.
+    pub plan: bool,
+    /// Only those made before.
+    pub until: Option<Time>,
+    /// Only those with all of these labels; an empty value asks for the key alone.
+    pub labels: BTreeMap<String, String>,
+    /// Only those without any of these.
+    pub unlabelled: BTreeMap<String, String>,
+}
+
+/// What is searched for at a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SearchRequest {
+    /// The registry's host; `docker.io` when empty.
+    pub registry: String,
+    /// What names and descriptions have in them.
+    pub term: String,
+    /// Most results.
+    pub limit: u32,
+    /// Who asks; the node's stored login when absent.
+    pub login: Option<Login>,
+}
+
+/// A repository that a search found.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SearchHit {
+    /// Its name.
+    pub name: String,
+    /// What it says of itself.
+    pub description: String,
+    /// People who like it.
+    pub stars: i64,
+    /// It is one of the registry's own.
+    pub official: bool,
+}
+
+/// What a name means at its registry.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Listing {
+    /// Digest of the document.
+    pub digest: String,
+    /// Its type.
+    pub media_type: String,
+    /// Its bytes.
+    pub size: u64,
+    /// For which platforms it is: operating system, processor, variant.
+    pub platforms: Vec<(String, String, String)>,
 }
 
 /// How a disk becomes the image of a machine.
@@ -168,9 +285,29 @@ pub trait ImageCalls: Send + Sync {
     /// is named by its id. Refused while an instance uses it. With `plan` it says what would go.
     async fn image_remove(&self, name: String, force: bool, plan: bool) -> Result<Removed>;
 
-    /// Removes images without a name, or with `all` every one that no instance uses. With `plan` it
-    /// says which would go.
-    async fn image_prune(&self, all: bool, plan: bool) -> Result<Removed>;
+    /// Takes a name away and keeps the image, nameless if it was its last.
+    async fn image_untag(&self, name: String) -> Result<()>;
+
+    /// Removes images nobody uses.
+    async fn image_prune(&self, request: PruneRequest) -> Result<Removed>;
+
+    /// An image with its documents and sizes.
+    async fn image_detail(&self, name: String) -> Result<ImageDetail>;
+
+    /// All images with their sizes.
+    async fn image_sizes(&self) -> Result<Vec<SizedImage>>;
+
+    /// What a name means at its registry, without fetching it.
+    async fn registry_look_up(&self, name: String, login: Option<Login>) -> Result<Listing>;
+
+    /// All tags that a repository has at its registry.
+    async fn registry_tags(&self, name: String, login: Option<Login>) -> Result<Vec<String>>;
+
+    /// Repositories at a registry that fit a term.
+    async fn registry_search(&self, request: SearchRequest) -> Result<Vec<SearchHit>>;
+
+    /// Checks a login with its registry and keeps nothing; what is to be shown there from now on.
+    async fn registry_check(&self, login: Login) -> Result<Login>;
 
     /// Checks a login with its registry and keeps it on the node, readable by root only.
     async fn registry_login(&self, login: Login) -> Result<()>;

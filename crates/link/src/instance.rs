@@ -185,6 +185,16 @@ pub enum ChangeKind {
     Deleted,
 }
 
+/// How much disk a container takes, in bytes of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DiskSize {
+    /// What it wrote.
+    pub written: u64,
+    /// Its image.
+    pub image: u64,
+}
+
 /// How an image is made of a container.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -247,6 +257,9 @@ pub trait InstanceCalls: Send + Sync {
 
     /// What differs from the image.
     async fn diff(&self, target: Target) -> Result<Vec<Change>>;
+
+    /// How much disk a container takes.
+    async fn disk_size(&self, target: Target) -> Result<DiskSize>;
 
     /// Makes an image of a container; returns its id.
     async fn commit(&self, target: Target, request: CommitRequest) -> Result<String>;

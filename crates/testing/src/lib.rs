@@ -3,6 +3,7 @@
 pub mod boot;
 pub mod cable;
 pub mod disk;
+pub mod docker;
 pub mod inventory;
 pub mod land;
 pub mod node;

@@ -2,13 +2,17 @@
 
 pub mod disk;
 pub mod machine;
+pub mod registry;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use images::{Credentials, ImportOptions, Phase, Platform, PullState, PushOptions, RemoveOptions};
-use link::image::{ImportRequest, LayerPhase, Login, Progress, PullRequest, Removed};
+use images::{ImportOptions, Phase, Platform, PullState, PushOptions, RemoveOptions};
+use link::image::{
+    ImageDetail, ImportKind, ImportRequest, LayerPhase, Login, Progress, PruneRequest, PullRequest,
+    Removed,
+};
 use link::{ByteStream, ResultStream};
 use model::event::Event;
 use model::image::{Image, ImageConfig, Reference};
@@ -17,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::io::StreamReader;
 
+use self::registry::credentials;
 use super::Calls;
 use crate::context::Context;
 
@@ -26,10 +31,7 @@ const WAITING: usize = 64;
 /// Fetches an image.
 pub fn pull(calls: &Calls, request: &PullRequest) -> Result<ResultStream<Progress>> {
     let reference = Reference::parse(&request.name).map_err(|error| error.at("name"))?;
-    let platform: Option<Platform> = match request.platform.as_str() {
-        "" => None,
-        text => Some(text.parse().map_err(|error: Error| error.at("platform"))?),
-    };
+    let platform = platform(&request.platform)?;
     let policy = match request.policy {
         model::instance::PullPolicy::Always => images::PullPolicy::Always,
         model::instance::PullPolicy::Missing => images::PullPolicy::Missing,
@@ -44,11 +46,18 @@ pub fn pull(calls: &Calls, request: &PullRequest) -> Result<ResultStream<Progres
         let image = context.images.puller.pull(&reference, options).await?;
         let unchanged = before.is_some_and(|before| before.digest == image.digest);
         if !unchanged {
-            tell(&context, "pull", &reference.familiar());
+            tell(&context, "pull", &reference.familiar(), &image.id);
         }
-        Ok(Progress::Done { images: vec![image], unchanged })
+        Ok([Progress::Done { images: vec![image], unchanged }])
     };
     Ok(with_progress(states, work))
+}
+
+fn platform(text: &str) -> Result<Option<Platform>> {
+    match text {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|error: Error| error.at("platform")),
+    }
 }
 
 /// Sends an image to its registry.
@@ -59,18 +68,20 @@ pub fn push(calls: &Calls, name: String, login: Option<Login>) -> Result<ResultS
     let options = PushOptions { platform: None, credentials, progress };
     let context = calls.context.clone();
     let work = async move {
-        context.images.pusher.push(&target.to_string(), &target, options).await?;
-        tell(&context, "push", &target.familiar());
+        let (digest, size) =
+            context.images.pusher.push(&target.to_string(), &target, options).await?;
         let image = context.images.local.show(&target.to_string()).await?;
-        Ok(Progress::Done { images: vec![image], unchanged: false })
+        tell(&context, "push", &target.familiar(), &image.id);
+        let pushed = Progress::Pushed { digest: digest.to_string(), size };
+        Ok([pushed, Progress::Done { images: vec![image], unchanged: false }])
     };
     Ok(with_progress(states, work))
 }
 
 /// Runs `work` and tells how far it is, in a task that ends when nobody listens any more.
-fn with_progress(
+fn with_progress<const N: usize>(
     mut states: watch::Receiver<PullState>,
-    work: impl Future<Output = Result<Progress>> + Send + 'static,
+    work: impl Future<Output = Result<[Progress; N]>> + Send + 'static,
 ) -> ResultStream<Progress> {
     let (sender, receiver) = mpsc::channel(WAITING);
     tokio::spawn(async move {
@@ -95,7 +106,14 @@ fn with_progress(
         for step in last {
             let _ = sender.send(Ok(step)).await;
         }
-        let _ = sender.send(outcome).await;
+        match outcome {
+            Ok(steps) => {
+                for step in steps {
+                    let _ = sender.send(Ok(step)).await;
+                }
+            }
+            Err(error) => _ = sender.send(Err(error)).await,
+        }
     });
     Box::pin(ReceiverStream::new(receiver))
 }
@@ -134,12 +152,17 @@ pub fn import(
         "" => None,
         text => Some(Reference::parse(text).map_err(|error| error.at("name"))?),
     };
-    let options = ImportOptions {
-        name,
-        config: changes(&request.changes)?,
-        comment: "imported".into(),
-        ..ImportOptions::default()
+    let (kind, action) = match request.kind {
+        ImportKind::Auto => (images::ImportKind::Auto, "import"),
+        ImportKind::Archive => (images::ImportKind::Archive, "load"),
+        ImportKind::RootFs => (images::ImportKind::RootFs, "import"),
     };
+    let comment = match request.comment.as_str() {
+        "" => "imported".to_owned(),
+        comment => comment.to_owned(),
+    };
+    let (config, platform) = (changes(&request.changes)?, platform(&request.platform)?);
+    let options = ImportOptions { kind, name, platform, config, comment };
     let context = calls.context.clone();
     let (sender, receiver) = mpsc::channel(WAITING);
     tokio::spawn(async move {
@@ -149,7 +172,7 @@ pub fn import(
         context.images.forget();
         let done = imported.map(|images| {
             for image in &images {
-                tell(&context, "import", image.names.first().unwrap_or(&image.id));
+                tell(&context, action, image.names.first().unwrap_or(&image.id), &image.id);
             }
             Progress::Done { images, unchanged: false }
         });
@@ -172,34 +195,38 @@ pub async fn remove(calls: &Calls, name: &str, force: bool, plan: bool) -> Resul
     let context = &calls.context;
     let in_use = |image: &Image| users(context, image);
     let options = RemoveOptions { force, plan, in_use: &in_use };
+    let id = context.images.local.show(name).await?.id;
     let removed = context.images.local.remove(name, options).await?;
-    Ok(finish(context, removed, "delete", plan))
+    if !plan {
+        removed.untagged.iter().for_each(|name| tell(context, "untag", name, &id));
+    }
+    Ok(finish(context, removed, plan))
 }
 
 /// Removes images nobody uses.
-pub async fn prune(calls: &Calls, all: bool, plan: bool) -> Result<Removed> {
+pub async fn prune(calls: &Calls, request: PruneRequest) -> Result<Removed> {
     let context = &calls.context;
     let in_use = |image: &Image| users(context, image);
-    let options = images::PruneOptions {
-        all,
-        plan,
-        until: None,
-        labels: Default::default(),
-        in_use: &in_use,
-    };
+    let PruneRequest { all, plan, until, labels, unlabelled } = request;
+    let options = images::PruneOptions { all, plan, until, labels, unlabelled, in_use: &in_use };
     let removed = context.images.local.prune(options).await?;
-    Ok(finish(context, removed, "prune", plan))
+    let removed = finish(context, removed, plan);
+    if !plan {
+        let details = [("reclaimed".to_owned(), removed.freed.0.to_string())].into();
+        context.outbox.put(link::Report::Event(Box::new(event("prune", "", details))));
+    }
+    Ok(removed)
 }
 
-fn finish(context: &Context, removed: images::Removed, action: &str, plan: bool) -> Removed {
+/// Forgets what is gone and says so.
+fn finish(context: &Context, removed: images::Removed, plan: bool) -> Removed {
     if !plan {
         context.images.forget();
         for id in &removed.deleted {
             // Most images have none; machines that run from it have names of their own for it.
             let _ = std::fs::remove_file(context.places.unpacked(id));
+            tell(context, "delete", id, id);
         }
-        removed.untagged.iter().for_each(|name| tell(context, "untag", name));
-        removed.deleted.iter().for_each(|id| tell(context, action, id));
     }
     Removed { untagged: removed.untagged, deleted: removed.deleted, freed: removed.reclaimed }
 }
@@ -220,12 +247,14 @@ pub async fn tag(calls: &Calls, name: &str, new: &str, plan: bool) -> Result<()>
     if target.digest.is_some() {
         return Err(Error::invalid("a digest cannot be given as a name").at("new"));
     }
-    calls.context.images.local.tag(name, &target, plan).await?;
+    let local = &calls.context.images.local;
+    local.tag(name, &target, plan).await?;
     if plan {
         return Ok(());
     }
     calls.context.images.forget();
-    tell(&calls.context, "tag", &target.familiar());
+    let image = local.show(&target.to_string()).await?;
+    tell(&calls.context, "tag", &target.familiar(), &image.id);
     Ok(())
 }
 
@@ -234,46 +263,38 @@ pub async fn save(calls: &Calls, names: &[String]) -> Result<ByteStream> {
     if names.is_empty() {
         return Err(Error::invalid("no image is named").at("names"));
     }
-    let stream = calls.context.images.local.save(names, None).await?;
+    let local = &calls.context.images.local;
+    let stream = local.save(names, None).await?;
+    for name in names {
+        let image = local.show(name).await?;
+        tell(&calls.context, "save", name, &image.id);
+    }
     Ok(stream.boxed())
 }
 
-/// Checks a login and keeps it.
-pub async fn login(calls: &Calls, login: &Login) -> Result<()> {
-    let registry = registry_of(&login.registry);
-    calls.context.images.puller.login(&registry, credentials(login)).await
+/// An image as a front-end shows it.
+pub async fn detail(calls: &Calls, name: &str) -> Result<ImageDetail> {
+    let detail = calls.context.images.local.detail(name).await?;
+    let images::Detail { image, file, layers, media_type, size, tagged } = detail;
+    Ok(ImageDetail { image, file, layers, media_type, size, tagged })
 }
 
-/// Forgets a login.
-pub async fn logout(calls: &Calls, registry: &str) -> Result<()> {
-    let registry = registry_of(registry);
-    if calls.context.images.puller.logout(&registry).await? {
-        return Ok(());
-    }
-    Err(Error::not_found(format!("there is no login for {registry}")))
+/// Takes a name away and keeps the image.
+pub async fn untag(calls: &Calls, name: &str) -> Result<()> {
+    let image = calls.context.images.local.untag(name).await?;
+    calls.context.images.forget();
+    tell(&calls.context, "untag", name, &image.id);
+    Ok(())
 }
 
-fn registry_of(name: &str) -> String {
-    match name.trim_end_matches('/') {
-        "" | "https://index.docker.io/v1" | "index.docker.io" | "registry-1.docker.io" => {
-            "docker.io".into()
-        }
-        name => {
-            let host = name.split_once("://").map_or(name, |(_, host)| host);
-            host.split('/').next().unwrap_or(host).to_owned()
-        }
-    }
+/// Says what happened to the image of that id under that name.
+fn tell(context: &Context, action: &str, name: &str, id: &str) {
+    let details = [("image".to_owned(), id.to_owned())].into();
+    context.outbox.put(link::Report::Event(Box::new(event(action, name, details))));
 }
 
-fn credentials(login: &Login) -> Credentials {
-    match login.identity_token.as_str() {
-        "" => Credentials::Basic { user: login.username.clone(), password: login.password.clone() },
-        token => Credentials::Identity { token: token.to_owned() },
-    }
-}
-
-fn tell(context: &Context, action: &str, name: &str) {
-    let event = Event {
+fn event(action: &str, name: &str, details: BTreeMap<String, String>) -> Event {
+    Event {
         time: Time::now(),
         kind: Kind::Image,
         action: action.to_owned(),
@@ -282,9 +303,8 @@ fn tell(context: &Context, action: &str, name: &str) {
         id: None,
         by: String::new(),
         labels: Default::default(),
-        details: Default::default(),
-    };
-    context.outbox.put(link::Report::Event(Box::new(event)));
+        details,
+    }
 }
 
 /// All images.
@@ -306,13 +326,5 @@ mod tests {
         assert_eq!(config.labels["x"], "y z");
         assert!(changes(&["RUN x".to_owned()]).is_err());
         assert!(changes(&["CMD [a".to_owned()]).is_err());
-    }
-
-    #[test]
-    fn registries_are_named_in_many_ways() {
-        for name in ["", "docker.io", "https://index.docker.io/v1/", "index.docker.io"] {
-            assert_eq!(registry_of(name), "docker.io", "{name}");
-        }
-        assert_eq!(registry_of("https://r.example:5000/v2/"), "r.example:5000");
     }
 }

@@ -7,7 +7,7 @@ use async_stream::try_stream;
 use containers::{ContainerId, Process};
 use link::ResultStream;
 use link::instance::{
-    Change, ChangeKind, CommitRequest, InterfaceStats, ProcessTable, Stats, Target,
+    Change, ChangeKind, CommitRequest, DiskSize, InterfaceStats, ProcessTable, Stats, Target,
 };
 use model::error::Context as _;
 use model::image::{ImageConfig, Reference};
@@ -154,6 +154,27 @@ pub async fn diff(calls: &Calls, target: &Target) -> Result<Vec<Change>> {
             },
         })
         .collect())
+}
+
+/// How much disk a container takes: what it wrote is counted now, its image was when it came.
+pub async fn disk_size(calls: &Calls, target: &Target) -> Result<DiskSize> {
+    let found = calls.find(target)?;
+    let written = match calls.context.engine.written(&found.id).await {
+        // It was not made yet.
+        Err(error) if error.kind() == model::ErrorKind::NotFound => model::Bytes(0),
+        written => written?,
+    };
+    let pinned = {
+        let known = found.handle.known.borrow();
+        let seen = known.status.container(&found.container.name);
+        seen.map(|seen| seen.image_digest.clone()).filter(|digest| !digest.is_empty())
+    };
+    let name = pinned.unwrap_or_else(|| found.container.image.clone());
+    let image = match calls.context.images.local.detail(&name).await {
+        Err(error) if error.kind() == model::ErrorKind::NotFound => 0,
+        detail => detail?.layers.iter().map(|layer| layer.0).sum(),
+    };
+    Ok(DiskSize { written: written.0, image })
 }
 
 /// Makes an image of a container.

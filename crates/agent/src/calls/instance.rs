@@ -3,15 +3,19 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use containers::WindowSize;
-use link::image::{ImportRequest, Login, Progress, PullRequest, Removed};
+use link::image::{
+    ImageDetail, ImportRequest, Listing, Login, Progress, PruneRequest, PullRequest, Removed,
+    SearchHit, SearchRequest, SizedImage,
+};
 use link::instance::{
-    AttachRequest, Change, CommitRequest, ExecRequest, LogRecord, LogsRequest, PathStat,
+    AttachRequest, Change, CommitRequest, DiskSize, ExecRequest, LogRecord, LogsRequest, PathStat,
     ProcessTable, Stats, Target,
 };
 use link::{ByteStream, ConsoleCalls, Display, ImageCalls, InstanceCalls, ResultStream, Session};
 use model::Result;
 use model::image::Image;
 
+use super::images::registry;
 use super::{Calls, archive, attach, console, exec, guest, images, inspect, logs};
 
 #[async_trait]
@@ -81,6 +85,10 @@ impl InstanceCalls for Calls {
     async fn diff(&self, target: Target) -> Result<Vec<Change>> {
         guest::not_of_a_machine(self, &target, "look into it: hull exec, hull cp")?;
         inspect::diff(self, &target).await
+    }
+
+    async fn disk_size(&self, target: Target) -> Result<DiskSize> {
+        inspect::disk_size(self, &target).await
     }
 
     async fn commit(&self, target: Target, request: CommitRequest) -> Result<String> {
@@ -153,15 +161,44 @@ impl ImageCalls for Calls {
         images::remove(self, &name, force, plan).await
     }
 
-    async fn image_prune(&self, all: bool, plan: bool) -> Result<Removed> {
-        images::prune(self, all, plan).await
+    async fn image_untag(&self, name: String) -> Result<()> {
+        images::untag(self, &name).await
+    }
+
+    async fn image_prune(&self, request: PruneRequest) -> Result<Removed> {
+        images::prune(self, request).await
+    }
+
+    async fn image_detail(&self, name: String) -> Result<ImageDetail> {
+        images::detail(self, &name).await
+    }
+
+    async fn image_sizes(&self) -> Result<Vec<SizedImage>> {
+        let sized = self.context.images.local.sizes().await?.into_iter();
+        Ok(sized.map(|(image, layers)| SizedImage { image, layers }).collect())
+    }
+
+    async fn registry_look_up(&self, name: String, login: Option<Login>) -> Result<Listing> {
+        registry::look_up(self, &name, login.as_ref()).await
+    }
+
+    async fn registry_tags(&self, name: String, login: Option<Login>) -> Result<Vec<String>> {
+        registry::tags(self, &name, login.as_ref()).await
+    }
+
+    async fn registry_search(&self, request: SearchRequest) -> Result<Vec<SearchHit>> {
+        registry::search(self, &request).await
+    }
+
+    async fn registry_check(&self, login: Login) -> Result<Login> {
+        registry::check(self, login).await
     }
 
     async fn registry_login(&self, login: Login) -> Result<()> {
-        images::login(self, &login).await
+        registry::login(self, &login).await
     }
 
     async fn registry_logout(&self, registry: String) -> Result<()> {
-        images::logout(self, &registry).await
+        registry::logout(self, &registry).await
     }
 }

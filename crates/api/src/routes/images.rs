@@ -12,7 +12,7 @@ use client::wire::{
 use control::Caller;
 use http::{HeaderMap, Method, StatusCode};
 use link::ResultStream;
-use link::image::{DiskImport, ImportRequest, Login, Progress, PullRequest, Removed};
+use link::image::{self, DiskImport, ImportRequest, Login, Progress, PullRequest, Removed};
 use model::image::Image;
 use model::{Error, Result};
 
@@ -145,7 +145,8 @@ async fn prune(
     Params(PruneImagesQuery { plan, node }): Params<PruneImagesQuery>,
     Json(PruneRequest { all }): Json<PruneRequest>,
 ) -> Reply<Response> {
-    json_value(&api.control.images().prune(&caller, &node, all, mode(plan)).await?)
+    let request = image::PruneRequest { all, plan, ..image::PruneRequest::default() };
+    json_value(&api.control.images().prune(&caller, &node, request).await?)
 }
 
 async fn login(
@@ -203,7 +204,7 @@ async fn import(
     let lines = changes.lines().filter(|line| !line.trim().is_empty());
     let changes = lines.map(str::to_owned).collect();
     let disk = machine.then_some(DiskImport { firmware, format });
-    let request = ImportRequest { name, changes, disk };
+    let request = ImportRequest { name, changes, disk, ..ImportRequest::default() };
     let title = match request.name.as_str() {
         "" => "import images".to_owned(),
         name => format!("import {name}"),

@@ -107,6 +107,7 @@ async fn archives_go_both_ways() {
             name: "rootfs".into(),
             changes: vec!["CMD x".into(), "ENV a=b".into()],
             disk: None,
+            ..ImportRequest::default()
         };
         let items: Vec<_> =
             images.import(&request, archive(64, 65_536)).await.unwrap().collect().await;

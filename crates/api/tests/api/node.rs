@@ -6,10 +6,13 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use link::image::{ImageCalls, ImportRequest, LayerPhase, Login, Progress, PullRequest, Removed};
+use link::image::{
+    ImageCalls, ImageDetail, ImportRequest, LayerPhase, Listing, Login, Progress, PruneRequest,
+    PullRequest, Removed, SearchHit, SearchRequest, SizedImage,
+};
 use link::instance::{
-    AttachRequest, Change, ChangeKind, CommitRequest, ExecRequest, InstanceCalls, LogRecord,
-    LogsRequest, PathStat, ProcessTable, Stats, Target,
+    AttachRequest, Change, ChangeKind, CommitRequest, DiskSize, ExecRequest, InstanceCalls,
+    LogRecord, LogsRequest, PathStat, ProcessTable, Stats, Target,
 };
 use link::machine::{DiskUsage, Finding, MachineCalls};
 use link::{ByteStream, ConsoleCalls, Display, Input, Output, ResultStream, Session};
@@ -186,6 +189,10 @@ impl InstanceCalls for Node {
         Ok(vec![Change { path: "/new".into(), kind: ChangeKind::Added }])
     }
 
+    async fn disk_size(&self, _: Target) -> Result<DiskSize> {
+        Err(not_asked())
+    }
+
     async fn commit(&self, _: Target, request: CommitRequest) -> Result<String> {
         wanted_error(&request.name)?;
         Ok(format!("sha256:{}", request.name))
@@ -270,6 +277,11 @@ fn progress(name: &str) -> Vec<Result<Progress>> {
     items
 }
 
+/// What the native API has no part for.
+fn not_asked() -> Error {
+    Error::unsupported("the native API does not ask this")
+}
+
 #[async_trait]
 impl ImageCalls for Node {
     async fn image_list(&self) -> Result<Vec<Image>> {
@@ -349,8 +361,36 @@ impl ImageCalls for Node {
         }
     }
 
-    async fn image_prune(&self, all: bool, _: bool) -> Result<Removed> {
-        Ok(Removed { deleted: vec![format!("all={all}")], ..Removed::default() })
+    async fn image_untag(&self, _: String) -> Result<()> {
+        Err(not_asked())
+    }
+
+    async fn image_prune(&self, request: PruneRequest) -> Result<Removed> {
+        Ok(Removed { deleted: vec![format!("all={}", request.all)], ..Removed::default() })
+    }
+
+    async fn image_detail(&self, _: String) -> Result<ImageDetail> {
+        Err(not_asked())
+    }
+
+    async fn image_sizes(&self) -> Result<Vec<SizedImage>> {
+        Err(not_asked())
+    }
+
+    async fn registry_look_up(&self, _: String, _: Option<Login>) -> Result<Listing> {
+        Err(not_asked())
+    }
+
+    async fn registry_tags(&self, _: String, _: Option<Login>) -> Result<Vec<String>> {
+        Err(not_asked())
+    }
+
+    async fn registry_search(&self, _: SearchRequest) -> Result<Vec<SearchHit>> {
+        Err(not_asked())
+    }
+
+    async fn registry_check(&self, _: Login) -> Result<Login> {
+        Err(not_asked())
     }
 
     async fn registry_login(&self, login: Login) -> Result<()> {

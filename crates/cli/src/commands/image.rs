@@ -382,6 +382,8 @@ async fn tell(mut progress: ResultStream<Progress>) -> Result<(Vec<Known>, bool)
                 }
             }
             Progress::Message { text } => out::remark(text),
+            // The digest is told with the image.
+            Progress::Pushed { .. } => {}
             Progress::Done { images, unchanged } => done = Some((images, unchanged)),
         }
     }
@@ -404,6 +406,7 @@ async fn draw(mut progress: ResultStream<Progress>) -> Result<(Vec<Known>, bool)
                 }
             }
             Progress::Message { text } => drop(bars.println(text)),
+            Progress::Pushed { .. } => {}
             Progress::Done { images, unchanged } => done = Some((images, unchanged)),
         }
     }
@@ -447,7 +450,8 @@ impl Import {
             true => download::open(&self.file).await?,
             false => archive(&self.file).await?,
         };
-        let request = ImportRequest { name: self.name, changes: self.change, disk };
+        let (name, changes) = (self.name, self.change);
+        let request = ImportRequest { name, changes, disk, ..ImportRequest::default() };
         let (source, fault) = remembered(source);
         let imported = async {
             let progress = context.client.images().import(&request, source).await?;

@@ -2,12 +2,13 @@
 //! keeps there whole what was changed or added, and a mark for what was deleted
 //! (Documentation/filesystems/overlayfs.rst).
 
+use std::collections::HashSet;
 use std::fs::Metadata;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use model::error::Context;
-use model::{ErrorKind, Result};
+use model::{Bytes, ErrorKind, Result};
 
 use super::Containerd;
 use super::create::blocking;
@@ -36,6 +37,46 @@ impl Containerd {
             Ok(changes)
         })
         .await
+    }
+}
+
+impl Containerd {
+    pub(super) async fn written_bytes(&self, id: &ContainerId) -> Result<Bytes> {
+        let layers = Layers::of(&self.mounts(id.as_str()).await?)?;
+        let Some(upper) = layers.upper else { return Ok(Bytes(0)) };
+        blocking(move || {
+            let mut sum = Sum::default();
+            sum.directory(&upper)?;
+            Ok(Bytes(sum.bytes))
+        })
+        .await
+    }
+}
+
+/// Bytes of files, each counted once however many names it has.
+#[derive(Default)]
+struct Sum {
+    bytes: u64,
+    linked: HashSet<u64>,
+}
+
+impl Sum {
+    fn directory(&mut self, directory: &Path) -> Result<()> {
+        let unreadable = || format!("{} cannot be read", directory.display());
+        for entry in std::fs::read_dir(directory).context(ErrorKind::Internal, unreadable)? {
+            let entry = entry.context(ErrorKind::Internal, unreadable)?;
+            // A container that runs removes files meanwhile.
+            let Ok(meta) = entry.metadata() else { continue };
+            if meta.is_dir() {
+                match self.directory(&entry.path()) {
+                    Err(error) if entry.path().exists() => return Err(error),
+                    Ok(()) | Err(_) => {}
+                }
+            } else if meta.nlink() == 1 || self.linked.insert(meta.ino()) {
+                self.bytes += meta.len();
+            }
+        }
+        Ok(())
     }
 }
 

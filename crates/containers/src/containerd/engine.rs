@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use async_trait::async_trait;
-use model::Result;
 use model::instance::Resources;
+use model::{Bytes, Result};
 
 use super::Containerd;
 use super::create::blocking;
@@ -110,6 +110,10 @@ impl Engine for Containerd {
 
     async fn changes(&self, id: &ContainerId) -> Result<Vec<Change>> {
         self.list_changes(id).await
+    }
+
+    async fn written(&self, id: &ContainerId) -> Result<Bytes> {
+        self.written_bytes(id).await
     }
 
     async fn rootfs(&self, id: &ContainerId) -> Result<Rootfs> {

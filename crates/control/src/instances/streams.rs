@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use link::instance::{
-    AttachRequest, Change, CommitRequest, ExecRequest, LogRecord, LogsRequest, PathStat,
+    AttachRequest, Change, CommitRequest, DiskSize, ExecRequest, LogRecord, LogsRequest, PathStat,
     ProcessTable, Stats, Target,
 };
 use link::snapshot::{MachineSnapshot, SnapshotRequest};
@@ -254,6 +254,21 @@ impl Instances {
     ) -> Result<Vec<Change>> {
         let (node, target) = self.on_node(caller, Verb::Get, project, name, container)?;
         node.diff(target).await
+    }
+
+    /// How much disk a container takes.
+    ///
+    /// # Errors
+    /// See [`logs`](Self::logs).
+    pub async fn disk_size(
+        &self,
+        caller: &Caller,
+        project: &str,
+        name: &str,
+        container: &str,
+    ) -> Result<DiskSize> {
+        let (node, target) = self.on_node(caller, Verb::Get, project, name, container)?;
+        node.disk_size(target).await
     }
 
     /// Makes an image of a container; returns its id.

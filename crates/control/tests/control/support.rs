@@ -9,9 +9,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use control::{Caller, Config, Control, Mode, New};
-use link::image::{ImportRequest, Login, Progress, PullRequest, Removed};
+use link::image::{
+    ImageDetail, ImportRequest, Listing, Login, Progress, PruneRequest, PullRequest, Removed,
+    SearchHit, SearchRequest, SizedImage,
+};
 use link::instance::{
-    AttachRequest, Change, CommitRequest, ExecRequest, LogRecord, LogsRequest, PathStat,
+    AttachRequest, Change, CommitRequest, DiskSize, ExecRequest, LogRecord, LogsRequest, PathStat,
     ProcessTable, Stats, Target,
 };
 use link::machine::{DiskUsage, Finding};
@@ -391,6 +394,10 @@ impl InstanceCalls for Calls {
         no()
     }
 
+    async fn disk_size(&self, _: Target) -> Result<DiskSize> {
+        no()
+    }
+
     async fn commit(&self, _: Target, _: CommitRequest) -> Result<String> {
         no()
     }
@@ -444,7 +451,35 @@ impl ImageCalls for Calls {
         no()
     }
 
-    async fn image_prune(&self, _: bool, _: bool) -> Result<Removed> {
+    async fn image_untag(&self, _: String) -> Result<()> {
+        no()
+    }
+
+    async fn image_prune(&self, _: PruneRequest) -> Result<Removed> {
+        no()
+    }
+
+    async fn image_detail(&self, _: String) -> Result<ImageDetail> {
+        no()
+    }
+
+    async fn image_sizes(&self) -> Result<Vec<SizedImage>> {
+        no()
+    }
+
+    async fn registry_look_up(&self, _: String, _: Option<Login>) -> Result<Listing> {
+        no()
+    }
+
+    async fn registry_tags(&self, _: String, _: Option<Login>) -> Result<Vec<String>> {
+        no()
+    }
+
+    async fn registry_search(&self, _: SearchRequest) -> Result<Vec<SearchHit>> {
+        no()
+    }
+
+    async fn registry_check(&self, _: Login) -> Result<Login> {
         no()
     }
 

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use super::budget::Budget;
 use super::compression::{Compression, MAGIC_LENGTH};
 use super::tar::{Entry, Event, Kind, Scanner};
-use crate::content::{ContentStore, LABEL_UNCOMPRESSED, Labels};
+use crate::content::{ContentStore, LABEL_FILES, LABEL_UNCOMPRESSED, Labels};
 use crate::digest::{Digest, Hasher};
 use crate::limits::Limits;
 use crate::machine::LayerDisk;
@@ -37,6 +37,8 @@ pub(crate) struct Checked {
     pub diff_id: Digest,
     pub unpacked: u64,
     pub entries: u64,
+    /// Bytes of the files in it.
+    pub files: u64,
     pub compression: Compression,
     pub disk: LayerDisk,
 }
@@ -46,6 +48,7 @@ impl Checked {
     pub fn labels(&self) -> Labels {
         let mut labels = self.disk.labels();
         labels.insert(LABEL_UNCOMPRESSED.to_owned(), self.diff_id.to_string());
+        labels.insert(LABEL_FILES.to_owned(), self.files.to_string());
         labels
     }
 }
@@ -169,12 +172,14 @@ struct Pass<'a> {
     hasher: Hasher,
     scanner: Scanner,
     disk: LayerDisk,
+    files: u64,
 }
 
 impl<'a> Pass<'a> {
     fn new(limits: &'a Limits) -> Self {
         let (hasher, scanner) = (Hasher::new(), Scanner::new());
-        Self { budget: Budget::new(limits), hasher, scanner, disk: LayerDisk::default() }
+        let (disk, files) = (LayerDisk::default(), 0);
+        Self { budget: Budget::new(limits), hasher, scanner, disk, files }
     }
 
     fn take(&mut self, mut data: &[u8], packed: u64) -> Result<()> {
@@ -185,6 +190,7 @@ impl<'a> Pass<'a> {
                 Event::Entry(entry) => {
                     check_entry(&entry)?;
                     self.budget.entry(entry.unpacked)?;
+                    self.files += entry.unpacked;
                     self.disk.entry(&entry);
                 }
                 Event::Data(data) => self.disk.data(data),
@@ -196,8 +202,8 @@ impl<'a> Pass<'a> {
     fn finish(self, compression: Compression) -> Result<Checked> {
         self.scanner.finish().map_err(no_tar)?;
         let (unpacked, entries) = (self.budget.total(), self.budget.entries());
-        let (diff_id, disk) = (self.hasher.finish(), self.disk);
-        Ok(Checked { diff_id, unpacked, entries, compression, disk })
+        let (diff_id, disk, files) = (self.hasher.finish(), self.disk, self.files);
+        Ok(Checked { diff_id, unpacked, entries, files, compression, disk })
     }
 }
 

@@ -40,13 +40,21 @@ pub(super) async fn prune(images: &Images, options: PruneOptions<'_>) -> Result<
     let doomed = |group: &Group| {
         let image = group.summary();
         let old = options.until.is_none_or(|until| image.created.is_some_and(|at| at < until));
-        let labelled = options.labels.iter().all(|(key, value)| {
+        let has = |(key, value): (&String, &String)| {
             image.config.labels.get(key).is_some_and(|own| value.is_empty() || own == value)
-        });
+        };
+        let labelled = options.labels.iter().all(has) && !options.unlabelled.iter().any(has);
         (options.all || group.dangling()) && old && labelled && group.user(options.in_use).is_none()
     };
     let groups = images.all().await?.into_iter().filter(doomed).collect();
     delete(images, groups, options.plan).await
+}
+
+impl Group {
+    /// Whether the record is the one people mean by this name.
+    pub(super) fn is_called(&self, name: &str, record: &str) -> bool {
+        named(self, name).is_some_and(|own| own == record)
+    }
 }
 
 /// The name with tag or digest by which the image was named; `None` if by its id.

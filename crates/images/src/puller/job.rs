@@ -15,7 +15,7 @@ use super::artifact::{Artifact, LABEL_ARTIFACT};
 use super::blob::LayerJob;
 use super::flight::Key;
 use super::sources::{Sources, Top};
-use crate::content::{ContentStore, Labels, Layer};
+use crate::content::{BlobInfo, ContentStore, Labels, Layer};
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
 use crate::failure;
@@ -118,7 +118,7 @@ impl Job {
             return self.fetch_artifact(store, sources, &top, artifact).await;
         }
         let plan = self.plan(sources, top).await?;
-        self.announce(&plan);
+        self.announce(store, &plan).await?;
         let chain = self.layers(store, sources, &plan.layers).await?;
         put_small(store, &plan.manifest.config.digest, plan.config.clone(), Labels::new()).await?;
         for read in plan.chosen.iter().chain([&plan.top]) {
@@ -194,17 +194,20 @@ impl Job {
         Ok(Read { descriptor, data: found.data, document })
     }
 
-    fn announce(&self, plan: &Plan) {
+    async fn announce(&self, store: &dyn ContentStore, plan: &Plan) -> Result<()> {
+        let infos = plan.layers.iter().map(|layer| store.info(&layer.descriptor.digest));
+        let here = try_join_all(infos).await?;
         self.progress.update(|state| {
             state.target = Some(plan.top.descriptor.digest.clone());
-            let layer = |layer: &Layer| LayerProgress {
+            let layer = |(layer, here): (&Layer, &Option<BlobInfo>)| LayerProgress {
                 digest: layer.descriptor.digest.clone(),
-                phase: Phase::Waiting,
+                phase: if here.is_some() { Phase::Exists } else { Phase::Waiting },
                 done: 0,
                 total: layer.descriptor.size,
             };
-            state.layers = plan.layers.iter().map(layer).collect();
+            state.layers = plan.layers.iter().zip(&here).map(layer).collect();
         });
+        Ok(())
     }
 
     /// Fetches all layers at once, as far as there are permits, and unpacks each as soon as it and those

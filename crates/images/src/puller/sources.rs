@@ -55,6 +55,12 @@ impl Sources {
         Ok(top)
     }
 
+    /// All tags at the first place that tells them.
+    pub async fn tags(&self) -> Result<Vec<String>> {
+        let ask = |remote: Remote| async move { remote.tags().await }.boxed();
+        self.first(&ask).await.map(|(_, tags)| tags)
+    }
+
     /// The manifest that `descriptor`, found in an index, points at.
     pub async fn manifest(&self, descriptor: &Descriptor, limits: &Limits) -> Result<Found> {
         if descriptor.size > limits.manifest.0 {

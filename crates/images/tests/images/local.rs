@@ -25,7 +25,8 @@ fn forced() -> RemoveOptions<'static> {
 }
 
 fn prune(all: bool) -> PruneOptions<'static> {
-    PruneOptions { all, plan: false, until: None, labels: Default::default(), in_use: &nobody }
+    let (labels, unlabelled) = Default::default();
+    PruneOptions { all, plan: false, until: None, labels, unlabelled, in_use: &nobody }
 }
 
 async fn tag(images: &Images, source: &str, target: &str) -> Result<(), Error> {

@@ -95,9 +95,9 @@ async fn pushed_and_pulled() {
     let name = format!("{}/team/app:1.0", registry.address);
     let reference = Reference::parse(&name).unwrap();
     let (_source, pusher) = holding(&sample, &name, settings()).await;
-    let pushed = pusher.push(&name, &reference, PushOptions::default()).await.unwrap();
+    let (pushed, _) = pusher.push(&name, &reference, PushOptions::default()).await.unwrap();
     assert_eq!(pushed, sample.digest());
-    let again = pusher.push(&name, &reference, PushOptions::default()).await.unwrap();
+    let (again, _) = pusher.push(&name, &reference, PushOptions::default()).await.unwrap();
     assert_eq!(again, pushed);
     let other = Reference::parse(&format!("{}/other/app:2", registry.address)).unwrap();
     pusher.push(&name, &other, PushOptions::default()).await.unwrap();

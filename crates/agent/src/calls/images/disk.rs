@@ -62,7 +62,8 @@ pub fn import(
         };
         let done = taken.map(|images| {
             for image in &images {
-                tell(&work.context, "import", image.names.first().unwrap_or(&image.id));
+                let name = image.names.first().unwrap_or(&image.id);
+                tell(&work.context, "import", name, &image.id);
             }
             Progress::Done { images, unchanged: false }
         });
