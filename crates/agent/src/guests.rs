@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use machines::config::{CONFIG, Disk, Format, GUEST_AGENT, MachineConfig, QMP};
+use machines::config::{CONFIG, GUEST_AGENT, MachineConfig, QMP};
 use machines::guest_agent::GuestAgent;
 use machines::monitor::Told;
 use machines::qmp::Qmp;
@@ -85,7 +85,10 @@ pub fn agent(context: &Context, machine: &Instance) -> Arc<GuestAgent> {
     let mut agents = context.agents.0.lock().unwrap_or_else(PoisonError::into_inner);
     let socket = context.places.machine(uid).join(GUEST_AGENT);
     let new = || Arc::new(GuestAgent::new(machine.meta.name.clone(), socket));
-    agents.entry(uid.clone()).or_insert_with(new).clone()
+    let agent = agents.entry(uid.clone()).or_insert_with(new).clone();
+    // It may have been renamed since.
+    agent.is_called(&machine.meta.name);
+    agent
 }
 
 /// Forgets the connection to a machine's guest.
@@ -155,14 +158,14 @@ impl Drop for Frozen {
 }
 
 /// Has what the platform had stopped in a machine go on, trying for a while, as QEMU may be at work: its
-/// processors, after a state was loaded or a save was cut short, and its file systems.
-pub fn go_on(context: Arc<Context>, machine: Arc<Instance>) {
+/// processors, after a save was cut short, and its file systems. Of one that was `loaded` the clock is set.
+pub fn go_on(context: Arc<Context>, machine: Arc<Instance>, loaded: bool) {
     tokio::spawn(async move {
         let uid = &machine.meta.id;
         let mark = context.places.instance(uid).join(FROZEN);
         for _ in 0..THAWS {
             match let_run(&context, uid).await {
-                Ok(stood) if stood => {
+                Ok(stood) if stood || loaded => {
                     // Its clock stood still with it; where its agent sets it, it is right again.
                     let _ = agent(&context, &machine).set_time().await;
                     break;
@@ -181,6 +184,10 @@ pub fn go_on(context: Arc<Context>, machine: Arc<Instance>) {
             }
             tokio::time::sleep(BETWEEN).await;
         }
+        // What people ran in it by way of a platform that was killed has nobody to hear it.
+        if let Err(error) = agent(&context, &machine).sweep().await {
+            tracing::debug!(machine = %machine.meta.name, error = error.chain(), "not swept");
+        }
         if mark.exists() {
             thaw(&agent(&context, &machine), &mark).await;
         }
@@ -191,17 +198,15 @@ pub fn go_on(context: Arc<Context>, machine: Arc<Instance>) {
 async fn let_run(context: &Context, uid: &Uid) -> Result<bool> {
     let control = control(context, uid).await?;
     let status = control.qmp.query_status().await?;
+    if status.status == "prelaunch" {
+        return Err(Error::unavailable("its monitor is loading what it goes on from"));
+    }
     // One that stands still for another reason, as for a full disk, has to be looked after first.
     if status.running || status.status != "paused" {
         return Ok(false);
     }
     control.qmp.cont().await?;
     Ok(true)
-}
-
-/// Disks of a machine that keep snapshots: those that can be written.
-pub fn kept_disks(machine: &MachineConfig) -> impl Iterator<Item = &Disk> {
-    machine.disks.iter().filter(|disk| !disk.read_only && disk.format == Format::Qcow2)
 }
 
 /// Refuses to keep the memory of a machine that was given more since its start, as what goes on from it has
@@ -226,6 +231,27 @@ pub async fn is_as_it_started(control: &Control) -> Result<()> {
             .next("stop it without its memory, or leave the memory out of the snapshot"));
     }
     Ok(())
+}
+
+/// What working on a machine's disks is called among turns.
+const ON_DISKS: &str = "disks";
+
+/// Whose turn it is to work on a machine's disks: it does not start meanwhile, and nobody else does.
+///
+/// # Errors
+/// `Conflict` when somebody does already, or it is starting.
+pub fn disks_now(context: &Context, machine: &Instance) -> Result<OwnedMutexGuard<()>> {
+    let lock = context.turns.of(&machine.meta.id, ON_DISKS);
+    lock.try_lock_owned().map_err(|_| {
+        let name = &machine.meta.name;
+        Error::conflict(format!("the disks of machine {name:?} are being worked on"))
+            .next("wait for the snapshot, the commit or the start that is under way to end")
+    })
+}
+
+/// Waits until nobody works on a machine's disks, as before it starts.
+pub async fn disks(context: &Context, uid: &Uid) -> OwnedMutexGuard<()> {
+    context.turns.of(uid, ON_DISKS).lock_owned().await
 }
 
 /// Waits until nobody else speaks on a socket of the machine.

@@ -24,7 +24,7 @@ mod volume;
 pub use run::end_as_wished;
 
 pub use network::ports;
-pub use volume::request_of;
+pub use volume::{directory, request_of};
 
 use std::sync::Arc;
 
@@ -39,6 +39,8 @@ use crate::worker::Worker;
 
 /// Starts the run that `wanted` asks for.
 pub async fn start(worker: &mut Worker, wanted: &Arc<Instance>) -> Result<()> {
+    // Held until its processes run: whoever works on the disks of a stopped machine does that alone.
+    let _disks = machine::disks(worker).await;
     may_die("start");
     let images = image::ensure(worker, wanted).await?;
     may_die("start.image");
@@ -142,6 +144,7 @@ pub async fn rejoin(worker: &Worker, wanted: &Instance) -> Result<()> {
 /// nor counts one twice.
 pub async fn start_again(worker: &mut Worker, wanted: &Arc<Instance>, name: &str) -> Result<()> {
     let container = wanted.spec.container(name)?;
+    let _disks = machine::disks(worker).await;
     let images = image::ensure(worker, wanted).await?;
     let volumes = volume::attach(worker, wanted, &images).await?;
     network::tell_obstacles(worker, wanted);

@@ -87,6 +87,11 @@ pub struct MachineConfig {
 }
 
 impl MachineConfig {
+    /// Disks that keep snapshots: those that can be written.
+    pub fn kept_disks(&self) -> impl Iterator<Item = &Disk> {
+        self.disks.iter().filter(|disk| !disk.read_only && disk.format == Format::Qcow2)
+    }
+
     /// Whether it has directories that are shared by virtiofs: their servers work in the guest's memory.
     pub fn has_virtiofs(&self) -> bool {
         !self.shares.is_empty() && self.share_server != ShareServer::Qemu

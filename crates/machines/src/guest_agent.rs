@@ -30,6 +30,7 @@ mod system;
 mod tests;
 
 use std::path::PathBuf;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use model::error::Context;
@@ -50,14 +51,28 @@ const ANSWER: Duration = Duration::from_secs(15);
 /// The agent in one machine. Nothing is connected before the first command; one socket has one
 /// client, so there should be one of these for a machine.
 pub struct GuestAgent {
-    machine: String,
+    machine: std::sync::Mutex<String>,
     line: Mutex<Line>,
 }
 
 impl GuestAgent {
     /// The agent that the `socket` of the machine called `machine` leads to.
     pub fn new(machine: impl Into<String>, socket: impl Into<PathBuf>) -> Self {
-        Self { machine: machine.into(), line: Mutex::new(Line::new(socket.into())) }
+        let machine = std::sync::Mutex::new(machine.into());
+        Self { machine, line: Mutex::new(Line::new(socket.into())) }
+    }
+
+    /// Takes in what the machine is called now.
+    pub fn is_called(&self, name: &str) {
+        let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        if *machine != name {
+            name.clone_into(&mut machine);
+        }
+    }
+
+    /// What the machine is called.
+    fn machine(&self) -> String {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Carries out a command; `arguments` is an object, or null for none.
@@ -92,13 +107,13 @@ impl GuestAgent {
         serde_json::from_value(answer).context(ErrorKind::Unavailable, || {
             format!(
                 "the guest agent in machine {:?} answers {command} with what is not understood",
-                self.machine
+                self.machine()
             )
         })
     }
 
     fn explain(&self, command: &str, failure: Failure) -> Error {
-        let machine = &self.machine;
+        let machine = self.machine();
         match failure {
             Failure::Silent => Error::unavailable(format!(
                 "the guest agent in machine {machine:?} does not answer"

@@ -57,6 +57,8 @@ pub const SHARE_LOST: i32 = 74;
 const SHARE_LOST_PATIENCE: Duration = Duration::from_secs(20);
 /// A guest that is still starting does not hear the power button; it is pressed again after this.
 const PRESS_AGAIN: Duration = Duration::from_secs(2);
+/// How long reading a saved state may take.
+const LOADING: Duration = Duration::from_secs(600);
 /// How long QEMU may take from its last word to its end.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -181,6 +183,9 @@ impl Watch {
         };
         let mut events = qmp.events();
         bound(&qmp, &config.disks).await?;
+        if let Some(state) = &config.resume {
+            go_on(&qmp, config, state).await?;
+        }
         if powering_down {
             press_power_button(&qmp).await;
         }
@@ -268,6 +273,13 @@ async fn bound(qmp: &Qmp, disks: &[Disk]) -> Result<()> {
         qmp.block_throttle(&qemu::bounded_device(disk), disk.iops, disk.bps).await?;
     }
     Ok(())
+}
+
+/// Goes on from a saved state.
+async fn go_on(qmp: &Qmp, config: &MachineConfig, state: &str) -> Result<()> {
+    let disks: Vec<String> = config.kept_disks().map(|disk| qemu::node_name(&disk.name)).collect();
+    qmp.snapshot_load(state, &qemu::node_name("root"), &disks, LOADING).await?;
+    qmp.cont().await
 }
 
 async fn press_power_button(qmp: &Qmp) {

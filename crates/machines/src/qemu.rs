@@ -88,8 +88,9 @@ pub fn arguments(config: &MachineConfig, inherited: &Inherited) -> Vec<String> {
     cards(config, inherited, &mut ports, &mut words);
     shares(config, inherited, &mut words);
     given(config, inherited, &mut words);
-    if let Some(state) = &config.resume {
-        words.pair("-loadvm", state);
+    if config.resume.is_some() {
+        // The monitor loads it: by itself QEMU asks it of UEFI's variables, too, which keep none.
+        words.0.push("-S".to_owned());
     }
     words.0
 }
@@ -575,7 +576,7 @@ mod tests {
             "vfio-pci,host=0000:01:00.0",
             "socket,id=tpm,fd=9",
             "tpm-crb,tpmdev=tpm",
-            "-loadvm saved",
+            " -S",
             "smm=on",
             "cfi.pflash01,property=secure,value=on",
         ] {

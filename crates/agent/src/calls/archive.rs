@@ -22,7 +22,7 @@ use nix::sched::CloneFlags;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::Calls;
+use super::{Calls, Found};
 
 const CHUNKS: usize = 16;
 const CHUNK: usize = 256 * 1024;
@@ -79,8 +79,23 @@ pub async fn write_archive(
 }
 
 async fn root(calls: &Calls, target: &Target) -> Result<Rootfs> {
+    let found = calls.find(target)?;
+    has_files(calls, &found).await?;
     let found = calls.find_made(target).await?;
+    // Its image may have come only now.
+    has_files(calls, &found).await?;
     calls.context.engine.rootfs(&found.id).await
+}
+
+/// Refuses the files of a machine that has not run: those of its walls are not its own.
+async fn has_files(calls: &Calls, found: &Found) -> Result<()> {
+    let image = calls.context.images.local.find(&found.container.image).await?;
+    if !found.is_machine() && image.is_none_or(|image| image.machine.is_none()) {
+        return Ok(());
+    }
+    let name = &found.instance.meta.name;
+    Err(Error::conflict(format!("machine {name:?} is not running: its files are on its disk"))
+        .next(format!("hull start {name}")))
 }
 
 fn inner(path: &str) -> Result<PathBuf> {

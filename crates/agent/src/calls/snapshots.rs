@@ -15,7 +15,7 @@ use machines::disk::tool::DiskFile;
 use machines::disk::{DiskFormat, DiskTool};
 use machines::qemu;
 use model::error::Context as _;
-use model::instance::{ContainerState, Phase, RunState};
+use model::instance::{ContainerState, MountKind, Phase, RunState};
 use model::{Error, ErrorKind, Result, Time};
 use tokio::sync::OwnedMutexGuard;
 
@@ -27,8 +27,6 @@ use crate::steps::machine::{ROOT, VOLUME_DISK, resume_next, resumed};
 
 /// The list, in the instance's directory.
 const LIST: &str = "snapshots.json";
-/// What working on snapshots is called among turns.
-const TURN: &str = "snapshot";
 /// How long the guest's memory may take to be written.
 const MEMORY: Duration = Duration::from_secs(600);
 
@@ -126,16 +124,12 @@ impl Machine {
 
     /// One at a time, and whoever comes second is told at once.
     fn turn(&self) -> Result<OwnedMutexGuard<()>> {
-        let lock = self.context.turns.of(&self.found.instance.meta.id, TURN);
-        lock.try_lock_owned().map_err(|_| {
-            Error::conflict(format!("a snapshot of machine {:?} is being worked on", self.name()))
-                .next("wait for it to end")
-        })
+        guests::disks_now(&self.context, &self.found.instance)
     }
 
     /// Disks that keep snapshots: those that can be written.
     fn disks(&self) -> Vec<&Disk> {
-        guests::kept_disks(&self.config).collect()
+        self.config.kept_disks().collect()
     }
 
     fn nodes(&self, names: &[String]) -> Vec<String> {
@@ -360,7 +354,19 @@ impl Machine {
         driver.node_stage(&id).await?;
         let path = driver.show(&id).await?.path;
         let path = path.ok_or_else(|| Error::internal(format!("volume {id} has no path")))?;
-        Ok(path.join(VOLUME_DISK))
+        Ok(crate::steps::directory(&path, self.subpath(&disk.name))?.join(VOLUME_DISK))
+    }
+
+    /// Directory of a volume that holds the machine's disk of that name.
+    fn subpath(&self, name: &str) -> &str {
+        let mounts = self.found.container.mounts.iter().filter(|mount| mount.disk.is_some());
+        mounts
+            .filter_map(|mount| match &mount.kind {
+                MountKind::Volume { name: volume, subpath, .. } if volume == name => Some(subpath),
+                MountKind::Volume { .. } | MountKind::Bind { .. } | MountKind::Tmpfs { .. } => None,
+            })
+            .next()
+            .map_or("", String::as_str)
     }
 
     fn write(&self, list: &[MachineSnapshot]) -> Result<()> {

@@ -35,6 +35,7 @@ use model::instance::{
     Phase, Reason, Resources,
 };
 use model::{Bytes, Error, ErrorKind, Result};
+use tokio::sync::OwnedMutexGuard;
 
 use super::volume::{self, Mounted};
 use super::{files, network};
@@ -115,7 +116,7 @@ pub async fn outfit(
         accelerator,
         firmware: firmware(&asked, image)?,
         kernel: kernel(image),
-        disks: disks(&asked)
+        disks: own_disks(&asked)
             .into_iter()
             .chain(cds::put_in(worker, &asked).await?)
             .chain(given.iter().map(|(disk, _)| disk.clone()))
@@ -194,6 +195,14 @@ fn networks_of(wanted: &Instance) -> Vec<String> {
     placed.flat_map(|placed| &placed.interfaces).map(|it| it.network.clone()).collect()
 }
 
+/// Waits until nobody works on the disks of what has been a machine.
+pub async fn disks(worker: &Worker) -> Option<OwnedMutexGuard<()>> {
+    match worker.local.status.machine {
+        Some(_) => Some(guests::disks(&worker.context, &worker.uid).await),
+        None => None,
+    }
+}
+
 /// Makes the machine's disks where they are not there, once the image's files can be reached.
 pub async fn furnish(
     worker: &Worker,
@@ -265,7 +274,7 @@ pub fn begun(worker: &Worker, wanted: &Instance) -> Result<()> {
     }
     disks::resumed(&worker.dir)?;
     may_die("resume.begun");
-    guests::go_on(worker.context.clone(), Arc::new(wanted.clone()));
+    guests::go_on(worker.context.clone(), Arc::new(wanted.clone()), true);
     Ok(())
 }
 
@@ -273,7 +282,7 @@ pub fn begun(worker: &Worker, wanted: &Instance) -> Result<()> {
 pub fn adopt(worker: &Worker, wanted: &Arc<Instance>) {
     let runs = worker.local.status.phase == Phase::Running;
     if runs && worker.local.status.machine.is_some() {
-        guests::go_on(worker.context.clone(), wanted.clone());
+        guests::go_on(worker.context.clone(), wanted.clone(), false);
     }
 }
 
@@ -296,7 +305,7 @@ pub async fn save(worker: &mut Worker, wanted: &Instance) -> Result<()> {
 
 async fn write_state(worker: &Worker, wanted: &Instance) -> Result<()> {
     let control = guests::control(&worker.context, &worker.uid).await?;
-    let disks = guests::kept_disks(&control.config);
+    let disks = control.config.kept_disks();
     let disks: Vec<String> = disks.map(|disk| qemu::node_name(&disk.name)).collect();
     guests::is_as_it_started(&control).await?;
     control.qmp.stop().await?;
@@ -398,7 +407,7 @@ fn firmware(asked: &MachineSpec, image: &MachineImage) -> Result<Firmware> {
     Ok(Firmware::Uefi { code, variables, secure })
 }
 
-fn disks(asked: &MachineSpec) -> Vec<Disk> {
+fn own_disks(asked: &MachineSpec) -> Vec<Disk> {
     let own = |file: &str| Path::new(DIRECTORY).join(DISKS).join(file);
     let windows = asked.profile == MachineProfile::Windows;
     let root = Disk {

@@ -277,24 +277,41 @@ impl Mounted {
     /// What is bound into the container: the volume, or the directory in it, which is made if it is
     /// missing and may not lead out of the volume.
     pub fn source(&self) -> Result<PathBuf> {
-        if self.subpath.is_empty() {
-            return Ok(self.path.clone());
-        }
-        let wanted = self.path.join(&self.subpath);
-        std::fs::create_dir_all(&wanted)
-            .and_then(|()| std::fs::canonicalize(&wanted))
-            .context(ErrorKind::Unavailable, || format!("cannot make {}", wanted.display()))
-            .and_then(|found| self.inside(&found))
+        directory(&self.path, &self.subpath)
     }
+}
 
-    fn inside(&self, found: &Path) -> Result<PathBuf> {
-        let root = std::fs::canonicalize(&self.path)
-            .context(ErrorKind::Unavailable, || format!("cannot read {}", self.path.display()))?;
-        if found.starts_with(&root) {
-            Ok(found.to_owned())
-        } else {
-            Err(Error::invalid(format!("{:?} leads out of the volume", self.subpath)).at("subpath"))
-        }
+/// A directory in a volume, which is made if it is missing and may not lead out of it.
+pub fn directory(volume: &Path, subpath: &str) -> Result<PathBuf> {
+    if subpath.is_empty() {
+        return Ok(volume.to_owned());
+    }
+    let wanted = volume.join(subpath);
+    let found = std::fs::create_dir_all(&wanted)
+        .and_then(|()| std::fs::canonicalize(&wanted))
+        .context(ErrorKind::Unavailable, || format!("cannot make {}", wanted.display()))?;
+    let root = std::fs::canonicalize(volume)
+        .context(ErrorKind::Unavailable, || format!("cannot read {}", volume.display()))?;
+    match found.starts_with(&root) {
+        true => Ok(found),
+        false => Err(Error::invalid(format!("{subpath:?} leads out of the volume")).at("subpath")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_in_a_volume_stays_in_it() {
+        let base = tempfile::tempdir().unwrap();
+        let volume = base.path().join("volume");
+        std::fs::create_dir(&volume).unwrap();
+        std::os::unix::fs::symlink("..", volume.join("up")).unwrap();
+        assert_eq!(directory(&volume, "").unwrap(), volume);
+        assert!(directory(&volume, "a/b").unwrap().ends_with("volume/a/b"));
+        assert!(directory(&volume, "up").is_err());
+        assert!(directory(&volume, "up/beside").is_err());
     }
 }
 

@@ -54,6 +54,9 @@ async fn each_verb_does_its_work_once() {
     assert!(instances.unpause(caller(), PROJECT, "web", Mode::Apply).await.is_err());
     rig.until_running("web").await;
 
+    let save = StopOptions { save: true, ..StopOptions::default() };
+    let error = instances.restart(caller(), PROJECT, "web", &save, Mode::Apply).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "a container has no memory of its own");
     let options = StopOptions { timeout: Some(Span::default()), ..StopOptions::default() };
     let restart = instances.restart(caller(), PROJECT, "web", &options, Mode::Apply);
     assert_eq!(restart.await.unwrap().instance.spec.runs, 2);

@@ -151,7 +151,13 @@ fn system(path: &Path) -> Result<(), String> {
 
 fn hold(path: &Path) -> Result<OwnedFd, String> {
     let what = format!("find {}", path.display());
-    open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).cannot(&what)
+    // A machine's user owns the directory of its disks: a link it put in a disk's place leads nowhere.
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    let held = open(path, flags, Mode::empty()).cannot(&what)?;
+    match File::from(held.try_clone().cannot(&what)?).metadata().cannot(&what)?.is_symlink() {
+        true => Err(format!("cannot {what}: it is a link")),
+        false => Ok(held),
+    }
 }
 
 fn show(held: &OwnedFd, to: &Path, protect: MsFlags) -> Result<(), String> {
@@ -179,4 +185,20 @@ fn bound(cell: &Cell) -> Result<(), String> {
         setrlimit(resource, most, most).cannot("bound itself")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_in_the_place_of_a_disk_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let (disk, link) = (place.path().join("disk"), place.path().join("link"));
+        File::create(&disk).unwrap();
+        std::os::unix::fs::symlink(&disk, &link).unwrap();
+        assert!(hold(&disk).is_ok());
+        assert!(hold(&link).unwrap_err().ends_with("it is a link"));
+        assert!(hold(&place.path().join("none")).is_err());
+    }
 }

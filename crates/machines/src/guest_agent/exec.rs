@@ -18,7 +18,7 @@ mod feed;
 mod script;
 mod stream;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -104,7 +104,32 @@ pub struct Session {
     pub output: mpsc::Receiver<Result<Output>>,
 }
 
+/// Tells what this daemon runs from what one before it ran.
+fn own() -> u32 {
+    static OWN: OnceLock<u32> = OnceLock::new();
+    *OWN.get_or_init(rand::random)
+}
+
+/// Name of a process's directory. One that runs on by itself is nobody's to sweep.
+fn name(detached: bool) -> String {
+    let unique = rand::random::<u128>();
+    match detached {
+        true => format!("hull-alone-{unique:032x}"),
+        false => format!("hull-exec-{:08x}-{unique:032x}", own()),
+    }
+}
+
 impl GuestAgent {
+    /// Ends what a daemon that is gone ran in the guest for somebody, and removes its files.
+    ///
+    /// # Errors
+    ///
+    /// As [`GuestAgent::run`].
+    pub async fn sweep(&self) -> Result<()> {
+        let script = script::sweep(own(), &PLACES);
+        self.run("/bin/sh", &["-s"], script.as_bytes(), BEGIN).await.map(drop)
+    }
+
     /// Runs a process in the guest and waits until it has begun. A program that is not there ends it
     /// with code 127 and a word on its standard error, as a shell does.
     ///
@@ -113,7 +138,7 @@ impl GuestAgent {
     /// `Invalid` for what no shell can run, `Unavailable` when no agent answers, `Unsupported` when it
     /// does not start programs, `Conflict` when the guest has no shell that can do this.
     pub async fn exec(self: &Arc<Self>, exec: &Exec) -> Result<Session> {
-        let name = format!("hull-exec-{:032x}", rand::random::<u128>());
+        let name = name(exec.detach);
         let script = script::write(exec, &name)?;
         let process = self.start("/bin/sh", &["-s"], script.as_bytes()).await?;
         let (dir, ended) = self.begun(process, &name).await?;
@@ -165,7 +190,7 @@ impl GuestAgent {
         }
         Err(Error::unavailable(format!(
             "machine {:?} has not started a shell for {} seconds",
-            self.machine,
+            self.machine(),
             BEGIN.as_secs()
         )))
     }
@@ -185,13 +210,13 @@ impl GuestAgent {
         if ended.code == script::NO_TERMINAL {
             return Error::unsupported(format!(
                 "machine {:?} has no program script, which makes terminals",
-                self.machine
+                self.machine()
             ))
             .next("install bsdutils or util-linux in the guest, or leave -t out");
         }
         let said = String::from_utf8_lossy(&ended.stderr);
         let said: String = said.trim().chars().filter(|c| !c.is_control()).take(200).collect();
-        Error::conflict(format!("machine {:?} cannot run a program: {said}", self.machine))
+        Error::conflict(format!("machine {:?} cannot run a program: {said}", self.machine()))
             .next("see that the guest has /bin/sh, mkfifo, dd and room in /run or /tmp")
     }
 }

@@ -71,7 +71,7 @@ impl GuestAgent {
         let arguments = json!({"handle": file.0, "count": count});
         let piece: Piece = self.query("guest-file-read", arguments).await?;
         let bytes = STANDARD.decode(piece.buffer).context(ErrorKind::Unavailable, || {
-            format!("the guest agent in machine {:?} sent what is not base64", self.machine)
+            format!("the guest agent in machine {:?} sent what is not base64", self.machine())
         })?;
         Ok(bytes.into())
     }

@@ -99,7 +99,7 @@ impl GuestAgent {
             if Instant::now() > deadline {
                 return Err(Error::unavailable(format!(
                     "{program} in machine {:?} took longer than {} seconds",
-                    self.machine,
+                    self.machine(),
                     bound.as_secs()
                 )));
             }

@@ -338,7 +338,8 @@ async fn a_guest_does_what_every_agent_does() {
 async fn without_an_agent_it_is_said_what_to_install() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("agent.sock");
-    let agent = GuestAgent::new("db", &socket);
+    let agent = GuestAgent::new("old", &socket);
+    agent.is_called("db");
     let error = agent.ping().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert_eq!(error.message(), "machine \"db\" does not run");

@@ -54,6 +54,44 @@ impl Qmp {
         }
     }
 
+    /// Begins a job as [`Qmp::run_job`] does, and does not wait for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Qmp::execute`].
+    pub async fn begin_job(&self, command: &str, arguments: Value, id: &str) -> Result<()> {
+        let _ = self.command("job-dismiss", json!({"id": id})).await;
+        self.command(command, arguments).await.map(drop)
+    }
+
+    /// Whether a job has ended that was begun; one that has is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` with QEMU's reason when it failed.
+    pub async fn job_ended(&self, id: &str) -> Result<bool> {
+        let jobs: Vec<Job> = self.query("query-jobs", Value::Null).await?;
+        let job = jobs.into_iter().find(|job| job.id == id);
+        let job = job.ok_or_else(|| Error::conflict(format!("job {id} is not there any more")))?;
+        if job.status != "concluded" {
+            return Ok(false);
+        }
+        self.command("job-dismiss", json!({"id": id})).await?;
+        match job.error {
+            Some(reason) => Err(Error::conflict(format!("job {id} failed: {reason}"))),
+            None => Ok(true),
+        }
+    }
+
+    /// Asks a job to stop.
+    ///
+    /// # Errors
+    ///
+    /// As [`Qmp::execute`].
+    pub async fn cancel_job(&self, id: &str) -> Result<()> {
+        self.command("job-cancel", json!({"id": id})).await.map(drop)
+    }
+
     async fn concluded(&self, id: &str, events: &mut Events) -> Result<Job> {
         loop {
             let jobs: Vec<Job> = self.query("query-jobs", Value::Null).await?;

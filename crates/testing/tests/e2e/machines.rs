@@ -312,6 +312,14 @@ fn what_no_machine_can_have() {
         assert!(told.code == 1 && told.stderr.contains("is no machine"), "{}", told.stderr);
     }
     drop(container);
+    let never = Named(node, "never");
+    node.ok(&["create", "--name", "never", IMAGE]);
+    let file = seed.path().to_str().unwrap();
+    for words in [["cp", file, "never:/root/f"], ["cp", "never:/etc/hostname", "-"]] {
+        let told = node.hull(&words);
+        assert!(told.code != 0 && told.stderr.contains("is not running"), "{}", told.stderr);
+    }
+    drop(never);
     node.hull(&["volume", "rm", "none-data"]);
 }
 

@@ -102,11 +102,7 @@ fn is_whole(said: &Said) -> bool {
 }
 
 /// Unpacks an archive into a directory of the guest.
-pub async fn write_archive(
-    agent: &Arc<GuestAgent>,
-    path: &str,
-    mut archive: ByteStream,
-) -> Result<()> {
+pub async fn write_archive(agent: &Arc<GuestAgent>, path: &str, archive: ByteStream) -> Result<()> {
     let stat = stat_path(agent, &format!("{}/.", path.trim_end_matches('/'))).await;
     if stat.is_err() && stat_path(agent, path).await.is_ok() {
         return Err(Error::invalid(format!("{path} is not a directory")).at("path"));
@@ -115,7 +111,17 @@ pub async fn write_archive(
     let command = ["tar", "-C", &inner(path)?, "-xpf", "-"].map(str::to_owned).to_vec();
     let process = agent.exec(&Exec { command, stdin: true, ..Exec::default() }).await?;
     let input = process.input.clone();
-    let ended = tokio::spawn(to_the_end(process));
+    // Side by side in this one: when nobody waits for it any more, both end, and tar with them.
+    let (said, passed) = tokio::join!(to_the_end(process), pass_input(archive, input));
+    passed?;
+    let said = said?;
+    match said.code {
+        0 => Ok(()),
+        _ => Err(failed("tar", &said)),
+    }
+}
+
+async fn pass_input(mut archive: ByteStream, input: mpsc::Sender<Input>) -> Result<()> {
     while let Some(chunk) = archive.next().await {
         let chunk = match chunk {
             Ok(chunk) => chunk,
@@ -126,17 +132,11 @@ pub async fn write_archive(
             }
         };
         if input.send(Input::Stdin(chunk)).await.is_err() {
-            break;
+            return Ok(());
         }
     }
     let _ = input.send(Input::StdinEnd).await;
-    let said = ended
-        .await
-        .map_err(|error| Error::internal("the task that waits for tar died").caused_by(error))??;
-    match said.code {
-        0 => Ok(()),
-        _ => Err(failed("tar", &said)),
-    }
+    Ok(())
 }
 
 fn failed(program: &str, said: &Said) -> Error {

@@ -19,19 +19,21 @@ use machines::qemu;
 use model::error::Context as _;
 use model::image::{Image, Reference};
 use model::instance::ContainerState;
-use model::{Bytes, Error, ErrorKind, Result};
+use model::{Bytes, Error, ErrorKind, Result, Uid};
 use rustix::fs::OFlags;
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::disk::{Room, layer_of, receive};
 use crate::calls::{Calls, Found};
+use crate::context::Context;
 use crate::guests;
 use crate::steps::machine::{BASE, ROOT};
 
 /// How long copying a disk may take.
 const COPY: Duration = Duration::from_secs(3600);
-/// The copy begins at once; what is written later is not in it.
-const BEGUN: Duration = Duration::from_millis(200);
+/// How often it is asked whether it is done; others speak to QEMU meanwhile.
+const LOOK: Duration = Duration::from_millis(500);
 /// QEMU's name for the copy, and its file's.
 const TARGET: &str = "commit";
 
@@ -56,6 +58,7 @@ pub(in crate::calls) async fn commit(
     let whole = DiskFile::alone(&target, DiskFormat::Qcow2);
     let copy = room.file("copy", &tool)?;
     let base = room.file("base", &tool)?;
+    let turn = guests::disks_now(&calls.context, &found.instance)?;
     let source = match found.state() {
         ContainerState::Running => {
             copy_running(calls, found, &copy, &tool, room.left()?).await?;
@@ -64,6 +67,7 @@ pub(in crate::calls) async fn commit(
         ContainerState::Waiting | ContainerState::Exited => {
             let own = calls.context.places.instance(&found.instance.meta.id).join(DISKS);
             copy_file(&own.join(ROOT), &copy, room.left()?).await?;
+            drop(turn);
             let (_, disk) = calls.context.images.local.disk(&image.digest).await?;
             receive(disk, &base).await?;
             // The path by which the root disk's own header calls what it lies on.
@@ -83,6 +87,7 @@ pub(in crate::calls) async fn commit(
                 .next(format!("hull unpause {name}, or stop it")));
         }
     };
+    drop(turn);
     tool.check(source).await?;
     tool.convert(source, whole, true, room.left()?).await?;
     taken_in(calls, found, image, request, name, &target).await
@@ -119,17 +124,17 @@ async fn copy_running(
         "job-id": TARGET, "device": node, "target": TARGET, "sync": "full", "auto-dismiss": false,
     });
     let frozen = guests::freeze(context, &found.instance).await.ok();
-    let job = control.qmp.run_job("blockdev-backup", arguments, TARGET, COPY);
-    tokio::pin!(job);
-    let early = tokio::time::timeout(BEGUN, &mut job).await.ok();
+    // Once that is answered, what is written later is not in the copy.
+    let begun = control.qmp.begin_job("blockdev-backup", arguments, TARGET).await;
+    drop(control);
     if let Some(frozen) = frozen {
         frozen.thaw().await?;
     }
-    let copied = match early {
-        Some(copied) => copied,
-        None => job.await,
+    let copied = match begun {
+        Ok(()) => copied(context, uid).await,
+        Err(error) => Err(error),
     };
-    let _ = control.qmp.blockdev_del(TARGET).await;
+    let _ = guests::control(context, uid).await?.qmp.blockdev_del(TARGET).await;
     let taken = match copied {
         Ok(()) => copy_file(&place, copy, most).await,
         Err(error) => Err(error),
@@ -137,6 +142,19 @@ async fn copy_running(
     std::fs::remove_file(&place)
         .context(ErrorKind::Unavailable, || format!("cannot remove {}", place.display()))?;
     taken
+}
+
+/// Waits for QEMU's copy, without keeping others from speaking to it.
+async fn copied(context: &Context, uid: &Uid) -> Result<()> {
+    let deadline = Instant::now() + COPY;
+    while Instant::now() < deadline {
+        if guests::control(context, uid).await?.qmp.job_ended(TARGET).await? {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    guests::control(context, uid).await?.qmp.cancel_job(TARGET).await?;
+    Err(Error::unavailable(format!("copying the disk took longer than {} s", COPY.as_secs())))
 }
 
 /// Copies a machine's own file, of so many bytes at most; a link in its place is not followed.

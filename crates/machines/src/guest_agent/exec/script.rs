@@ -69,6 +69,24 @@ wait $relays
 exit $code
 ";
 
+/// Ends the processes whose daemon is gone, all but those of the daemon `own`: the process itself, then the
+/// shells that wait for somebody to read what it wrote.
+pub(super) fn sweep(own: u32, places: &[&str]) -> String {
+    let all: Vec<String> = places.iter().map(|place| format!("{place}/hull-exec-*")).collect();
+    let all = all.join(" ");
+    format!(
+        "for d in {all}; do\n\
+         case $d in */hull-exec-{own:08x}-*) continue ;; esac\n\
+         # Users of the guest may have made one in /tmp.\n\
+         [ -d $d ] && [ ! -L $d ] && [ -O $d ] || continue\n\
+         p=; [ ! -s $d/pid ] || read -r p <$d/pid\n\
+         [ -z \"$p\" ] || kill -9 $p 2>/dev/null\n\
+         for a in 0 1 2; do [ -p $d/ack$a ] && (exec 9<>$d/ack$a; printf 'end\\nend\\nend\\nend\\n' >&9); done\n\
+         rm -rf $d\n\
+         done\n"
+    )
+}
+
 /// The process is a shell's that reads a file, and no part of this shell behind a `&`: there a shell
 /// has SIGINT and SIGQUIT ignored, by all that come of it. In brackets, so that this shell tells of a
 /// signal's death where nobody reads it.
@@ -201,7 +219,37 @@ fn quote(word: &str) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+
     use super::*;
+
+    #[test]
+    fn what_another_daemon_ran_is_swept() {
+        let place = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let dir = place.path().join(name);
+            std::fs::create_dir(&dir).unwrap();
+            let made =
+                Command::new("mkfifo").args(["ack0", "ack1", "ack2"]).current_dir(&dir).status();
+            assert!(made.unwrap().success());
+            let program = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap();
+            std::fs::write(dir.join("pid"), format!("{}\n", program.id())).unwrap();
+            (dir, program)
+        };
+        let (old, mut ended) = make("hull-exec-00000001-a");
+        let (kept, mut runs) = make("hull-exec-00000002-b");
+        let (alone, mut goes_on) = make("hull-alone-c");
+        let script = sweep(2, &[place.path().to_str().unwrap()]);
+        let swept = Command::new("/bin/sh").args(["-c", &script]).status().unwrap();
+        assert!(swept.success());
+        assert!(!ended.wait().unwrap().success());
+        assert!(!old.exists());
+        for (dir, program) in [(kept, &mut runs), (alone, &mut goes_on)] {
+            assert!(dir.exists() && program.try_wait().unwrap().is_none());
+            program.kill().unwrap();
+            program.wait().unwrap();
+        }
+    }
 
     #[test]
     fn words_are_taken_as_they_are() {
