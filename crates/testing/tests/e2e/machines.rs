@@ -323,6 +323,29 @@ fn what_no_machine_can_have() {
     node.hull(&["volume", "rm", "none-data"]);
 }
 
+/// On a network with IPv6 a machine has the instance's address, a route by its gateway, and its name.
+#[test]
+fn a_machine_with_an_address_of_each_family() {
+    let Some(node) = node() else { return };
+    node.ok(&["network", "create", "--ipv6", "six"]);
+    let it = run(node, "sixth", &["--network", "six"]);
+    up(node, "sixth", 1);
+    let address = node.field("sixth", "/spec/placement/interfaces/0/ipv6");
+    let address = address.as_str().unwrap().split('/').next().unwrap().to_owned();
+    within(PATIENCE, "the router has told the guest of itself", || {
+        let routes = node.hull(&["exec", "sixth", "ip", "-6", "route"]).text();
+        routes.contains("default via fe80::").then_some(())
+    });
+    // This guest has no client of DHCPv6: it takes what it would be given.
+    let take = format!("ip -6 address add {address}/128 dev eth0");
+    node.ok(&["exec", "sixth", "sh", "-c", &take]);
+    let script = format!("ping -6 -c 3 -W 5 {address} && nslookup -type=AAAA sixth");
+    let told = node.ok(&["run", "--rm", "--network", "six", "busybox", "sh", "-c", &script]);
+    assert!(told.contains(&format!("Address: {address}")), "{told}");
+    drop(it);
+    node.ok(&["network", "rm", "six"]);
+}
+
 /// A machine as it is becomes an image, running or not, and a machine of that image has its own identity.
 #[test]
 fn an_image_is_made_of_a_machine() {
