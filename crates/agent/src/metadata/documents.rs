@@ -128,7 +128,8 @@ impl About {
                 &format!("{own}/subnet-ipv4-cidr-block"),
                 &said(four.map(|net| net.trunc().to_string())),
             );
-            put(&format!("{own}/ipv6s"), &said(six.map(|net| net.addr().to_string())));
+            let address6 = said(six.map(|net| net.addr().to_string()));
+            put(&format!("{own}/ipv6s"), &address6);
             put(
                 &format!("{own}/subnet-ipv6-cidr-blocks"),
                 &said(six.map(|net| net.trunc().to_string())),
@@ -136,6 +137,7 @@ impl About {
             if i == 0 {
                 put("meta-data/mac", &interface.mac);
                 put("meta-data/local-ipv4", &address);
+                put("meta-data/ipv6", &address6);
             }
         }
         put("user-data", &self.cloud_init.user_data);
@@ -268,12 +270,13 @@ pub(super) mod tests {
             (
                 "/latest/meta-data/",
                 Some(
-                    "ami-id\nami-launch-index\nhostname\ninstance-id\ninstance-type\nlocal-hostname\n\
+                    "ami-id\nami-launch-index\nhostname\ninstance-id\ninstance-type\nipv6\nlocal-hostname\n\
                      local-ipv4\nmac\nnetwork/\nplacement/\npublic-keys/\nreservation-id\n",
                 ),
             ),
             ("/2009-04-04/meta-data/instance-id", Some("i-ababababababababa")),
             ("/latest/meta-data//local-ipv4", Some("10.1.0.5")),
+            ("/latest/meta-data/ipv6", Some("fd00:1::5")),
             ("/latest/meta-data/public-keys/", Some("0=key0\n")),
             ("/latest/meta-data/public-keys/0/", Some("openssh-key\n")),
             ("/latest/meta-data/public-keys/0/openssh-key", Some("ssh-ed25519 AAAA ann")),

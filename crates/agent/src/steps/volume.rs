@@ -298,23 +298,6 @@ pub fn directory(volume: &Path, subpath: &str) -> Result<PathBuf> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_directory_in_a_volume_stays_in_it() {
-        let base = tempfile::tempdir().unwrap();
-        let volume = base.path().join("volume");
-        std::fs::create_dir(&volume).unwrap();
-        std::os::unix::fs::symlink("..", volume.join("up")).unwrap();
-        assert_eq!(directory(&volume, "").unwrap(), volume);
-        assert!(directory(&volume, "a/b").unwrap().ends_with("volume/a/b"));
-        assert!(directory(&volume, "up").is_err());
-        assert!(directory(&volume, "up/beside").is_err());
-    }
-}
-
 /// Ends the instance's hold on its volumes.
 pub async fn detach(worker: &Worker, wanted: &Instance) -> Result<()> {
     let driver = worker.context.volumes.as_ref();
@@ -362,4 +345,21 @@ fn held(worker: &Worker, wanted: &Instance) -> Vec<VolumeId> {
     ids.sort();
     ids.dedup();
     ids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_in_a_volume_stays_in_it() {
+        let base = tempfile::tempdir().unwrap();
+        let volume = base.path().join("volume");
+        std::fs::create_dir(&volume).unwrap();
+        std::os::unix::fs::symlink("..", volume.join("up")).unwrap();
+        assert_eq!(directory(&volume, "").unwrap(), volume);
+        assert!(directory(&volume, "a/b").unwrap().ends_with("volume/a/b"));
+        assert!(directory(&volume, "up").is_err());
+        assert!(directory(&volume, "up/beside").is_err());
+    }
 }
