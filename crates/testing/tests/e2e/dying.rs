@@ -301,12 +301,12 @@ fn while_it_makes_networks() {
 #[test]
 fn while_it_joins_networks() {
     let Some(it) = Mortal::start() else { return };
-    let create = ["network", "create", "--subnet", "10.77.2.0/24", "second"];
+    let create = ["network", "create", "--subnet", "198.18.78.0/24", "second"];
     it.node.ok(&create);
     for place in ["networks.bridge", "network.pair", "network.links", "rejoin.attached"] {
         it.node.ok(&["run", "-d", "--name", "one", "busybox", "sleep", "600"]);
         let pid = it.node.field("one", "/status/containers/0/pid");
-        it.dies_at(place, &["network", "connect", "--ip", "10.77.2.9", "second", "one"]);
+        it.dies_at(place, &["network", "connect", "--ip", "198.18.78.9", "second", "one"]);
         let seen = || it.node.hull(&["exec", "one", "ip", "-o", "-4", "addr"]).text();
         until(&format!("{place}: it is joined"), || seen().contains("eth1").then_some(()));
         it.node.ok(&["network", "disconnect", "second", "one"]);

@@ -240,9 +240,9 @@ fn disks_are_bounded_and_what_is_emptied_comes_back() {
 #[test]
 fn network_cards_come_and_go_while_it_runs() {
     let Some(node) = node() else { return };
-    node.ok(&["network", "create", "--subnet", "10.77.3.0/24", "carded"]);
+    node.ok(&["network", "create", "--subnet", "198.18.79.0/24", "carded"]);
     let it = machine(node, "cards", &[]);
-    node.ok(&["network", "connect", "--ip", "10.77.3.9", "--alias", "dealt", "carded", "cards"]);
+    node.ok(&["network", "connect", "--ip", "198.18.79.9", "--alias", "dealt", "carded", "cards"]);
     let address = || {
         // Nobody in this guest asks for an address by himself.
         guest(
@@ -251,7 +251,7 @@ fn network_cards_come_and_go_while_it_runs() {
             "ip link set eth1 up && udhcpc -s /etc/init.d/dhcp -q -n -f -i eth1 >/dev/null 2>&1; ip -4 addr show eth1",
         )
     };
-    until("the new card has its address", || address().contains("10.77.3.9/24").then_some(()));
+    until("the new card has its address", || address().contains("198.18.79.9/24").then_some(()));
     for name in ["cards", "dealt"] {
         let script = format!("wget -qO- http://{name}/ >/dev/null && echo reached");
         until("it is reached there", || {

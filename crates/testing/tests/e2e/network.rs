@@ -183,23 +183,23 @@ fn interfaces(node: &testing::node::Node, name: &str) -> String {
 #[test]
 fn networks_are_joined_and_left_while_it_runs() {
     let Some(node) = node() else { return };
-    node.ok(&["network", "create", "--subnet", "10.77.1.0/24", "joined"]);
+    node.ok(&["network", "create", "--subnet", "198.18.77.0/24", "joined"]);
     let port = free_port();
     let it = begin(node, "joins", &["-p", &format!("{port}:80")], &serve("hello"));
     let pid = node.field("joins", "/status/containers/0/pid");
     let before = interfaces(node, "joins");
     assert_eq!(before.matches("eth").count(), 2, "one, and the route: {before}");
 
-    let words = ["network", "connect", "--ip", "10.77.1.9", "--alias", "guest", "joined", "joins"];
+    let words = ["network", "connect", "--ip", "198.18.77.9", "--alias", "guest", "joined", "joins"];
     node.ok(&words);
     let both = interfaces(node, "joins");
-    assert!(both.contains("eth1 10.77.1.9/24"), "{both}");
+    assert!(both.contains("eth1 198.18.77.9/24"), "{both}");
     assert!(both.contains("dev eth0"), "the first one carries the route: {both}");
-    for name in ["joins", "guest", "10.77.1.9"] {
+    for name in ["joins", "guest", "198.18.77.9"] {
         assert_eq!(sh(node, &["--network", "joined"], &hear(name)), "hello", "{name}");
     }
     let hosts = node.ok(&["exec", "joins", "cat", "/etc/hosts"]);
-    assert!(hosts.contains("10.77.1.9"), "{hosts}");
+    assert!(hosts.contains("198.18.77.9"), "{hosts}");
     let again = node.hull(&words);
     assert!(again.code == 4 && again.stderr.contains("joined to network"), "{}", again.stderr);
     let used = node.hull(&["network", "rm", "joined"]);
@@ -208,8 +208,8 @@ fn networks_are_joined_and_left_while_it_runs() {
     // The other takes over the route and the port; names are the network's that are left.
     node.ok(&["network", "disconnect", "default", "joins"]);
     let left = interfaces(node, "joins");
-    assert!(left.contains("eth1 10.77.1.9/24") && !left.contains("eth0"), "{left}");
-    assert!(left.contains("via 10.77.1.1 dev eth1"), "{left}");
+    assert!(left.contains("eth1 198.18.77.9/24") && !left.contains("eth0"), "{left}");
+    assert!(left.contains("via 198.18.77.1 dev eth1"), "{left}");
     until("its port leads to what is left", || ask(port).filter(|it| it.contains("hello")));
     let gone = node.hull(&["run", "--rm", "busybox", "nslookup", "joins"]);
     assert_ne!(gone.code, 0, "its name is answered where it is not: {}", gone.text());
@@ -219,7 +219,7 @@ fn networks_are_joined_and_left_while_it_runs() {
     // A name that is free again is taken first, and what is there keeps its own.
     node.ok(&["network", "connect", "default", "joins"]);
     let back = interfaces(node, "joins");
-    assert!(back.contains("eth0 ") && back.contains("via 10.77.1.1 dev eth1"), "{back}");
+    assert!(back.contains("eth0 ") && back.contains("via 198.18.77.1 dev eth1"), "{back}");
     assert_eq!(node.field("joins", "/status/containers/0/pid"), pid, "it ran all along");
     let events = node.ok(&["events", "--since", "10m", "--filter", "object=joined"]);
     assert!(events.contains("connect") && events.contains("joins"), "{events}");
