@@ -190,7 +190,8 @@ fn networks_are_joined_and_left_while_it_runs() {
     let before = interfaces(node, "joins");
     assert_eq!(before.matches("eth").count(), 2, "one, and the route: {before}");
 
-    let words = ["network", "connect", "--ip", "198.18.77.9", "--alias", "guest", "joined", "joins"];
+    let words =
+        ["network", "connect", "--ip", "198.18.77.9", "--alias", "guest", "joined", "joins"];
     node.ok(&words);
     let both = interfaces(node, "joins");
     assert!(both.contains("eth1 198.18.77.9/24"), "{both}");
