@@ -1,6 +1,7 @@
 """What a user of docker-py writes: containers, streams, images, networks, volumes, events."""
 
 import io
+import os
 import tarfile
 import threading
 
@@ -212,7 +213,7 @@ def events(client):
 
 
 def low_level(client):
-    api = docker.APIClient(version="auto")
+    api = docker.APIClient(base_url=os.environ["DOCKER_HOST"], version="auto")
     assert float(api.api_version) >= 1.44
     made = api.create_container("busybox", "true", labels={NAME: "1"}, host_config=api.create_host_config(auto_remove=False))
     api.start(made["Id"])
@@ -222,7 +223,7 @@ def low_level(client):
     assert api.port(made["Id"], 80) is None
     assert set(api.df()) >= {"Images", "Containers", "Volumes", "BuildCache"}
     api.remove_container(made["Id"])
-    old = docker.APIClient(version="1.24")
+    old = docker.APIClient(base_url=os.environ["DOCKER_HOST"], version="1.24")
     assert isinstance(old.containers(all=True), list)
 
 

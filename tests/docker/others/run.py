@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Drives the engine that DOCKER_HOST names with clients that nobody here wrote: run.py [NAME...]
+"""Drives the engine that DOCKER_HOST names with clients that nobody here wrote: run.py [--fetch | NAME...]
 
-They are fetched below ~/.cache/monohull/docker-others, nothing is installed. What is here are a user's programs
-for docker-py, dockerode, testcontainers and act, a session of lazydocker, and for bollard the integration tests that
-its crate ships. `bollard.skip` names those of them that cannot be run, each with its reason.
+They are fetched below ~/.cache/monohull/docker-others, nothing is installed; --fetch does that alone, for a network
+from which it cannot be done. What is here are a user's programs for docker-py, dockerode, testcontainers and act, a
+session of lazydocker, and for bollard the integration tests that its crate ships. `bollard.skip` names those of them
+that cannot be run, each with its reason.
 """
 
 import os
@@ -132,6 +133,10 @@ CLIENTS = {
 
 
 def main():
+    if sys.argv[1:] == ["--fetch"]:
+        fetch()
+        bollard.fetch(PLACE / "bollard")
+        return
     names = sys.argv[1:] or list(CLIENTS)
     if "DOCKER_HOST" not in os.environ:
         raise SystemExit("others: DOCKER_HOST is not set: it names the engine")
