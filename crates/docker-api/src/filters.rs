@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
 
 use crate::failure::Failure;
@@ -71,6 +72,15 @@ impl Filters {
         }
     }
 
+    /// The filter `name`.
+    pub(crate) fn names(&self) -> Result<Names, Failure> {
+        let read = |pattern: &String| {
+            let built = RegexBuilder::new(pattern).size_limit(1 << 20).build();
+            built.map_err(|_| Failure::bad(format!("invalid filter 'name={pattern}'")))
+        };
+        Ok(Names(self.all("name").iter().map(read).collect::<Result<_, _>>()?))
+    }
+
     /// Whether labels are as `label` and `label!` say: `key`, `key=value`; all must hold.
     pub(crate) fn labels<'a>(&self, get: impl Fn(&str) -> Option<&'a str>) -> bool {
         let holds = |term: &String| match term.split_once('=') {
@@ -78,6 +88,21 @@ impl Filters {
             None => get(term).is_some(),
         };
         self.all("label").iter().all(holds) && !self.all("label!").iter().any(holds)
+    }
+}
+
+/// What the filter `name` wants: names are matched as regular expressions.
+pub(crate) struct Names(Vec<Regex>);
+
+impl Names {
+    /// Whether one of them matches, or none was given.
+    pub(crate) fn any(&self, name: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|pattern| pattern.is_match(name))
+    }
+
+    /// The same for a container, whose name has a slash before it as well as not.
+    pub(crate) fn any_container(&self, name: &str) -> bool {
+        self.any(name) || self.any(&format!("/{name}"))
     }
 }
 
@@ -95,6 +120,16 @@ mod tests {
             <Query as axum::extract::FromRequestParts<()>>::from_request_parts(&mut parts, &()),
         );
         Filters::read(&query.unwrap(), &["label", "dangling"]).map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn name_patterns() {
+        for (pattern, met) in
+            [("web", true), ("^web-1$", true), ("^/web-1$", true), ("^eb", false), ("1$", true)]
+        {
+            let names = Names(vec![Regex::new(pattern).unwrap()]);
+            assert_eq!(names.any_container("web-1"), met, "{pattern}");
+        }
     }
 
     #[test]

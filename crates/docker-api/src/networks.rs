@@ -97,13 +97,16 @@ async fn list(State(engine): Shared, Extension(caller): crate::By, query: Query)
             "invalid value for filter 'dangling', must be \"true\" (or \"1\"), or \"false\" (or \"0\")",
         )
     })?;
+    let names = filters.names()?;
     let instances = containers::all(&engine, &caller)?;
     let mut rows = Vec::new();
     let found = all(&engine, &caller)?.into_iter().map(Found::Network);
     for found in found.chain([Found::Predefined("host"), Found::Predefined("none")]) {
         let row = show::summary(&found);
         let unused = !found.is_predefined() && show::members(&found, &instances).next().is_none();
-        if wanted(&row, &found, &filters) && dangling.is_none_or(|wanted| wanted == unused) {
+        let named = names.any(row["Name"].as_str().unwrap_or_default());
+        if named && wanted(&row, &found, &filters) && dangling.is_none_or(|wanted| wanted == unused)
+        {
             rows.push(row);
         }
     }
@@ -113,8 +116,7 @@ async fn list(State(engine): Shared, Extension(caller): crate::By, query: Query)
 fn wanted(row: &Value, found: &Found, filters: &Filters) -> bool {
     let text = |field: &str| row[field].as_str().unwrap_or_default();
     let kind = if found.is_predefined() { "builtin" } else { "custom" };
-    filters.any("name", |part| text("Name").contains(part))
-        && filters.any("id", |prefix| text("Id").starts_with(prefix))
+    filters.any("id", |prefix| text("Id").starts_with(prefix))
         && filters.any("driver", |driver| text("Driver") == driver)
         && filters.any("scope", |scope| text("Scope") == scope)
         && filters.any("type", |wanted| kind == wanted)

@@ -134,13 +134,14 @@ async fn list(State(engine): Shared, Extension(caller): crate::By, query: Query)
     let dangling = filters.flag("dangling").map_err(|_| {
         Failure::bad(format!("invalid filter 'dangling=[{}]'", filters.all("dangling").join(" ")))
     })?;
+    let names = filters.names()?;
     let used = used(&engine, &caller)?;
     let rows: Vec<_> = all(&engine, &caller)?
         .iter()
         .filter(|volume| {
             let meta = &volume.meta;
             dangling.is_none_or(|wanted| wanted != used.contains_key(&meta.name))
-                && filters.any("name", |part| meta.name.contains(part))
+                && names.any(&meta.name)
                 && filters.any("driver", |driver| driver == "local")
                 && filters.labels(|key| meta.labels.get(key).map(String::as_str))
         })

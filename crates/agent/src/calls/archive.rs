@@ -133,12 +133,21 @@ fn stat(path: &Path) -> Result<PathStat> {
     let link = if meta.is_symlink() { std::fs::read_link(path).ok() } else { None };
     let nanos = i32::try_from(meta.mtime_nsec()).unwrap_or(0);
     Ok(PathStat {
-        name: path.file_name().map_or("/".into(), |name| name.to_string_lossy().into_owned()),
+        name: base_name(path),
         size: meta.len(),
         mode: meta.mode(),
         modified: Some(Time::from_unix(meta.mtime(), nanos)),
         link_target: link.map(|link| link.to_string_lossy().into_owned()).unwrap_or_default(),
     })
+}
+
+/// The last part of a path, as the writer of the path meant it: of `/etc/.` that is `.`, which stands for what is
+/// in the directory.
+fn base_name(path: &Path) -> String {
+    if path.as_os_str().as_bytes().ends_with(b"/.") {
+        return ".".into();
+    }
+    path.file_name().map_or("/".into(), |name| name.to_string_lossy().into_owned())
 }
 
 fn missing(path: &Path, error: io::Error) -> Error {
@@ -190,12 +199,16 @@ fn pack_one(
     }
     let root = name.as_os_str().is_empty();
     if !kind.is_dir() {
+        keep_dot(builder, name, "")?;
         return match builder.append_path_with_name(path, name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         };
     }
     if !root {
+        keep_dot(builder, name, "/")?;
+        let mut name = name.as_os_str().to_owned();
+        name.push("/");
         builder.append_dir(name, path)?;
     }
     if device.is_some_and(|device| device != meta.dev()) {
@@ -208,6 +221,28 @@ fn pack_one(
         pack_one(builder, &path.join(&entry), &name.join(&entry), device)?;
     }
     Ok(())
+}
+
+/// A name in `.` keeps the dot, by which clients know what to rename: the writer would leave it out of the header, so
+/// it is said in an extended one (POSIX.1-2001, pax, "path") before that.
+fn keep_dot(builder: &mut tar::Builder<ChunkWriter>, name: &Path, end: &str) -> io::Result<()> {
+    let bytes = name.as_os_str().as_bytes();
+    if bytes != b"." && !bytes.starts_with(b"./") {
+        return Ok(());
+    }
+    let rest = [b" path=", bytes, end.as_bytes(), b"\n"].concat();
+    // A record begins with its own length, in which the digits of that length count.
+    let length = (1..)
+        .map(|digits| rest.len() + digits)
+        .find(|sum| sum.to_string().len() + rest.len() == *sum);
+    let record = [length.unwrap_or_default().to_string().as_bytes(), &rest].concat();
+    let mut header = tar::Header::new_ustar();
+    header.set_path("path")?;
+    header.set_entry_type(tar::EntryType::XHeader);
+    header.set_mode(0o644);
+    header.set_size(record.len() as u64);
+    header.set_cksum();
+    builder.append(&header, record.as_slice())
 }
 
 /// Unpacks into the directory `path`, which must exist.
@@ -301,5 +336,51 @@ impl Read for ChunkReader {
         let count = buffer.len().min(self.rest.len());
         buffer[..count].copy_from_slice(&self.rest.split_to(count));
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(path: &Path, name: &str) -> Vec<String> {
+        let (sender, mut receiver) = mpsc::channel(CHUNKS);
+        let writer = ChunkWriter { sender, buffer: Vec::new() };
+        pack(path, &name.into(), false, writer).unwrap();
+        let mut bytes = Vec::new();
+        while let Ok(chunk) = receiver.try_recv() {
+            bytes.extend_from_slice(&chunk.unwrap());
+        }
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        let name = |entry: tar::Entry<'_, &[u8]>| {
+            String::from_utf8_lossy(&entry.path_bytes()).into_owned()
+        };
+        archive.entries().unwrap().map(|entry| name(entry.unwrap())).collect()
+    }
+
+    #[test]
+    fn entries_are_named_after_what_was_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let long = "x".repeat(120);
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        for file in ["file", ".hidden", "sub/deep", &long] {
+            std::fs::write(dir.path().join(file), file).unwrap();
+        }
+        let given = ["d/", "d/.hidden", "d/file", "d/sub/", "d/sub/deep", &format!("d/{long}")];
+        assert_eq!(names(dir.path(), "d"), given);
+        assert_eq!(names(dir.path(), "."), given.map(|name| name.replacen('d', ".", 1)));
+        assert_eq!(
+            names(dir.path(), ""),
+            given[1..].iter().map(|name| &name[2..]).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn last_parts_of_paths() {
+        for (path, name) in
+            [("/etc/passwd", "passwd"), ("/etc/.", "."), ("/etc/", "etc"), ("/", "/"), ("/.", ".")]
+        {
+            assert_eq!(base_name(Path::new(path)), name, "{path}");
+        }
     }
 }

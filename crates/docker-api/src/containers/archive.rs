@@ -11,6 +11,7 @@ use http::{HeaderValue, StatusCode};
 use link::ByteStream;
 use link::instance::{ChangeKind, CommitRequest, PathStat};
 use model::image::ImageConfig;
+use model::instance::Instance;
 use model::{Error, ErrorKind};
 use serde_json::{Value, json};
 
@@ -27,7 +28,7 @@ const PATH_STAT: &str = "x-docker-container-path-stat";
 
 fn path_of(query: &Query) -> Reply<&str> {
     match query.text("path") {
-        "" => Err(Failure::bad("missing path: path cannot be empty")),
+        "" => Err(Failure::bad("bad parameter: pathcannot be empty")),
         path => Ok(path),
     }
 }
@@ -111,13 +112,32 @@ pub(super) async fn write(
 ) -> Reply {
     let path = path_of(&query)?;
     let instance = find(&engine, &caller, &name)?;
+    if is_read_only(&instance, path) {
+        return Err(Failure::bad("container rootfs is marked read-only"));
+    }
     let (instances, id) = (engine.control.instances(), id_of(&instance));
     let keep_type = query.flag("noOverwriteDirNonDir");
     let archive = body::stream(request.into_body());
     let written =
         instances.write_archive(&caller, &engine.project, id, "", path, keep_type, archive).await;
-    written.map_err(no_such_file(&name, path))?;
+    written.map_err(|error| {
+        let mut failure = no_such_file(&name, path)(error);
+        if failure.status == StatusCode::BAD_REQUEST
+            && failure.message.ends_with("is not a directory")
+        {
+            failure.message = "extraction point is not a directory".into();
+        }
+        failure
+    })?;
     Ok(StatusCode::OK.into_response())
+}
+
+/// Whether nothing may be written at a path: the root is read only, and nothing writable is mounted there.
+fn is_read_only(instance: &Instance, path: &str) -> bool {
+    let Some(main) = instance.spec.main() else { return false };
+    let path = std::path::Path::new("/").join(path);
+    main.read_only
+        && !main.mounts.iter().any(|mount| !mount.read_only && path.starts_with(&mount.target))
 }
 
 pub(super) async fn changes(

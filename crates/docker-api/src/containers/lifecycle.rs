@@ -147,6 +147,11 @@ fn number(signal: &str, instance: &Instance) -> String {
     model::signal::Signal::or_term(signal).map_or(15, model::signal::Signal::number).to_string()
 }
 
+/// Whether a signal, by name or number, is the one that nothing outlives. It is what `kill` sends unasked.
+fn is_kill(signal: &str) -> bool {
+    signal.is_empty() || signal.parse().ok() == Some(model::signal::Signal::KILL)
+}
+
 pub(super) async fn kill(
     State(engine): Shared,
     Extension(caller): crate::By,
@@ -166,6 +171,14 @@ pub(super) async fn kill(
     }
     let name_of = if signal.is_empty() { "KILL" } else { signal };
     engine.tell(&caller, &instance, "kill", &[("signal", &number(name_of, &instance))]);
+    if is_kill(signal) {
+        // It is not to start again, whatever its restart policy says.
+        let options = StopOptions { timeout: None, signal: "KILL".into(), save: false };
+        let stopped = instances.stop(&caller, &engine.project, id, &options, Mode::Apply).await;
+        stopped.map_err(|error| Failure::reword(error, ErrorKind::Conflict, |_| not_running()))?;
+        instances.settle(&caller, &instance.meta.id, Goal::Stopped, PATIENCE).await?;
+        return Ok(nothing());
+    }
     let killed = instances.kill(&caller, &engine.project, id, "", signal).await;
     killed.map_err(|error| Failure::reword(error, ErrorKind::Conflict, |_| not_running()))?;
     Ok(nothing())

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::origin;
 use super::show::{mounts, networks, state};
 use crate::failure::{Failure, Reply};
-use crate::filters::Filters;
+use crate::filters::{Filters, Names};
 use crate::query::Query;
 use crate::{Engine, Shared};
 
@@ -52,7 +52,7 @@ pub(super) async fn list(
     let everything =
         query.flag("all") || limit > 0 || filters.has("status") || filters.has("exited");
     let ancestors = ancestors(&engine, &caller, &filters).await;
-    let names = Names::of(&filters)?;
+    let names = filters.names()?;
     let bounds = Bounds::of(&engine, &caller, &filters)?;
     found.retain(|instance| {
         (everything || is_shown(instance))
@@ -200,7 +200,7 @@ fn wanted(
     let exited = state::word(instance) == "exited";
     ancestors.is_none_or(|ids| ids.contains(&origin::image_id(instance)))
         && filters.any("id", |prefix| id.starts_with(prefix))
-        && names.any(&instance.meta.name)
+        && names.any_container(&instance.meta.name)
         && filters.any("status", |word| state::word(instance) == word)
         && filters.any("health", |word| health == word)
         && filters.any("exited", |text| exited && text.parse() == Ok(code))
@@ -210,25 +210,6 @@ fn wanted(
         && filters.any("publish", |port| has_port(instance, port, true))
         && filters.any("expose", |port| has_port(instance, port, false))
         && filters.any("is-task", |value| matches!(value, "false" | "0"))
-}
-
-/// Names are matched as regular expressions, with and without the slash before them.
-struct Names(Vec<regex::Regex>);
-
-impl Names {
-    fn of(filters: &Filters) -> Reply<Self> {
-        let read = |pattern: &String| {
-            let built = regex::RegexBuilder::new(pattern).size_limit(1 << 20).build();
-            built.map_err(|_| Failure::bad(format!("invalid filter 'name={pattern}'")))
-        };
-        Ok(Self(filters.all("name").iter().map(read).collect::<Reply<_>>()?))
-    }
-
-    fn any(&self, name: &str) -> bool {
-        let slashed = format!("/{name}");
-        let matches = |pattern: &regex::Regex| pattern.is_match(name) || pattern.is_match(&slashed);
-        self.0.is_empty() || self.0.iter().any(matches)
-    }
 }
 
 fn in_network(instance: &Instance, name: &str) -> bool {
@@ -293,19 +274,4 @@ fn row(engine: &Engine, caller: &Caller, instance: &Instance, now: Time) -> Valu
         "NetworkSettings": { "Networks": networks::endpoints(engine, caller, instance, None) },
         "Mounts": mounts::points(engine, instance, &[]),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn name_patterns() {
-        for (pattern, met) in
-            [("web", true), ("^web-1$", true), ("^/web-1$", true), ("^eb", false), ("1$", true)]
-        {
-            let names = Names(vec![regex::Regex::new(pattern).unwrap()]);
-            assert_eq!(names.any("web-1"), met, "{pattern}");
-        }
-    }
 }
