@@ -203,6 +203,10 @@ async fn start(
                 let why = String::from_utf8_lossy(&why);
                 return Err(Failure::bad(words::of_exec(why.trim_end())));
             }
+            Ok(Output::Stderr(why)) if words::user(&String::from_utf8_lossy(&why)).is_some() => {
+                engine.execs.end(&id, 126);
+                return Err(Failure::bad(words::of_exec(&String::from_utf8_lossy(&why))));
+            }
             Ok(Output::Stderr(why)) => {
                 let why = String::from_utf8_lossy(&why);
                 let line = format!("{}\r\n", words::of_exec(why.trim_end()));

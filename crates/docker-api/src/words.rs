@@ -27,7 +27,7 @@ pub(crate) fn of_exec(message: &str) -> String {
 }
 
 /// A user or group that the image does not have.
-fn user(message: &str) -> Option<String> {
+pub(crate) fn user(message: &str) -> Option<String> {
     let named = |what: &str| {
         let (_, rest) = message.split_once(what)?;
         rest.split('"').nth(1).map(str::to_owned)
