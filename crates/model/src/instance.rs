@@ -320,7 +320,8 @@ impl InstanceSpec {
         for (i, port) in self.ports.iter().enumerate() {
             port.validate().map_err(|error| error.under(&format!("ports[{i}]")))?;
         }
-        if !self.ports.is_empty() && !matches!(self.network, NetworkMode::Networks { .. }) {
+        // One that was parted from its last network keeps its ports for the next one.
+        if !self.ports.is_empty() && !self.network.is_own() {
             return Err(Error::invalid("ports can be published only from a network of its own")
                 .at("ports")
                 .next("leave out the network mode, or the ports"));

@@ -30,6 +30,11 @@ pub(super) fn admit(
     {
         machines::seed::check(seed).map_err(|error| error.under("spec.machine.cloudInit"))?;
     }
+    if !instance.spec.ports.is_empty() && instance.spec.network == NetworkMode::None {
+        return Err(Error::invalid("ports can be published only from a network")
+            .at("spec.ports")
+            .next("leave out the network mode, or the ports"));
+    }
     resolve_partners(context.state, instance)?;
     if let Some(network) = check_networks(context, instance, batch)? {
         batch.create(&network);

@@ -10,7 +10,7 @@ use bollard_stubs::models::{ContainerConfig, ContainerCreateBody, EndpointSettin
 use control::{Caller, Mode, New};
 use http::StatusCode;
 use model::image::{Image, ImageConfig};
-use model::instance::{Instance, Mount, MountKind, Probe};
+use model::instance::{Instance, InstanceSpec, Mount, MountKind, NetworkMode, Probe, Sharing};
 use model::{ErrorKind, Uid};
 use serde::Deserialize;
 use serde_json::json;
@@ -251,6 +251,7 @@ fn new_instance(
         cpus: engine.cpus(caller),
     };
     let mut spec = translate::spec(&asked)?;
+    name_partners(engine, caller, &mut spec)?;
     let labels = parts.config.labels.clone().unwrap_or_default().into_iter().collect();
     let origin = Origin {
         config: parts.config.clone(),
@@ -267,6 +268,25 @@ fn new_instance(
         }
     }
     Ok(New { name: name.map(str::to_owned), labels, annotations, spec })
+}
+
+/// Names the containers whose namespaces are shared, which are often given by id.
+fn name_partners(engine: &Engine, caller: &Caller, spec: &mut InstanceSpec) -> Reply<()> {
+    let resolve = |name: &mut String, before: &str| -> Reply<()> {
+        let other = super::find(engine, caller, name)
+            .map_err(|failure| absent(format!("{before}{}", failure.message)))?;
+        other.meta.name.clone_into(name);
+        Ok(())
+    };
+    if let NetworkMode::Instance { name } = &mut spec.network {
+        resolve(name, "joining network namespace of container: ")?;
+    }
+    for sharing in [&mut spec.pid, &mut spec.ipc, &mut spec.uts] {
+        if let Sharing::Instance(name) = sharing {
+            resolve(name, "")?;
+        }
+    }
+    Ok(())
 }
 
 /// What the containers named in `VolumesFrom` mount.
@@ -348,15 +368,6 @@ fn refusal(engine: &Engine, caller: &Caller, name: Option<&str>, error: model::E
         return absent(format!(
             "failed to set up container networking: network {network} not found"
         ));
-    }
-    let in_network =
-        error.field().is_some_and(|field| matches!(field, "spec.network.name" | "spec.network"));
-    let partner = in_network
-        || ["spec.pid", "spec.ipc", "spec.uts"].iter().any(|it| error.field() == Some(it));
-    if error.kind() == ErrorKind::NotFound && partner {
-        let other = error.message().trim_start_matches("there is no instance ").trim_matches('"');
-        let before = if in_network { "joining network namespace of container: " } else { "" };
-        return absent(format!("{before}No such container: {other}"));
     }
     if let Some(failure) = words::of_claim(Some(name), &error) {
         return failure;
