@@ -44,9 +44,12 @@ pub(crate) fn no_directory(message: &str) -> bool {
     message.contains("chdir to cwd")
 }
 
+/// What is said of a program.
+type Words = fn(&str) -> String;
+
 /// The fault of the program, as runc tells it.
 fn reason(message: &str) -> Option<String> {
-    let cases: [(&str, fn(&str) -> String); 4] = [
+    let cases: [(&str, Words); 4] = [
         (": not found in the container", |program| match program.starts_with('/') {
             true => format!("exec: {program:?}: stat {program}: no such file or directory"),
             false => format!("exec: {program:?}: executable file not found in $PATH"),
@@ -62,12 +65,11 @@ fn reason(message: &str) -> Option<String> {
     if let Some((_, rest)) = message.split_once("chdir to cwd ") {
         return Some(format!("chdir to cwd {rest}"));
     }
-    let case = cases.into_iter().find_map(|(end, words)| {
+    cases.into_iter().find_map(|(end, words)| {
         let (before, _) = message.split_once(end)?;
         let program = before.rsplit(": ").next().unwrap_or(before).trim_matches('"');
         Some(words(program))
-    });
-    case
+    })
 }
 
 /// The exit code that stands for such a fault, as a shell's: 127 for what is not there, 126 for what

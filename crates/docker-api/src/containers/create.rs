@@ -134,11 +134,13 @@ fn take_apart(Body { body, mac }: Body) -> Parts {
     }
 }
 
+/// A container's configuration, its host's, and its networks by name.
+#[cfg(test)]
+type AsWritten = (ContainerConfig, HostConfig, Vec<(String, EndpointSettings)>);
+
 /// The parts of a request as tests write it.
 #[cfg(test)]
-pub(super) fn take_apart_json(
-    body: serde_json::Value,
-) -> Reply<(ContainerConfig, HostConfig, Vec<(String, EndpointSettings)>)> {
+pub(super) fn take_apart_json(body: serde_json::Value) -> Reply<AsWritten> {
     let parts = take_apart(crate::body::parse(body.to_string().as_bytes())?);
     Ok((parts.config, parts.host, parts.endpoints))
 }

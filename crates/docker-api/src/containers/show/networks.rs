@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bollard_stubs::models::{PortBinding, PortMap};
 use control::Caller;
-use model::instance::{Instance, Interface, NetworkMode, Port};
+use model::instance::{Attachment, Instance, Interface, NetworkMode, Port};
 use model::network::DEFAULT_NETWORK;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -149,6 +149,20 @@ fn joined(
     let mut endpoint = empty(asked);
     let id = instance.meta.id.as_str();
     endpoint["NetworkID"] = json!(interface.network_id.as_str());
+    if let Some(wished) = wished(instance, &interface.network) {
+        if !wished.aliases.is_empty() {
+            endpoint["Aliases"] = json!(wished.aliases);
+        }
+        let fixed = [
+            ("IPv4Address", wished.ipv4.map(|it| it.to_string())),
+            ("IPv6Address", wished.ipv6.map(|it| it.to_string())),
+        ];
+        for (field, address) in fixed {
+            if let Some(address) = address {
+                endpoint["IPAMConfig"][field] = json!(address);
+            }
+        }
+    }
     if !instance.status.phase.is_live() {
         return endpoint;
     }
@@ -173,6 +187,16 @@ fn joined(
         endpoint["DNSNames"] = json!(names);
     }
     endpoint
+}
+
+/// What was wished of a network, when it was joined.
+fn wished<'a>(instance: &'a Instance, network: &str) -> Option<&'a Attachment> {
+    match &instance.spec.network {
+        NetworkMode::Networks { attachments } => {
+            attachments.iter().find(|it| it.network == network)
+        }
+        NetworkMode::Host | NetworkMode::None | NetworkMode::Instance { .. } => None,
+    }
 }
 
 /// The ports in force: those of the placement, each alone.
