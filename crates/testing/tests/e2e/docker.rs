@@ -21,9 +21,10 @@ use bollard::query_parameters::{
     WaitContainerOptionsBuilder,
 };
 use futures::StreamExt;
-use testing::node::{Node, until};
+use testing::node::{Node, until, within};
 use tokio::io::AsyncWriteExt;
 
+use super::machines::PATIENCE;
 use super::process::{Named, able, node};
 
 /// A client of the node's socket.
@@ -296,4 +297,50 @@ async fn vanish(docker: &Docker, _round: usize) {
         drop(input);
     }
     drop((stats, events, attached));
+}
+
+/// Runs a program in a container; its output and exit code, once it can be begun.
+async fn exec(docker: &Docker, name: &str, cmd: &[&str]) -> Option<(String, i64)> {
+    let config = ExecConfig {
+        cmd: Some(cmd.iter().map(|&word| word.into()).collect()),
+        attach_stdout: Some(true),
+        ..ExecConfig::default()
+    };
+    let id = docker.create_exec(name, config).await.ok()?.id;
+    let started = docker.start_exec(&id, None::<StartExecOptions>).await.ok()?;
+    let StartExecResults::Attached { output, input: _ } = started else { return None };
+    let (out, _) = text(output).await;
+    Some((out, docker.inspect_exec(&id).await.ok()?.exit_code?))
+}
+
+#[test]
+fn a_machine_through_dockers_door() {
+    let Some(node) = node() else { return };
+    node.ok(&["image", "pull", "-q", "hull-tiny"]);
+    let _it = Named(node, "dk-machine");
+    let docker = client(node);
+    let body = ContainerCreateBody {
+        image: Some("hull-tiny".into()),
+        host_config: Some(HostConfig { memory: Some(192 << 20), ..HostConfig::default() }),
+        ..ContainerCreateBody::default()
+    };
+    run(begin(&docker, "dk-machine", body));
+    let kernel = within(PATIENCE, "the guest's agent answers", || {
+        run(exec(&docker, "dk-machine", &["uname", "-v"])).filter(|(_, code)| *code == 0)
+    });
+    assert!(kernel.0.contains("Debian"), "the guest has a kernel of its own: {kernel:?}");
+    run(async {
+        let (_, code) = exec(&docker, "dk-machine", &["sh", "-c", "exit 7"]).await.unwrap();
+        assert_eq!(code, 7);
+        let seen = docker.inspect_container("dk-machine", None::<InspectContainerOptions>).await;
+        let seen = seen.unwrap();
+        assert_eq!(seen.host_config.unwrap().memory, Some(192 << 20));
+        docker.stop_container("dk-machine", None).await.unwrap();
+        let seen = docker.inspect_container("dk-machine", None::<InspectContainerOptions>).await;
+        let state = seen.unwrap().state.unwrap();
+        assert_eq!((state.running, state.exit_code), (Some(false), Some(0)), "it was shut down");
+        let options = LogsOptionsBuilder::new().stdout(true).build();
+        let (console, _) = text(docker.logs("dk-machine", Some(options))).await;
+        assert!(console.contains("Power down"), "{console}");
+    });
 }
