@@ -11,6 +11,8 @@ Memory, idle CPU and cold starts are taken with one engine alone: shared pages w
 
 import argparse
 import json
+import os
+import shutil
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -128,14 +130,88 @@ class Bench:
             kept = engine.log(command)
             took = time.perf_counter() - start
             found = kept if isinstance(kept, int) else engine.log_size(kept)
-            if found != size:
-                raise engines.Failed(f"{engine.name} kept {found} bytes of {size}")
+            check(engine, found)
+            if kept is not found:
+                engine.remove_now([kept])
             return self.options.log_mb / took
+
+        def check(engine, found):
+            if found != size:
+                raise engines.Failed(f"{engine.name} has {found} bytes of {size} in its log")
+
+        def read(engine, name):
+            start = time.perf_counter()
+            check(engine, engine.log_size(name))
+            return self.options.log_mb / (time.perf_counter() - start)
 
         self.in_turns(
             f"log of {self.options.log_mb} MB in lines of 100 bytes", {e: lambda e=e: write(e) for e in self.all},
             unit="MB/s", scale=1, count=self.options.rounds,
         )  # fmt: skip
+        written = {e: e.log(command) for e in self.all if isinstance(e, engines.DockerLike)}
+        self.in_turns(
+            f"that log read, {self.options.log_mb} MB", {e: lambda e=e, n=n: read(e, n) for e, n in written.items()},
+            unit="MB/s", scale=1, count=self.options.rounds,
+        )  # fmt: skip
+        self.remove_all({engine: [name] for engine, name in written.items()})
+
+    # --- copies ---
+
+    def cp(self):
+        """A big file and a tree of many small ones, into a running container and out of it."""
+        data = Path("/var/tmp/bench-cp")
+        shutil.rmtree(data, ignore_errors=True)
+        file, tree = _big_file(data / "file", self.options.copy_mb), _small_files(data / "tree", self.options.copy_files)
+        targets = {e: engines.fresh_name() for e in self.all if isinstance(e, engines.DockerLike)}
+        for engine, name in targets.items():
+            engines.call(engine.run_d("none", name))
+
+        def copy(engine, source, target, amount):
+            back = data / "back"
+            shutil.rmtree(back, ignore_errors=True)
+            back.mkdir()
+            os.sync()  # what an earlier copy left to be written is not this one's
+            start = time.perf_counter()
+            engines.call(engine.copy(source, target))
+            return amount / (time.perf_counter() - start)
+
+        kinds = (
+            (f"a file of {self.options.copy_mb} MB", "MB/s", file, self.options.copy_mb),
+            (f"a tree of {self.options.copy_files} files", "files/s", tree, self.options.copy_files),
+        )
+        for what, unit, path, amount in kinds:
+            ways = {
+                f"cp in, {what}": lambda n, p=path: (str(p), f"{n}:/"),
+                f"cp out, {what}": lambda n, p=path: (f"{n}:/{p.name}", str(data / "back")),
+            }
+            for figure, way in ways.items():
+                actions = {e: lambda e=e, w=way(n), a=amount: copy(e, *w, a) for e, n in targets.items()}
+                self.in_turns(figure, actions, unit=unit, scale=1, count=self.options.rounds)
+        self.remove_all({engine: [name] for engine, name in targets.items()})
+        shutil.rmtree(data)
+
+    # --- Compose ---
+
+    def compose(self):
+        """`docker compose up -d` of ten services: side by side, each after the one before, and each once
+        the one before is healthy. The project is taken down again outside the figure."""
+        directory = Path("/var/tmp/bench-compose")
+        directory.mkdir(exist_ok=True)
+        for what, condition in (("side by side", None), ("in a chain", "service_started"), ("healthy in a chain", "service_healthy")):
+            file = directory / f"{condition}.json"
+            file.write_text(json.dumps({"services": _services(10, condition)}))
+
+            def up(engine, file=str(file)):
+                project = engines.fresh_name()
+                start = time.perf_counter()
+                try:
+                    engines.call(engine.up(project, file))
+                    return time.perf_counter() - start
+                finally:
+                    engines.call(engine.down(project, file))
+
+            actions = {e: lambda e=e: up(e) for e in self.all if e.compose}
+            self.in_turns(f"compose up of ten, {what}", actions, count=self.options.rounds + 2)
 
     # --- API ---
 
@@ -146,8 +222,10 @@ class Bench:
             if isinstance(engine, engines.Podman):
                 engine.service.start()
             try:
-                names = [engines.fresh_name() for _ in range(self.options.instances)]
-                engine.create(names)
+                names = next((n for e, n in listed.items() if e.daemon and e.daemon is engine.daemon), None)
+                if names is None:
+                    names = [engines.fresh_name() for _ in range(self.options.instances)]
+                    engine.create(names)
                 listed[engine] = names
             except engines.Failed as error:
                 self.write({"figure": "API list", "engine": engine.name, "error": str(error)})
@@ -156,9 +234,11 @@ class Bench:
         reads = {e: lambda e=e, n=names[0]: self._read(e, n) for e, names in listed.items()}
         self.in_turns(f"API read of one among {count}", reads, count=100)
         self.in_turns(f"CLI list of {count}", {e: lambda e=e: engines.call(e.list_command()) for e in listed})
+        removed = set()
         for engine, names in listed.items():
-            for start in range(0, len(names), 100):
+            for start in range(0, len(names) if names[0] not in removed else 0, 100):
                 engine.remove_now(names[start : start + 100])
+            removed.add(names[0])
             if isinstance(engine, engines.Podman):
                 engine.service.stop()
 
@@ -176,7 +256,11 @@ class Bench:
         """Cold starts, and what an engine costs that has nothing to do."""
         for engine in self.all:
             engine.stop()
+        daemons = set()
         for engine in self.all:
+            if engine.daemon in daemons:
+                continue  # it was measured under another name
+            daemons.add(engine.daemon)
             try:
                 self._alone(engine)
             except engines.Failed as error:
@@ -216,7 +300,37 @@ class Bench:
         })  # fmt: skip
 
 
-FIGURES = ["run_rm", "run_d", "exec", "hundred", "logs", "api", "alone"]
+def _big_file(path, megabytes):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = os.urandom(1_000_000)
+    with open(path, "wb") as file:
+        for _ in range(megabytes):
+            file.write(part)
+    return path
+
+
+def _small_files(path, count):
+    for number in range(count):
+        directory = path / str(number // 100)
+        if number % 100 == 0:
+            directory.mkdir(parents=True)
+        (directory / str(number)).write_bytes(b"x" * 4096)
+    return path
+
+
+def _services(count, condition):
+    """Services of a Compose file; with a condition each depends on the one before."""
+    services = {}
+    for number in range(count):
+        service = services[f"s{number}"] = {"image": "busybox", "command": engines.SLEEP}
+        if condition == "service_healthy":
+            service["healthcheck"] = {"test": ["CMD", "true"], "start_period": "10s", "start_interval": "50ms"}
+        if condition and number:
+            service["depends_on"] = {f"s{number - 1}": {"condition": condition}}
+    return services
+
+
+FIGURES = ["run_rm", "run_d", "exec", "hundred", "logs", "cp", "compose", "api", "alone"]
 
 
 def choose(names):
@@ -267,6 +381,8 @@ def main():
     verb.add_argument("--containers", type=int, default=100)
     verb.add_argument("--instances", type=int, default=1000, help="in the API's list")
     verb.add_argument("--log-mb", type=int, default=100)
+    verb.add_argument("--copy-mb", type=int, default=250)
+    verb.add_argument("--copy-files", type=int, default=5000)
     verb.add_argument("--settle", type=float, default=5, help="seconds before a look at an idle engine")
     verb.add_argument("--idle", type=float, default=20, help="seconds over which idle CPU is taken")
     verb.set_defaults(action=run)

@@ -4,6 +4,7 @@ An engine is its command line plus, where it has one, its API. All stand in the 
 the same image and are compared in the same run.
 """
 
+import functools
 import itertools
 import json
 import os
@@ -18,6 +19,8 @@ from pathlib import Path
 
 IMAGE_TAR = Path("/io/busybox.tar")
 SLEEP = ["sleep", "100000"]
+# By default hull's oldest lines make way.
+HULL_LOGS = ["--log-opt", "max-size=64m", "--log-opt", "max-file=5"]
 _numbers = itertools.count()
 
 
@@ -55,7 +58,9 @@ class Daemon:
         self.process = None
 
     def start(self):
-        """Returns the seconds until it answered."""
+        """Returns the seconds until it answered; none when it runs already, for another engine on it."""
+        if self.process:
+            return 0.0
         start = time.perf_counter()
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
@@ -87,6 +92,8 @@ class Engine:
     networks = ["bridge", "none"]
     daemon = None
     api = None
+    # Has docker's Compose.
+    compose = False
 
     def is_there(self):
         return shutil.which(self.program) is not None
@@ -244,17 +251,22 @@ class DockerLike(Engine):
     def exec(self, name):
         return [*self.base, "exec", name, "true"]
 
+    def _kept_whole(self):
+        """What makes a log keep all that was written."""
+        return []
+
     def log(self, command):
         name = fresh_name()
-        call(self.run_d("none", name, command))
+        network = self._network("none")
+        call([*self.base, "run", "-d", "--name", name, *self._kept_whole(), *network, "busybox", *command])
         call([*self.base, "wait", name])
         return name
 
     def log_size(self, name):
+        """Reads the log, and counts what came."""
         reader = subprocess.Popen([*self.base, "logs", name], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         size = sum(len(chunk) for chunk in iter(lambda: reader.stdout.read(1 << 20), b""))
         reader.wait()
-        self.remove_now([name])
         return size
 
     def create(self, names):
@@ -265,18 +277,27 @@ class DockerLike(Engine):
     def list_command(self):
         return [*self.base, "ps", "-a"]
 
+    def copy(self, source, target):
+        return [*self.base, "cp", source, target]
 
-class Docker(DockerLike):
-    name = program = "docker"
+
+class DockerClient(DockerLike):
+    """What the docker command speaks to; the command and its Compose are the same for all of these."""
+
+    program = "docker"
+    socket = ""
 
     def __init__(self):
         super().__init__()
-        self.api = Http("/run/docker.sock", "/containers/json?all=1", "/containers/{name}/json")
-        command = ["dockerd", "--log-level", "warn"]
-        self.daemon = Daemon(command, lambda: self.api.answers("/_ping"), "/io/docker.log")
+        self.base = ["docker", "--host", f"unix://{self.socket}"]
+        self.compose = subprocess.run(["docker", "compose", "version"], capture_output=True).returncode == 0
+        self.api = Http(self.socket, "/containers/json?all=1", "/containers/{name}/json")
 
-    def is_there(self):
-        return super().is_there() and shutil.which("dockerd") is not None
+    def up(self, project, file):
+        return [*self.base, "compose", "--project-name", project, "--file", file, "up", "--detach"]
+
+    def down(self, project, file):
+        return [*self.base, "compose", "--project-name", project, "--file", file, "down", "--timeout", "0"]
 
     def create(self, names):
         body = json.dumps({"Image": "busybox", "Cmd": ["true"], "HostConfig": {"NetworkMode": "none"}}).encode()
@@ -284,6 +305,19 @@ class Docker(DockerLike):
             status, answer = self.api.request("POST", f"/containers/create?name={name}", body)
             if status != 201:
                 raise Failed(f"docker create: {status} {answer[:200]}")
+
+
+class Docker(DockerClient):
+    name = "docker"
+    socket = "/run/docker.sock"
+
+    def __init__(self):
+        super().__init__()
+        command = ["dockerd", "--log-level", "warn"]
+        self.daemon = Daemon(command, lambda: self.api.answers("/_ping"), "/io/docker.log")
+
+    def is_there(self):
+        return super().is_there() and shutil.which("dockerd") is not None
 
 
 class Podman(DockerLike):
@@ -308,18 +342,13 @@ class Hull(DockerLike):
         super().__init__()
         instances = "/v1/projects/default/instances"
         self.api = Http("/run/hull/api.sock", f"{instances}?limit=1000", f"{instances}/{{name}}")
-        self.daemon = Daemon(["hull", "daemon"], lambda: self.api.answers("/readyz"), "/io/hull.log")
+        self.daemon = hull_daemon()
 
     def load_image(self):
         call(["hull", "image", "import", str(IMAGE_TAR)])
 
-    def log(self, command):
-        """With room for all of it: by default the oldest lines make way, and the count would not be whole."""
-        name = fresh_name()
-        limit = ["--log-opt", "max-size=64m", "--log-opt", "max-file=5"]
-        call(["hull", "run", "-d", "--name", name, *limit, *self._network("none"), "busybox", *command])
-        call(["hull", "wait", name])
-        return name
+    def _kept_whole(self):
+        return HULL_LOGS
 
     def stop(self):
         """Its containerd outlives it by design; here it ends too, for the next start to be a cold one."""
@@ -334,6 +363,37 @@ class Hull(DockerLike):
                 _wait_until_gone(process)
 
 
+class HullDocker(DockerClient):
+    """hull's daemon, spoken to by docker's own clients."""
+
+    name = "hull-docker"
+    socket = "/run/hull/docker.sock"
+
+    def __init__(self):
+        super().__init__()
+        self.hull = Hull()
+        self.daemon = self.hull.daemon
+
+    def is_there(self):
+        return super().is_there() and self.hull.is_there()
+
+    def load_image(self):
+        self.hull.load_image()
+
+    def stop(self):
+        self.hull.stop()
+
+    def _kept_whole(self):
+        return HULL_LOGS
+
+
+@functools.cache
+def hull_daemon():
+    """The one daemon, whoever speaks to it."""
+    ready = Http("/run/hull/api.sock", "/", "/{name}")
+    return Daemon(["hull", "daemon"], lambda: ready.answers("/readyz"), "/io/hull.log")
+
+
 def _wait_until_gone(process):
     deadline = time.monotonic() + 20
     while process.exists() and time.monotonic() < deadline:
@@ -341,7 +401,7 @@ def _wait_until_gone(process):
 
 
 def all_engines():
-    return [Runc(), Ctr(), Docker(), Podman(), Hull()]
+    return [Runc(), Ctr(), Docker(), Podman(), HullDocker(), Hull()]
 
 
 class Http:

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-ORDER = ["runc", "ctr", "docker", "podman", "hull"]
+ORDER = ["runc", "ctr", "docker", "podman", "hull", "hull-docker"]
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
@@ -19,10 +19,11 @@ class Target:
     peer_figure: str = ""
     kind: str = "ratio"  # ratio: hull / peer; difference: hull - peer; value: hull itself
     at_least: bool = False
+    ours: str = "hull"
 
     def judge(self, figures):
         """(what was found, whether that is good enough); None where a side was not measured."""
-        ours = _median(figures, self.figure, "hull")
+        ours = _median(figures, self.figure, self.ours)
         theirs = _median(figures, self.peer_figure or self.figure, self.peer) if self.peer else 1.0
         if ours is None or theirs is None:
             return None
@@ -31,6 +32,26 @@ class Target:
 
 
 LOG = "log of 100 MB in lines of 100 bytes"
+
+
+def _docker_targets():
+    """docker's own clients at hull, of the same clients at Docker Engine."""
+    for says, figure, limit, at_least in (
+        ("`docker run --rm`, of Engine's", "run --rm, bridge", 0.6, False),
+        ("`compose up` of ten, of Engine's", "compose up of ten, side by side", 0.6, False),
+        ("`compose up` of a chain, of Engine's", "compose up of ten, in a chain", 0.6, False),
+        ("`compose up` of a healthy chain, of Engine's", "compose up of ten, healthy in a chain", 0.6, False),
+        ("`docker ps -a` of 1000, of Engine's", "CLI list of 1000", 0.5, False),
+        ("log throughput by Docker's API, of Engine's", LOG, 1.0, True),
+        ("`docker logs`, of Engine's", "that log read, 100 MB", 1.0, True),
+        ("`docker cp` of a file in, of Engine's", "cp in, a file of 250 MB", 1.0, True),
+        ("`docker cp` of a file out, of Engine's", "cp out, a file of 250 MB", 1.0, True),
+        ("`docker cp` of a tree in, of Engine's", "cp in, a tree of 5000 files", 1.0, True),
+        ("`docker cp` of a tree out, of Engine's", "cp out, a tree of 5000 files", 1.0, True),
+    ):
+        yield Target(says, figure, limit, "docker", at_least=at_least, ours="hull-docker")
+
+
 TARGETS = [
     Target("`run --rm` with network, of ctr's without", "run --rm, bridge", 1.15, "ctr", "run --rm, none"),
     Target("`run --rm` with network, of Docker's", "run --rm, bridge", 0.6, "docker"),
@@ -41,7 +62,9 @@ TARGETS = [
     Target("100 eight at a time, of Docker's", "100 started eight at a time, bridge", 0.5, "docker"),
     Target("100 eight at a time, of Podman's", "100 started eight at a time, bridge", 1.0, "podman"),
     Target("log throughput, of Podman's", LOG, 1.0, "podman", at_least=True),
+    *_docker_targets(),
     Target("idle memory, MiB", "idle memory with 0", 100, kind="value"),
+    Target("idle memory, of Docker's", "idle memory with 0", 0.5, "docker"),
     Target("idle CPU, % of a core", "idle CPU with 0", 1.0, kind="value"),
     Target("API read of one, ms", "API read of one among 1000", 1.0, kind="value"),
 ]
@@ -81,14 +104,15 @@ def _about(about):
 
 def _figures(figures):
     names = [n for n in ORDER if any(n in engines for engines in figures.values())]
-    peers = [n for n in names if n not in ("hull", "runc")] if "hull" in names else []
-    yield _row(["median (min to max)", "unit", *names, *(f"hull ÷ {peer}" for peer in peers)])
-    yield _row(["---"] * (2 + len(names) + len(peers)))
+    pairs = [("hull", n) for n in names if n in ("ctr", "docker", "podman") and "hull" in names]
+    pairs += [("hull-docker", "docker")] if {"hull-docker", "docker"} <= set(names) else []
+    yield _row(["median (min to max)", "unit", *names, *(f"{ours} ÷ {peer}" for ours, peer in pairs)])
+    yield _row(["---"] * (2 + len(names) + len(pairs)))
     for figure, engines in figures.items():
         if not any("median" in result for result in engines.values()):
             continue
         unit = next(result["unit"] for result in engines.values() if "unit" in result)
-        ratios = [_ratio(_median(figures, figure, "hull"), _median(figures, figure, peer)) for peer in peers]
+        ratios = [_ratio(_median(figures, figure, ours), _median(figures, figure, peer)) for ours, peer in pairs]
         yield _row([figure, unit, *(_cell(engines.get(name)) for name in names), *ratios])
 
 

@@ -31,6 +31,12 @@ class Table(unittest.TestCase):
         self.assertIn("| `run --rm` with network, of ctr's without | at most 1.15 | 1.50 | **missed** |", text)
         self.assertIn("| log throughput, of Podman's | at least 1 |  | not measured |", text)
 
+    def test_dockers_clients_at_both(self):
+        figure = "compose up of ten, in a chain"
+        text = self.render(line(figure, "docker", 4000), line(figure, "hull-docker", 2000))
+        self.assertIn(f"| {figure} | ms | 4000 (4000 to 4000) | 2000 (2000 to 2000) | 0.50 |", text)
+        self.assertIn("| `compose up` of a chain, of Engine's | at most 0.6 | 0.50 | met |", text)
+
     def test_without_hull_there_are_no_ratios_and_no_targets(self):
         text = self.render(line("exec true", "docker", 80))
         self.assertNotIn("÷", text)
