@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Runs the scenarios of tests/docker/scenarios against the engine that DOCKER_HOST names.
 
-    suite.py [--ours] [--record] [--jobs N] [--work DIR] [NAME...]
+    suite.py [--ours [--draft FILE]] [--record] [--jobs N] [--work DIR] [NAME...]
 
 Expected is what Docker Engine answered. With --ours the outcomes in `differences` stand in for Engine's:
-there each has its reason. With --record what the engine answers is written into the scenarios.
+there each has its reason, and --draft writes down those that are missing. With --record what the engine answers is written into the scenarios.
 
 Containers are made from the starter images; `tests/docker/clients` fetches the clients.
 """
@@ -38,6 +38,8 @@ class Result:
     name: str
     seconds: float
     faults: list
+    # Steps with another outcome than expected, with that outcome.
+    others: list
 
 
 class Suite:
@@ -57,23 +59,23 @@ class Suite:
         sweep(found.name, environment)
         shell = Shell(home, environment, int(found.settings.get("deadline", DEADLINE)))
         try:
-            faults = self._play(found, shell, home)
+            faults, others = self._play(found, shell, home)
         finally:
             shell.close()
             sweep(found.name, environment)
             shutil.rmtree(home, ignore_errors=True)
         if self.record:
             path.write_text(found.text())
-        return Result(found.name, time.monotonic() - started, faults)
+        return Result(found.name, time.monotonic() - started, faults, others)
 
     def _play(self, found, shell, home):
-        ours, faults = self.differences.get(found.name, {}), []
+        ours, faults, others = self.differences.get(found.name, {}), [], []
         unused = set(ours)
         for step in found.steps():
             try:
                 out, err, code = shell.run(step.command)
             except TooSlow as slow:
-                return [*faults, f"{found.name}:{step.line}: {slow}"]
+                return [*faults, f"{found.name}:{step.line}: {slow}"], others
             seen = scenario.Outcome(plain.lines(out, home), plain.lines(err, home), code)
             expected = ours.get(step.command, step.outcome)
             unused.discard(step.command)
@@ -81,7 +83,9 @@ class Suite:
                 step.outcome = seen
             elif seen != expected:
                 faults.append(f"{found.name}:{step.line}: {step.command}\n{_difference(expected, seen)}")
-        return faults + [f"differences: {found.name} has no such command: {command}" for command in sorted(unused)]
+                others.append(scenario.Step(step.command, seen, step.line))
+        faults += [f"differences: {found.name} has no such command: {command}" for command in sorted(unused)]
+        return faults, others
 
     def _environment(self, home):
         path = [str(HERE / "bin"), str(CLIENTS), os.environ["PATH"]]
@@ -136,6 +140,17 @@ def prepare():
         print("suite: busybox cannot be pulled; what needs it will fail")
 
 
+def draft(results):
+    """What would have to stand in `differences`; a person says why, or mends it."""
+    lines = []
+    for result in results:
+        if result.others:
+            lines += [f"## {result.name}"]
+        for step in result.others:
+            lines += ["# WHY?", *step.lines(), ""]
+    return "\n".join(lines)
+
+
 def is_possible(path):
     """Whether this machine has what the scenario needs."""
     needs = scenario.parse(path.stem, path.read_text()).settings.get("needs")
@@ -155,6 +170,7 @@ def main():
     parser = argparse.ArgumentParser(description="Runs the Docker scenarios against DOCKER_HOST.")
     parser.add_argument("--ours", action="store_true", help="expect what stands in `differences`")
     parser.add_argument("--record", action="store_true", help="write down what is answered")
+    parser.add_argument("--draft", type=Path, help="a file for what is to be added to `differences`")
     parser.add_argument("--jobs", type=int, default=2, help="scenarios at a time")
     parser.add_argument("--work", type=Path, default=os.environ.get("ENGINE_WORK"), help="a directory that the engine sees by the same name")
     parser.add_argument("names", nargs="*", metavar="NAME")
@@ -181,6 +197,8 @@ def main():
                     tell(results[-1])
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    if args.draft:
+        args.draft.write_text(draft(results))
     failed = sum(bool(result.faults) for result in results)
     print(f"{len(results) - failed} passed, {failed} failed")
     sys.exit(1 if failed else 0)

@@ -26,6 +26,8 @@ use super::{Calls, Found};
 
 const CHUNKS: usize = 16;
 const CHUNK: usize = 256 * 1024;
+/// What may follow the end of an archive, bytes. GNU tar fills up records of 10 KiB, of 1 MiB when asked.
+const LARGEST_PADDING: u64 = 1024 * 1024;
 
 /// What is at a path inside.
 pub async fn stat_path(calls: &Calls, target: &Target, path: &str) -> Result<PathStat> {
@@ -273,7 +275,9 @@ fn unpack(path: &Path, keep_type: bool, chunks: mpsc::Receiver<Result<Bytes>>) -
             return Err(Error::invalid(format!("the archive's entry {name:?} leads out of it")));
         }
     }
-    Ok(())
+    // An archive is filled up with zeros. Who sends them must not find the door closed meanwhile.
+    let mut padding = archive.into_inner().take(LARGEST_PADDING);
+    io::copy(&mut padding, &mut io::sink()).map(drop).map_err(bad)
 }
 
 fn refuse_change_of_type<R: Read>(path: &Path, entry: &mut tar::Entry<'_, R>) -> Result<()> {
