@@ -210,7 +210,7 @@ pub(crate) mod tests {
     }
 
     fn index() -> Index {
-        let member = |joined| Member { joined, ..Member::default() };
+        let member = |joined| Member { joined, servers: Vec::new() };
         let zones = Zones {
             networks: vec![network(1, "default", true), network(2, "back", false)],
             members: vec![

@@ -209,7 +209,7 @@ mod tests {
                     names: vec!["web".into()],
                     addresses: vec!["10.0.1.5".parse().unwrap()],
                 }],
-                ..Member::default()
+                servers: Vec::new(),
             }],
         };
         let responder = Responder::new(Forwarder::new("/nonexistent".into(), 53));

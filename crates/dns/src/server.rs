@@ -1,7 +1,7 @@
 //! The server: sockets that come and go with the networks, one index swapped whole.
 
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -11,8 +11,8 @@ use crate::forwarder::Forwarder;
 use crate::index::Index;
 use crate::name_server::Listening;
 use crate::responder::Responder;
-use crate::socket::{Listener, Seat};
-use crate::zones::{Member, Namespace, Zones};
+use crate::socket::Listener;
+use crate::zones::Zones;
 
 /// How the server is set up.
 #[derive(Debug, Clone)]
@@ -44,19 +44,14 @@ pub struct Server {
     config: Config,
     responder: Arc<Responder>,
     listeners: Mutex<HashMap<IpAddr, Arc<Listener>>>,
-    inside: Mutex<HashMap<Namespace, (Seat, Arc<Listener>)>>,
 }
-
-/// Where Docker's engine answers a container's questions, in the container's own namespace. Programs
-/// are configured with it (nginx: `resolver 127.0.0.11`).
-const INSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 11));
 
 impl Server {
     /// A server that listens nowhere yet.
     pub fn start(config: Config) -> Self {
         let forwarder = Forwarder::new(config.resolv_conf.clone(), config.port);
         let responder = Arc::new(Responder::new(forwarder));
-        Self { config, responder, listeners: Mutex::default(), inside: Mutex::default() }
+        Self { config, responder, listeners: Mutex::default() }
     }
 
     /// The settings.
@@ -92,36 +87,9 @@ impl Server {
                 Err(error) => listening.failed.push((place, error)),
             }
         }
-        self.listen_inside(&zones);
         listening.addresses = listeners.values().map(|listener| listener.address).collect();
         listening.addresses.sort_unstable();
         Ok(listening)
-    }
-
-    /// Listens in the namespaces of members too. One that is gone meanwhile has nobody to ask.
-    fn listen_inside(&self, zones: &Zones) {
-        let wanted: HashMap<&Namespace, Seat> = zones
-            .members
-            .iter()
-            .filter_map(|member| Some((member.namespace.as_ref()?, seat(zones, member)?)))
-            .collect();
-        let mut inside = self.inside.lock().expect("no holder of the lock panics");
-        inside.retain(|namespace, (seat, _)| wanted.get(namespace) == Some(seat));
-        let place = SocketAddr::new(INSIDE, self.config.port);
-        for (namespace, seat) in wanted {
-            if inside.contains_key(namespace) {
-                continue;
-            }
-            let (path, shared) = (&namespace.path, self.config.shared);
-            match Listener::start_inside(path, place, shared, seat, &self.responder) {
-                Ok(listener) => {
-                    inside.insert(namespace.clone(), (seat, Arc::new(listener)));
-                }
-                Err(error) => {
-                    tracing::debug!(path = %path.display(), error = error.chain(), "not heard inside");
-                }
-            }
-        }
     }
 
     /// Leaves questions that come from now on to a successor, which must listen already, and answers
@@ -129,9 +97,7 @@ impl Server {
     pub(crate) async fn retire(&self) {
         let listeners: Vec<_> = {
             let all = self.listeners.lock().expect("no holder of the lock panics");
-            let inside = self.inside.lock().expect("no holder of the lock panics");
-            let inside = inside.values().map(|(_, listener)| listener);
-            all.values().chain(inside).cloned().collect()
+            all.values().cloned().collect()
         };
         for listener in listeners {
             if let Err(error) = listener.retire().await {
@@ -139,16 +105,4 @@ impl Server {
             }
         }
     }
-}
-
-/// As whom a member is taken that asks inside its namespace: with its address on the first network of
-/// its that has an address of the same family to ask at.
-fn seat(zones: &Zones, member: &Member) -> Option<Seat> {
-    member.joined.iter().find_map(|joined| {
-        let network = zones.networks.iter().find(|network| network.id == joined.network)?;
-        joined.addresses.iter().find_map(|source| {
-            let listen = network.listen.iter().find(|it| it.is_ipv4() == source.is_ipv4())?;
-            Some(Seat { listen: *listen, source: Some(*source) })
-        })
-    })
 }

@@ -1,19 +1,13 @@
 //! Bytes in, bytes out: one address, by UDP and by TCP.
 
-use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::error::Context;
 use model::{Error, ErrorKind, Result};
-use rustix::net::{
-    AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with, sockopt,
-};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
@@ -49,15 +43,6 @@ impl Drop for Listener {
     }
 }
 
-/// As whom a question is taken that comes to a listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Seat {
-    /// The address it counts as sent to.
-    pub(crate) listen: IpAddr,
-    /// The address it counts as sent from; that it was sent from when absent.
-    pub(crate) source: Option<IpAddr>,
-}
-
 impl Listener {
     /// Starts to answer on `address`, which the host may get only later.
     pub(crate) fn start(
@@ -65,32 +50,8 @@ impl Listener {
         shared: bool,
         responder: &Arc<Responder>,
     ) -> Result<Self> {
-        let seat = Seat { listen: address.ip(), source: None };
-        Self::begin(address, open_both(address, shared), seat, responder)
-    }
-
-    /// Starts to answer on `address` in a network namespace, whose owner alone can ask there.
-    pub(crate) fn start_inside(
-        namespace: &Path,
-        address: SocketAddr,
-        shared: bool,
-        seat: Seat,
-        responder: &Arc<Responder>,
-    ) -> Result<Self> {
-        let opened = inside(namespace, || open_both(address, shared));
-        Self::begin(address, opened, seat, responder)
-    }
-
-    fn begin(
-        address: SocketAddr,
-        opened: io::Result<(OwnedFd, OwnedFd)>,
-        seat: Seat,
-        responder: &Arc<Responder>,
-    ) -> Result<Self> {
         let what = || format!("the name server cannot listen on {address}");
-        let bound = opened.and_then(|(udp, tcp)| {
-            Ok((TcpListener::from_std(tcp.into())?, UdpSocket::from_std(udp.into())?))
-        });
+        let bound = udp(address, shared).and_then(|udp| Ok((tcp(udp.local_addr()?, shared)?, udp)));
         let (tcp, udp) = match bound {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 return Err(Error::conflict(what()).caused_by(error).next(
@@ -102,8 +63,9 @@ impl Listener {
         };
         let address = udp.local_addr().context(ErrorKind::Internal, what)?;
         let packets = Arc::new(udp);
-        let answering = tokio::spawn(serve_packets(packets.clone(), seat, responder.clone()));
-        let streams = tokio::spawn(serve_streams(tcp, seat, responder.clone()));
+        let answering =
+            tokio::spawn(serve_packets(packets.clone(), address.ip(), responder.clone()));
+        let streams = tokio::spawn(serve_streams(tcp, address.ip(), responder.clone()));
         let tasks = [answering.abort_handle(), streams.abort_handle()];
         Ok(Self { address, packets, tasks })
     }
@@ -115,45 +77,23 @@ impl Listener {
     }
 }
 
-/// Does work in a network namespace, in a thread that ends with it.
-fn inside<T: Send>(namespace: &Path, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
-    let enter = || {
-        let file = File::open(namespace)?;
-        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
-        work()
-    };
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("names-inside".into());
-        let done = thread.spawn_scoped(scope, enter)?.join();
-        done.unwrap_or_else(|_| Err(io::Error::other("a thread that opened a socket panicked")))
-    })
-}
-
-/// A socket for packets and one for streams, on one port.
-fn open_both(address: SocketAddr, shared: bool) -> io::Result<(OwnedFd, OwnedFd)> {
-    let udp = udp(address, shared)?;
-    let bound = SocketAddr::try_from(getsockname(&udp)?).map_err(io::Error::other)?;
-    let tcp = tcp(bound, shared)?;
-    Ok((udp, tcp))
-}
-
-fn udp(address: SocketAddr, shared: bool) -> io::Result<OwnedFd> {
+fn udp(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
     let socket = open(address, SocketType::DGRAM, shared)?;
     sockopt::set_socket_recv_buffer_size(&socket, WAITING)?;
     bind(&socket, &address)?;
-    Ok(socket)
+    UdpSocket::from_std(socket.into())
 }
 
-fn tcp(address: SocketAddr, shared: bool) -> io::Result<OwnedFd> {
+fn tcp(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     let socket = open(address, SocketType::STREAM, shared)?;
     // Connections of the last run don't keep the address.
     sockopt::set_socket_reuseaddr(&socket, true)?;
     bind(&socket, &address)?;
     listen(&socket, BACKLOG)?;
-    Ok(socket)
+    TcpListener::from_std(socket.into())
 }
 
-fn open(address: SocketAddr, kind: SocketType, shared: bool) -> io::Result<OwnedFd> {
+fn open(address: SocketAddr, kind: SocketType, shared: bool) -> io::Result<std::os::fd::OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, kind, flags, None)?;
@@ -167,17 +107,12 @@ fn open(address: SocketAddr, kind: SocketType, shared: bool) -> io::Result<Owned
     Ok(socket)
 }
 
-async fn serve_packets(socket: Arc<UdpSocket>, seat: Seat, responder: Arc<Responder>) {
+async fn serve_packets(socket: Arc<UdpSocket>, listen: IpAddr, responder: Arc<Responder>) {
     let mut buffer = vec![0; usize::from(u16::MAX)];
     loop {
         // An error is about a packet sent before (its receiver is gone); the socket stays good.
         let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
-        match responder.consider(
-            seat.listen,
-            seat.source.unwrap_or(from.ip()),
-            &buffer[..length],
-            Transport::Udp,
-        ) {
+        match responder.consider(listen, from.ip(), &buffer[..length], Transport::Udp) {
             Outcome::Silence => {}
             Outcome::Reply(bytes) => drop(socket.send_to(&bytes, from).await),
             Outcome::Ask(pending) => {
@@ -191,7 +126,7 @@ async fn serve_packets(socket: Arc<UdpSocket>, seat: Seat, responder: Arc<Respon
     }
 }
 
-async fn serve_streams(listener: TcpListener, seat: Seat, responder: Arc<Responder>) {
+async fn serve_streams(listener: TcpListener, listen: IpAddr, responder: Arc<Responder>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
@@ -204,8 +139,7 @@ async fn serve_streams(listener: TcpListener, seat: Seat, responder: Arc<Respond
         tokio::spawn(async move {
             let _permit = permit;
             // The other side hung up, or was silent for too long: both are its own affair.
-            let _ = serve_stream(stream, seat.listen, seat.source.unwrap_or(from.ip()), &responder)
-                .await;
+            let _ = serve_stream(stream, listen, from.ip(), &responder).await;
         });
     }
 }

@@ -1,7 +1,6 @@
 //! Who is called what: the value the server answers from.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use ipnet::IpNet;
 use model::Uid;
@@ -41,18 +40,6 @@ pub struct Member {
     pub joined: Vec<Joined>,
     /// Servers asked for names of the outside on its behalf, in place of the host's.
     pub servers: Vec<IpAddr>,
-    /// Its network namespace, in which it may ask at 127.0.0.11 as well.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<Namespace>,
-}
-
-/// A network namespace: the file it is mounted on, and which one that is now.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Namespace {
-    /// The file.
-    pub path: PathBuf,
-    /// The file's number, which tells a namespace from one that takes its place.
-    pub inode: u64,
 }
 
 /// What a member is on one network.

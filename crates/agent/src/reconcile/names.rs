@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dns::{Joined, Member, NameServer, Namespace, NetworkNames, Zones};
+use dns::{Joined, Member, NameServer, NetworkNames, Zones};
 use ipnet::IpNet;
 use link::Desired;
-use model::{Result, Uid};
+use model::Result;
 use tasks::Pass;
 use tokio::sync::Mutex;
 
@@ -43,7 +43,7 @@ impl Names {
         self.known.store(true, Ordering::Relaxed);
         let desired = context.desired.borrow().clone();
         let present = context.fabric.known().await;
-        let zones = zones(&desired, |id| present.contains(id), |id| namespace(context, id));
+        let zones = zones(&desired, |id| present.contains(id));
         if published.as_ref() == Some(&zones) {
             return Ok("unchanged".into());
         }
@@ -94,11 +94,7 @@ impl Pass for NamesPass {
 }
 
 /// The names of all networks that are present on the node.
-fn zones(
-    desired: &Desired,
-    present: impl Fn(&Uid) -> bool,
-    inside: impl Fn(&Uid) -> Option<Namespace>,
-) -> Zones {
+fn zones(desired: &Desired, present: impl Fn(&model::Uid) -> bool) -> Zones {
     let networks = desired.networks.iter().filter(|network| present(&network.meta.id));
     let networks = networks.map(|network| {
         let spec = &network.spec;
@@ -121,18 +117,10 @@ fn zones(
             forward: !spec.internal,
         }
     });
-    Zones { networks: networks.collect(), members: members(desired, inside) }
+    Zones { networks: networks.collect(), members: members(desired) }
 }
 
-/// An instance's network namespace, if it is there.
-fn namespace(context: &Context, instance: &Uid) -> Option<Namespace> {
-    use std::os::unix::fs::MetadataExt;
-    let path = context.fabric.driver().namespace(instance);
-    let inode = std::fs::metadata(&path).ok()?.ino();
-    Some(Namespace { path, inode })
-}
-
-fn members(desired: &Desired, inside: impl Fn(&Uid) -> Option<Namespace>) -> Vec<Member> {
+fn members(desired: &Desired) -> Vec<Member> {
     let mut members: BTreeMap<(&str, &str), Member> = BTreeMap::new();
     for entry in &desired.names {
         let member = members.entry((&entry.project, &entry.name)).or_default();
@@ -144,10 +132,6 @@ fn members(desired: &Desired, inside: impl Fn(&Uid) -> Option<Namespace>) -> Vec
         let key = (instance.meta.project.as_str(), instance.meta.name.as_str());
         if let Some(member) = members.get_mut(&key) {
             member.servers.clone_from(&instance.spec.dns.servers);
-            // A machine's guest asks at the gateway, which is all it sees.
-            if instance.status.machine.is_none() {
-                member.namespace = inside(&instance.meta.id);
-            }
         }
     }
     members.into_values().collect()

@@ -205,17 +205,3 @@ fn an_upgrade_loses_no_question() {
     assert_ne!(server(&node), before);
     assert!(asking.end() > 10);
 }
-
-#[test]
-fn programs_that_know_dockers_address_find_names() {
-    let Some(node) = node() else { return };
-    node.ok(&["network", "create", "inside"]);
-    let _other = begin(node, "asked", &["--network", "inside"], "sleep 600");
-    let script = "i=0; until nslookup asked 127.0.0.11; do i=$((i+1)); [ $i -lt 50 ] || exit 1; usleep 100000; done";
-    let told = sh(node, &["--network", "inside"], script);
-    let address = node.field("asked", "/spec/placement/interfaces/0/ipv4");
-    let address = address.as_str().unwrap().split('/').next().unwrap();
-    assert!(told.contains(address), "{told}");
-    node.ok(&["rm", "-f", "asked"]);
-    node.ok(&["network", "rm", "inside"]);
-}
