@@ -32,6 +32,22 @@ impl Engine {
         network.map(|network| network.meta.id.to_string()).unwrap_or_default()
     }
 
+    /// A network's name as Docker has it, by name or id; what names none stays as it is.
+    pub(crate) fn network_name(&self, caller: &Caller, name: &str) -> String {
+        if name.is_empty() || matches!(name, "host" | "none" | "bridge" | "default") {
+            return name.to_owned();
+        }
+        for predefined in ["host", "none"] {
+            if name == crate::containers::made_up_id(&["network", predefined]) {
+                return predefined.to_owned();
+            }
+        }
+        match self.control.networks().get(caller, &self.project, name) {
+            Ok(network) => crate::containers::docker_name(&network.meta.name).to_owned(),
+            Err(_) => name.to_owned(),
+        }
+    }
+
     /// The host's addresses in a network; empty where it has none.
     pub(crate) fn gateways(&self, caller: &Caller, name: &str) -> (String, String) {
         let Ok(network) = self.control.networks().get(caller, &self.project, name) else {

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use control::{Caller, EventFilter};
 use futures::StreamExt;
 use model::event::Event;
+use model::image::Reference;
 use model::instance::Instance;
 use model::{Kind, Time};
 use serde_json::{Value, json};
@@ -86,7 +87,6 @@ async fn events(
         kinds: vec![Kind::Instance, Kind::Image, Kind::Network, Kind::Volume],
         ..EventFilter::default()
     };
-    // Without a beginning but with an end in the past there is nothing to wait for.
     let events = engine.control.events().watch(&caller, since, until, wanted)?;
     let stop = engine.stop.clone();
     let shown = engine.clone();
@@ -215,7 +215,7 @@ fn matches(message: &Value, filters: &Filters) -> bool {
     };
     let image = filters.any("image", |value| {
         let name = if kind == "image" { id.clone() } else { text(&attributes["image"]) };
-        name == value || name.split(':').next() == Some(value) || format!("{name}:latest") == value
+        same_image(&name, value)
     });
     let event = |wanted: &str| {
         action == wanted || action.strip_prefix(wanted).is_some_and(|rest| rest.starts_with(':'))
@@ -230,6 +230,15 @@ fn matches(message: &Value, filters: &Filters) -> bool {
         && image
         && others.iter().all(|other| !filters.has(other))
         && filters.labels(|key| attributes[key].as_str())
+}
+
+/// Whether an image's name is the one asked for, with or without its tag.
+fn same_image(name: &str, wanted: &str) -> bool {
+    let (Ok(name), Ok(asked)) = (name.parse::<Reference>(), wanted.parse::<Reference>()) else {
+        return name == wanted;
+    };
+    let whole = wanted.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
+    if whole { name == asked } else { name.name() == asked.name() }
 }
 
 #[cfg(test)]

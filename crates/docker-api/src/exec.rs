@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{FromRequest, Path, Request, State};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
@@ -21,7 +21,7 @@ use model::Uid;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::body::Json;
+use crate::body::{Json, MaybeJson};
 use crate::containers;
 use crate::failure::{Failure, Reply};
 use crate::query::Query;
@@ -153,9 +153,9 @@ async fn create(
         )));
     }
     containers::check_running(&instance)?;
-    let words = asked.cmd.clone().unwrap_or_default().join(" ");
+    let action = format!("exec_create: {} ", told_words(&asked));
     let id = engine.execs.add(containers::id_of(&instance), asked);
-    engine.tell(&caller, &instance, &format!("exec_create: {words} "), &[("execID", &id)]);
+    engine.tell(&caller, &instance, &action, &[("execID", &id)]);
     Ok((StatusCode::CREATED, axum::Json(json!({ "Id": id }))).into_response())
 }
 
@@ -164,74 +164,33 @@ async fn start(
     Extension(caller): crate::By,
     Extension(version): Extension<ApiVersion>,
     Path(id): Path<String>,
-    request: Request,
+    mut request: Request,
 ) -> Reply {
-    let (parts, body) = request.into_parts();
-    let mut request = Request::from_parts(parts.clone(), body);
-    // The body is read from a copy of the head: the connection stays with the request.
-    let taken = std::mem::replace(request.body_mut(), axum::body::Body::empty());
-    let config: ExecStartConfig = match <crate::body::MaybeJson<ExecStartConfig> as axum::extract::FromRequest<()>>::from_request(
-        with_body(&parts, taken),
-        &(),
-    )
-    .await?
-    {
-        crate::body::MaybeJson(config) => config.unwrap_or_default(),
-    };
+    let config = start_config(&mut request).await?;
     let (container, asked) = engine.execs.begin(&id)?;
+    let ended = watched(&engine, &caller, &container, &id);
     let detach = config.detach.unwrap_or_default();
-    let tty = asked.tty.unwrap_or_default();
-    let session = run(&engine, &caller, &container, &asked, &config).await;
+    let begun = match run(&engine, &caller, &container, &asked, &config).await {
+        Err(failure) if words::no_directory(&failure.message) => Ok(not_begun(&failure.message)),
+        begun => begun,
+    };
+    let session = match begun {
+        Ok(session) => first_words(session, detach).await,
+        Err(failure) => Err((failure, NOT_EXECUTABLE)),
+    };
     let session = match session {
         Ok(session) => session,
-        Err(failure) if words::no_directory(&failure.message) && !detach => {
-            not_begun(&failure.message)
-        }
-        Err(mut failure) => {
-            engine.execs.end(&id, 126);
+        Err((mut failure, code)) => {
+            ended.tell(code);
             failure.message = words::of_exec(&failure.message);
             return Err(failure);
         }
     };
-    let mut session = session;
-    // What is not begun tells why, then its exit code.
-    if let Some(first) = session.output.next().await {
-        match first {
-            Ok(Output::Started) => {}
-            Ok(Output::Stderr(why)) if detach => {
-                engine.execs.end(&id, 127);
-                let why = String::from_utf8_lossy(&why);
-                return Err(Failure::bad(words::of_exec(why.trim_end())));
-            }
-            Ok(Output::Stderr(why)) if words::user(&String::from_utf8_lossy(&why)).is_some() => {
-                engine.execs.end(&id, 126);
-                return Err(Failure::bad(words::of_exec(&String::from_utf8_lossy(&why))));
-            }
-            Ok(Output::Stderr(why)) => {
-                let why = String::from_utf8_lossy(&why);
-                let line = format!("{}\r\n", words::of_exec(why.trim_end()));
-                let line = Ok(Output::Stdout(line.into()));
-                session.output = futures::stream::iter([line]).chain(session.output).boxed();
-            }
-            other => session.output = futures::stream::iter([other]).chain(session.output).boxed(),
-        }
-    }
     engine.execs.set_input(&id, session.input.clone());
-    let instance = containers::find(&engine, &caller, &container).ok();
-    if let Some(instance) = &instance {
-        let words = asked.cmd.clone().unwrap_or_default().join(" ");
-        engine.tell(&caller, instance, &format!("exec_start: {words} "), &[("execID", &id)]);
+    if let Ok(instance) = containers::find(&engine, &caller, &container) {
+        let action = format!("exec_start: {} ", told_words(&asked));
+        engine.tell(&caller, &instance, &action, &[("execID", &id)]);
     }
-    let ended: streams::Ended = {
-        let (engine, id, caller) = (engine.clone(), id.clone(), caller.clone());
-        Box::new(move |code| {
-            engine.execs.end(&id, code);
-            if let Some(instance) = &instance {
-                let more = [("execID", id.as_str()), ("exitCode", &code.to_string())];
-                engine.tell(&caller, instance, "exec_die", &more);
-            }
-        })
-    };
     if detach {
         let Session { input, output } = session;
         drop(input);
@@ -240,7 +199,7 @@ async fn start(
     }
     let flag = |flag: Option<bool>| flag.unwrap_or_default();
     let wanted = Wanted {
-        tty,
+        tty: flag(asked.tty),
         stdin: flag(asked.attach_stdin),
         stdout: flag(asked.attach_stdout),
         stderr: flag(asked.attach_stderr),
@@ -250,16 +209,62 @@ async fn start(
     Ok(streams::hijack(request, version, session, wanted, engine.stop.clone()))
 }
 
-/// The session of a process that was not begun: it tells why.
-fn not_begun(why: &str) -> Session {
-    let told = [Ok(Output::Stderr(why.to_owned().into())), Ok(Output::Exit(127))];
-    Session { input: mpsc::channel(1).0, output: futures::stream::iter(told).boxed() }
+/// A program that is there and cannot be run, as a shell's exit code tells.
+const NOT_EXECUTABLE: i32 = 126;
+/// One that is not there.
+const NOT_FOUND: i32 = 127;
+
+/// The request's body. The connection stays with the request, to be taken over.
+async fn start_config(request: &mut Request) -> Reply<ExecStartConfig> {
+    let body = std::mem::replace(request.body_mut(), axum::body::Body::empty());
+    let mut copy = Request::new(body);
+    copy.headers_mut().clone_from(request.headers());
+    let MaybeJson(config) = MaybeJson::from_request(copy, &()).await?;
+    Ok(config.unwrap_or_default())
 }
 
-fn with_body(parts: &http::request::Parts, body: axum::body::Body) -> Request {
-    let mut request = Request::new(body);
-    *request.headers_mut() = parts.headers.clone();
-    request
+/// Writes down how the process ended, whoever listens, and tells of it.
+fn watched(engine: &Arc<Engine>, caller: &Caller, container: &str, id: &str) -> streams::Ended {
+    let instance = containers::find(engine, caller, container).ok();
+    let (engine, caller, id) = (engine.clone(), caller.clone(), id.to_owned());
+    streams::Ended::new(move |code| {
+        engine.execs.end(&id, code);
+        if let Some(instance) = &instance {
+            let more = [("execID", id.as_str()), ("exitCode", &code.to_string())];
+            engine.tell(&caller, instance, "exec_die", &more);
+        }
+    })
+}
+
+/// The session, once it is known whether the process began. One that did not tells why in its output,
+/// as Engine's does, unless nobody looks at that, or its user is not there.
+async fn first_words(mut session: Session, detach: bool) -> Result<Session, (Failure, i32)> {
+    let Some(first) = session.output.next().await else { return Ok(session) };
+    let first = match first {
+        Ok(Output::Started) => return Ok(session),
+        Ok(Output::Stderr(why)) => {
+            let why = String::from_utf8_lossy(&why).trim_end().to_owned();
+            if detach || words::user(&why).is_some() {
+                return Err((Failure::bad(why), NOT_FOUND));
+            }
+            Ok(Output::Stdout(format!("{}\r\n", words::of_exec(&why)).into()))
+        }
+        other => other,
+    };
+    session.output = futures::stream::iter([first]).chain(session.output).boxed();
+    Ok(session)
+}
+
+/// The command in one line, for events: a kilobyte of it at most.
+fn told_words(asked: &ExecConfig) -> String {
+    let words = asked.cmd.clone().unwrap_or_default().join(" ");
+    words.chars().take(1024).collect()
+}
+
+/// The session of a process that was not begun: it tells why.
+fn not_begun(why: &str) -> Session {
+    let told = [Ok(Output::Stderr(why.to_owned().into())), Ok(Output::Exit(NOT_FOUND))];
+    Session { input: mpsc::channel(1).0, output: futures::stream::iter(told).boxed() }
 }
 
 async fn run(

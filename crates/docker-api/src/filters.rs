@@ -20,6 +20,18 @@ enum Values {
     Set(BTreeMap<String, bool>),
 }
 
+/// Most values of all filters together: each may be a pattern.
+const MOST: usize = 256;
+
+impl Values {
+    fn len(&self) -> usize {
+        match self {
+            Self::List(list) => list.len(),
+            Self::Set(set) => set.len(),
+        }
+    }
+}
+
 impl Filters {
     /// Reads the field `filters` and refuses filters that the list does not have.
     pub(crate) fn read(query: &Query, known: &[&str]) -> Result<Self, Failure> {
@@ -35,6 +47,10 @@ impl Filters {
             .map_err(|error| Failure::bad(format!("invalid filter: {error}")))?;
         if let Some(name) = raw.keys().find(|name| !known.contains(&name.as_str())) {
             return Err(Failure::bad(format!("invalid filter '{name}'")));
+        }
+        let many = raw.values().flatten().map(Values::len).sum::<usize>();
+        if many > MOST {
+            return Err(Failure::bad(format!("invalid filter: {many} values, over {MOST}")));
         }
         let list = |values| match values {
             None => Vec::new(),

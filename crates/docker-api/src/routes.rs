@@ -59,9 +59,7 @@ async fn admit(State(engine): State<Arc<Engine>>, mut request: Request, next: Ne
         }
         None => return Failure::new(StatusCode::UNAUTHORIZED, "nobody asks").into_response(),
     };
-    let reads = request.method() == Method::GET || request.method() == Method::HEAD;
-    let written = (!reads).then(|| (request.method().clone(), request.uri().path().to_owned()));
-    let name = caller.name.clone();
+    let mut audit = Audit::of(&request, &caller, from);
     request.extensions_mut().insert(caller);
     let response = tokio::select! {
         response = next.run(request) => response,
@@ -69,11 +67,41 @@ async fn admit(State(engine): State<Arc<Engine>>, mut request: Request, next: Ne
             Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the engine is stopping").into_response()
         }
     };
-    if let Some((method, path)) = written {
-        let status = response.status().as_u16();
-        tracing::info!(target: "audit", caller = name, from, %method, path, status, "write");
+    if let Some(audit) = &mut audit {
+        audit.status = response.status().as_u16();
     }
     response
+}
+
+/// A line of the log for each request that may change something or enters a container; also when its
+/// client left before the answer.
+struct Audit {
+    caller: String,
+    from: String,
+    method: Method,
+    path: String,
+    /// 0: nobody was there to be answered.
+    status: u16,
+}
+
+impl Audit {
+    fn of(request: &Request, caller: &Caller, from: String) -> Option<Self> {
+        let path = request.uri().path();
+        let reads = request.method() == Method::GET || request.method() == Method::HEAD;
+        if reads && !path.ends_with("/attach/ws") {
+            return None;
+        }
+        let (caller, method) = (caller.name.clone(), request.method().clone());
+        Some(Self { caller, from, method, path: path.to_owned(), status: 0 })
+    }
+}
+
+impl Drop for Audit {
+    /// Queries and bodies are left out: they may hold secrets.
+    fn drop(&mut self) {
+        let Self { caller, from, method, path, status } = self;
+        tracing::info!(target: "audit", caller, from, %method, path, status, "write");
+    }
 }
 
 #[cfg(test)]

@@ -60,8 +60,32 @@ pub(crate) struct Wanted {
     pub(crate) ended: Option<Ended>,
 }
 
-/// Is told the exit code, also when nobody listens any more.
-pub(crate) type Ended = Box<dyn FnOnce(i32) + Send>;
+/// Is told the exit code once, also when nobody listens any more, and when it stays unknown.
+pub(crate) struct Ended(Option<Box<dyn FnOnce(i32) + Send>>);
+
+/// What stands for an exit code that nobody could find out.
+const UNKNOWN: i32 = 137;
+
+impl Ended {
+    pub(crate) fn new(told: impl FnOnce(i32) + Send + 'static) -> Self {
+        Self(Some(Box::new(told)))
+    }
+
+    /// Tells it.
+    pub(crate) fn tell(mut self, code: i32) {
+        if let Some(told) = self.0.take() {
+            told(code);
+        }
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if let Some(told) = self.0.take() {
+            told(UNKNOWN);
+        }
+    }
+}
 
 /// `ctrl-p,ctrl-q`, `a`, `ctrl-@`: the bytes of keys.
 pub(crate) fn detach_keys(text: &str) -> Reply<Vec<u8>> {
@@ -97,7 +121,7 @@ pub(crate) fn hijack(
     let kind = HeaderValue::from_static(content_type(wanted.tty, version));
     let asked = request.headers().contains_key(header::UPGRADE);
     if !asked {
-        let body = Body::from_stream(output_only(session, wanted));
+        let body = Body::from_stream(output_only(session, wanted, stop));
         return ([(header::CONTENT_TYPE, kind)], body).into_response();
     }
     let upgrade = hyper::upgrade::on(&mut request);
@@ -118,35 +142,44 @@ pub(crate) fn hijack(
     response
 }
 
-/// The output alone, for clients that do not upgrade.
+/// The output alone, for clients that do not upgrade. It is read to its end when they leave.
 fn output_only(
     session: Session,
     wanted: Wanted,
+    stop: tokio_util::sync::CancellationToken,
 ) -> impl futures::Stream<Item = Result<Bytes, std::io::Error>> + Send {
-    async_stream::stream! {
-        let Session { input, mut output } = session;
+    let (pieces, body) = mpsc::channel(8);
+    let copy = async move {
+        let Session { input: _input, mut output } = session;
         let mut ended = wanted.ended;
         while let Some(item) = output.next().await {
             let mut out = BytesMut::new();
-            match item {
+            let piece = match item {
                 Ok(Output::Exit(code)) => {
                     if let Some(ended) = ended.take() {
-                        ended(code);
+                        ended.tell(code);
                     }
-                    break;
+                    return;
                 }
-                Ok(item) => put(&mut out, &item, wanted.tty, wanted.stdout, wanted.stderr),
-                Err(error) => {
-                    yield Err(std::io::Error::other(error.chain()));
-                    break;
+                Ok(item) => {
+                    put(&mut out, &item, wanted.tty, wanted.stdout, wanted.stderr);
+                    Ok(out.freeze())
                 }
-            }
-            if !out.is_empty() {
-                yield Ok(out.freeze());
+                Err(error) => Err(std::io::Error::other(error.chain())),
+            };
+            let nothing = piece.as_ref().is_ok_and(Bytes::is_empty);
+            if !nothing && pieces.send(piece).await.is_err() {
+                return drain(output, ended).await;
             }
         }
-        drop(input);
-    }
+    };
+    tokio::spawn(async move {
+        tokio::select! {
+            () = copy => {}
+            () = stop.cancelled() => {}
+        }
+    });
+    tokio_stream::wrappers::ReceiverStream::new(body)
 }
 
 fn put(out: &mut BytesMut, item: &Output, tty: bool, stdout: bool, stderr: bool) {
@@ -184,7 +217,7 @@ async fn converse(
                     Ok(Output::Exit(code)) => {
                         over = true;
                         if let Some(ended) = ended.take() {
-                            ended(code);
+                            ended.tell(code);
                         }
                         return;
                     }
@@ -298,7 +331,7 @@ pub(crate) async fn drain(mut output: link::ResultStream<Output>, ended: Option<
     let Some(ended) = ended else { return };
     while let Some(item) = output.next().await {
         match item {
-            Ok(Output::Exit(code)) => return ended(code),
+            Ok(Output::Exit(code)) => return ended.tell(code),
             Ok(Output::Started | Output::Stdout(_) | Output::Stderr(_)) => {}
             Err(_) => return,
         }

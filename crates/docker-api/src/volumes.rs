@@ -23,6 +23,7 @@ use crate::body::Json;
 use crate::failure::{Failure, Reply};
 use crate::filters::Filters;
 use crate::query::Query;
+use crate::version::ApiVersion;
 use crate::{Engine, Shared, containers};
 
 /// Driver options as Docker was given them.
@@ -183,22 +184,52 @@ async fn create(
     if let Ok(known) = find(&engine, &caller, &name) {
         return same_again(&known, &name, &options);
     }
+    let made = make(&engine, &caller, name, request.labels.unwrap_or_default(), &options).await?;
+    Ok((StatusCode::CREATED, axum::Json(show(&made))).into_response())
+}
+
+/// Makes a volume of that name with these labels and options, unless there is one.
+pub(crate) async fn ensure(
+    engine: &Engine,
+    caller: &Caller,
+    name: &str,
+    labels: HashMap<String, String>,
+    options: HashMap<String, String>,
+) -> Reply<()> {
+    check_name(name)?;
+    check_options(name, &options)?;
+    match find(engine, caller, name) {
+        Ok(known) => same_again(&known, name, &options).map(drop),
+        Err(_) => make(engine, caller, name.to_owned(), labels, &options).await.map(drop),
+    }
+}
+
+async fn make(
+    engine: &Engine,
+    caller: &Caller,
+    name: String,
+    labels: HashMap<String, String>,
+    options: &HashMap<String, String>,
+) -> Reply<Arc<Volume>> {
     let id = Uid::random();
     let anonymous = name.is_empty();
     let name = if anonymous { model::volume::anonymous_name(&id).to_owned() } else { name };
     let spec = VolumeSpec { anonymous, ..VolumeSpec::default() };
     let mut new = New::named(&name, spec);
-    new.labels = request.labels.unwrap_or_default().into_iter().collect();
+    new.labels = labels.into_iter().collect();
     if !options.is_empty() {
         new.annotations.insert(OPTIONS.to_owned(), json!(options).to_string());
     }
     let volumes = engine.control.volumes();
-    let made = match volumes.create(&caller, &engine.project, new, Mode::Apply).await {
+    match volumes.create(caller, &engine.project, new, Mode::Apply).await {
         // Somebody was faster.
-        Err(error) if error.kind() == ErrorKind::Exists => find(&engine, &caller, &name)?,
-        made => made?,
-    };
-    Ok((StatusCode::CREATED, axum::Json(show(&made))).into_response())
+        Err(error) if error.kind() == ErrorKind::Exists => {
+            let known = find(engine, caller, &name)?;
+            same_again(&known, &name, options)?;
+            Ok(known)
+        }
+        made => Ok(made?),
+    }
 }
 
 /// A volume that is there already is as good as made, unless it would be another.
@@ -308,9 +339,15 @@ async fn update(Path(name): Path<String>) -> Failure {
     )
 }
 
-async fn prune(State(engine): Shared, Extension(caller): crate::By, query: Query) -> Reply {
+async fn prune(
+    State(engine): Shared,
+    Extension(caller): crate::By,
+    Extension(version): Extension<ApiVersion>,
+    query: Query,
+) -> Reply {
     let filters = Filters::read(&query, &["all", "label", "label!"])?;
-    let everything = filters.flag("all")?.unwrap_or_default();
+    // Before 1.42 those with names went too.
+    let everything = filters.flag("all")?.unwrap_or_default() || version < ApiVersion::minor(42);
     let used = used(&engine, &caller)?;
     let volumes = engine.control.volumes();
     let (mut deleted, freed) = (Vec::new(), 0_u64);

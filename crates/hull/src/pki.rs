@@ -67,8 +67,9 @@ impl Pki {
     pub fn docker(&self, dir: &Path) -> Result<Arc<rustls::ServerConfig>> {
         if !self.path("docker-ca.crt").exists() || !self.path("docker-ca.key").exists() {
             self.make_authority("docker-ca", "Monohull authority of Docker's clients")?;
-        }
-        if !["ca.pem", "cert.pem", "key.pem"].iter().all(|name| dir.join(name).exists()) {
+            // What another authority signed is good for nothing now.
+            self.make_docker_client(dir)?;
+        } else if !["ca.pem", "cert.pem", "key.pem"].iter().all(|name| dir.join(name).exists()) {
             self.make_docker_client(dir)?;
         }
         let mut roots = rustls::RootCertStore::empty();

@@ -117,8 +117,9 @@ async fn serve(config: Config, places: Places) -> Result<()> {
     let supervisor = start_engine(&config, &places).await?;
     let agent = start_agent(&config, &places, &name, &control, &supervisor).await?;
     control.connect_node(&name, agent.port());
-    let server = bind_api(&config, &places, &name, &control).await?;
-    let docker = bind_docker(&config, &places, &name, &control).await?;
+    let pki = open_pki(&config, &places, &name)?;
+    let server = bind_api(&config, &places, &name, &pki, &control).await?;
+    let docker = bind_docker(&config, &places, &name, &pki, &control).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), node = name, "ready");
     notify("READY=1");
 
@@ -246,11 +247,21 @@ fn keep_tag(tag: &NodeTag, places: &Places) -> Result<()> {
         .context(ErrorKind::Unavailable, || format!("cannot write {}", path.display()))
 }
 
+/// Certificates for all addresses that this node is reached at.
+fn open_pki(config: &Config, places: &Places, name: &str) -> Result<Pki> {
+    let facts = host::facts::facts(&places.state)?;
+    let mut addresses: Vec<IpAddr> = facts.addresses;
+    // Those of instances' networks come and go, and nobody reaches the API by them.
+    addresses.retain(|address| !ipnet::IpNet::V4(config.network.pool).contains(address));
+    Pki::open(&places.state.join("pki"), name, &addresses)
+}
+
 /// Docker's front-end, unless it is turned off.
 async fn bind_docker(
     config: &Config,
     places: &Places,
     name: &str,
+    pki: &Pki,
     control: &Arc<Control>,
 ) -> Result<Option<docker_api::Server>> {
     if !config.docker.enabled {
@@ -258,11 +269,7 @@ async fn bind_docker(
     }
     let tls = match config.docker.listen.is_empty() {
         true => None,
-        false => {
-            let facts = host::facts::facts(&places.state)?;
-            let pki = Pki::open(&places.state.join("pki"), name, &facts.addresses)?;
-            Some(pki.docker(&places.etc.join("docker"))?)
-        }
+        false => Some(pki.docker(&places.etc.join("docker"))?),
     };
     let settings = docker_api::Config {
         socket: places.run.join("docker.sock"),
@@ -280,13 +287,9 @@ async fn bind_api(
     config: &Config,
     places: &Places,
     name: &str,
+    pki: &Pki,
     control: &Arc<Control>,
 ) -> Result<api::Server> {
-    let facts = host::facts::facts(&places.state)?;
-    let mut addresses: Vec<IpAddr> = facts.addresses;
-    // Those of instances' networks come and go, and nobody reaches the API by them.
-    addresses.retain(|address| !ipnet::IpNet::V4(config.network.pool).contains(address));
-    let pki = Pki::open(&places.state.join("pki"), name, &addresses)?;
     let scratch = empty_dir(&places.state.join("scratch"))?;
     let settings = api::Config {
         listen: vec![config.api.listen],

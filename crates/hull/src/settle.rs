@@ -13,7 +13,8 @@ pub async fn settle() -> Infallible {
     let mut wait = SETTLED;
     loop {
         tokio::time::sleep(wait).await;
-        host::memory::give_back();
+        // It reads a file and takes locks of the allocator's.
+        let _ = tokio::task::spawn_blocking(host::memory::give_back).await;
         wait = AGAIN;
     }
 }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 use link::instance::CommitRequest;
+use model::Result;
 use model::image::{ImageConfig, Reference};
-use model::{Error, Result};
 
 use crate::context::Context;
 use crate::{complete, out, plan};
@@ -85,93 +85,8 @@ impl Commit {
             ..ImageConfig::default()
         };
         for line in &self.change {
-            change(&mut config, line)?;
+            config.change(line).map_err(|error| error.at("--change"))?;
         }
         Ok(Some(config))
-    }
-}
-
-/// Applies a line of a Dockerfile.
-fn change(config: &mut ImageConfig, line: &str) -> Result<()> {
-    let refuse = || {
-        Error::invalid(format!("{line:?} is not a change"))
-            .at("--change")
-            .next("write a line such as: ENV NAME=value")
-    };
-    let (word, rest) = line.trim().split_once(char::is_whitespace).ok_or_else(refuse)?;
-    let rest = rest.trim();
-    match word.to_ascii_uppercase().as_str() {
-        "CMD" => config.command = command(rest),
-        "ENTRYPOINT" => config.entrypoint = command(rest),
-        "USER" => rest.clone_into(&mut config.user),
-        "WORKDIR" => rest.clone_into(&mut config.workdir),
-        "STOPSIGNAL" => rest.clone_into(&mut config.stop_signal),
-        "VOLUME" => config.volumes.extend(words(rest)),
-        "EXPOSE" => config.exposed_ports.extend(
-            words(rest)
-                .into_iter()
-                .map(|port| if port.contains('/') { port } else { format!("{port}/tcp") }),
-        ),
-        "ENV" => {
-            let (name, value) = pair(rest).ok_or_else(refuse)?;
-            config.env.retain(|entry| entry.split('=').next() != Some(name.as_str()));
-            config.env.push(format!("{name}={value}"));
-        }
-        "LABEL" => {
-            let (name, value) = pair(rest).ok_or_else(refuse)?;
-            config.labels.insert(name, value);
-        }
-        _ => return Err(refuse()),
-    }
-    Ok(())
-}
-
-/// A JSON list of words, or a line for the shell.
-fn command(text: &str) -> Vec<String> {
-    let shell = || vec!["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()];
-    serde_json::from_str(text).unwrap_or_else(|_| shell())
-}
-
-fn words(text: &str) -> Vec<String> {
-    let split = || text.split_whitespace().map(str::to_owned).collect();
-    serde_json::from_str(text).unwrap_or_else(|_| split())
-}
-
-/// `NAME=value` or `NAME value`.
-fn pair(text: &str) -> Option<(String, String)> {
-    let (name, value) = text.split_once(['=', ' '])?;
-    let value = value.trim();
-    let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
-    (!name.is_empty()).then(|| (name.to_owned(), value.to_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_change_the_configuration() {
-        let mut config =
-            ImageConfig { env: vec!["A=1".into(), "B=1".into()], ..Default::default() };
-        for line in [
-            "CMD [\"a\", \"b c\"]",
-            "entrypoint run it",
-            "ENV A=2",
-            "ENV C \"x y\"",
-            "EXPOSE 80 53/udp",
-            "LABEL app=web",
-            "WORKDIR /srv",
-        ] {
-            change(&mut config, line).unwrap();
-        }
-        assert_eq!(config.command, ["a", "b c"]);
-        assert_eq!(config.entrypoint, ["/bin/sh", "-c", "run it"]);
-        assert_eq!(config.env, ["B=1", "A=2", "C=x y"]);
-        assert_eq!(config.exposed_ports, ["80/tcp", "53/udp"]);
-        assert_eq!(config.labels["app"], "web");
-        assert_eq!(config.workdir, "/srv");
-        for line in ["", "CMD", "RUN x", "ENV A"] {
-            assert!(change(&mut config, line).is_err(), "{line}");
-        }
     }
 }

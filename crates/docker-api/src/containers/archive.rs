@@ -1,5 +1,8 @@
 //! A container's files: archives of them, what changed, and images made of them.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
@@ -7,6 +10,7 @@ use axum::response::IntoResponse;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bollard_stubs::models::ContainerConfig;
+use control::{Caller, Goal};
 use http::{HeaderValue, StatusCode};
 use link::ByteStream;
 use link::instance::{ChangeKind, CommitRequest, PathStat};
@@ -17,12 +21,14 @@ use serde_json::{Value, json};
 
 use super::show::state::NEVER;
 use super::{find, id_of};
-use crate::Shared;
 use crate::body::{self, MaybeJson};
 use crate::failure::{Failure, Reply};
 use crate::query::Query;
 use crate::streams;
+use crate::{Engine, Shared};
 
+/// Time for a node to hear of a container.
+const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 const TAR: &str = "application/x-tar";
 const PATH_STAT: &str = "x-docker-container-path-stat";
 
@@ -31,6 +37,18 @@ fn path_of(query: &Query) -> Reply<&str> {
         "" => Err(Failure::bad("bad parameter: pathcannot be empty")),
         path => Ok(path),
     }
+}
+
+/// The container, once its node knows of it: files are asked for right after it was made.
+async fn known(engine: &Engine, caller: &Caller, name: &str) -> Reply<Arc<Instance>> {
+    let instance = find(engine, caller, name)?;
+    if instance.status.observed_generation >= instance.meta.generation {
+        return Ok(instance);
+    }
+    let instances = engine.control.instances();
+    let settled = instances.settle(caller, &instance.meta.id, Goal::InForce, KNOWN_WITHIN).await;
+    // What keeps it from its node is told by what is asked of it.
+    Ok(settled.unwrap_or(instance))
 }
 
 fn no_such_file(name: &str, path: &str) -> impl FnOnce(Error) -> Failure {
@@ -48,7 +66,7 @@ pub(super) async fn read(
     query: Query,
 ) -> Reply {
     let path = path_of(&query)?;
-    let instance = find(&engine, &caller, &name)?;
+    let instance = known(&engine, &caller, &name).await?;
     let (instances, id) = (engine.control.instances(), id_of(&instance));
     let read = instances.read_archive(&caller, &engine.project, id, "", path).await;
     let (stat, archive) = read.map_err(no_such_file(&name, path))?;
@@ -64,7 +82,7 @@ pub(super) async fn stat(
     query: Query,
 ) -> Reply {
     let path = path_of(&query)?;
-    let instance = find(&engine, &caller, &name)?;
+    let instance = known(&engine, &caller, &name).await?;
     let (instances, id) = (engine.control.instances(), id_of(&instance));
     let stat = instances.stat_path(&caller, &engine.project, id, "", path).await;
     let stat = stat.map_err(no_such_file(&name, path))?;
@@ -111,11 +129,17 @@ pub(super) async fn write(
     request: Request,
 ) -> Reply {
     let path = path_of(&query)?;
-    let instance = find(&engine, &caller, &name)?;
+    let instance = known(&engine, &caller, &name).await?;
     if is_read_only(&instance, path) {
         return Err(Failure::bad("container rootfs is marked read-only"));
     }
     let (instances, id) = (engine.control.instances(), id_of(&instance));
+    let user = instance.spec.main().map_or("", |main| main.user.as_str());
+    if query.flag("copyUIDGID") && !user.is_empty() {
+        return Err(Failure::unserved(format!(
+            "copyUIDGID is not served by this engine for a container that runs as {user:?}"
+        )));
+    }
     let keep_type = query.flag("noOverwriteDirNonDir");
     let archive = body::stream(request.into_body());
     let written =
@@ -145,7 +169,7 @@ pub(super) async fn changes(
     Extension(caller): crate::By,
     Path(name): Path<String>,
 ) -> Reply {
-    let instance = find(&engine, &caller, &name)?;
+    let instance = known(&engine, &caller, &name).await?;
     if instance.spec.placement.is_none() || instance.status.runs == 0 {
         return Ok(axum::Json(Value::Null).into_response());
     }
@@ -167,7 +191,7 @@ pub(super) async fn export(
     Extension(caller): crate::By,
     Path(name): Path<String>,
 ) -> Reply {
-    let instance = find(&engine, &caller, &name)?;
+    let instance = known(&engine, &caller, &name).await?;
     let (instances, id) = (engine.control.instances(), id_of(&instance));
     let archive = instances.export(&caller, &engine.project, id, "").await?;
     Ok(tar(archive).into_response())
@@ -180,7 +204,7 @@ pub(super) async fn commit(
     MaybeJson(body): MaybeJson<ContainerConfig>,
 ) -> Reply {
     let name = query.text("container");
-    let instance = find(&engine, &caller, name)?;
+    let instance = known(&engine, &caller, name).await?;
     let image = match (query.text("repo"), query.text("tag")) {
         ("", _) => String::new(),
         (repository, "") => repository.to_owned(),

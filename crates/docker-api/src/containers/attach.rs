@@ -8,7 +8,7 @@ use bytes::Bytes;
 use control::Caller;
 use futures::{SinkExt, StreamExt};
 use http::StatusCode;
-use link::instance::AttachRequest;
+use link::instance::{AttachRequest, LogsRequest};
 use link::{Input, Output, Session};
 use model::instance::{Instance, Phase};
 
@@ -71,13 +71,38 @@ async fn begin(
         tail: None,
         run: if live { 0 } else { instance.spec.runs + 1 },
     };
-    let session = if live || query.flag("stream") {
-        next_session(engine, caller, &instance, request).await?
-    } else {
-        // The log so far and no stream: nothing to wait for.
-        Session { input: tokio::sync::mpsc::channel(1).0, output: futures::stream::empty().boxed() }
+    let session = match query.flag("stream") {
+        true => next_session(engine, caller, &instance, request).await?,
+        false => log_so_far(engine, caller, &instance, query).await?,
     };
     Ok((instance, session))
+}
+
+/// The log so far, and no stream after it.
+async fn log_so_far(
+    engine: &Engine,
+    caller: &Caller,
+    instance: &Instance,
+    query: &Query,
+) -> Reply<Session> {
+    let input = tokio::sync::mpsc::channel(1).0;
+    if !query.flag("logs") || instance.spec.placement.is_none() {
+        return Ok(Session { input, output: futures::stream::empty().boxed() });
+    }
+    let request = LogsRequest {
+        stdout: query.flag("stdout"),
+        stderr: query.flag("stderr"),
+        ..LogsRequest::default()
+    };
+    let instances = engine.control.instances();
+    let records = instances.logs(caller, &engine.project, id_of(instance), "", request).await?;
+    let output = records.map(|record| {
+        record.map(|record| match record.stderr {
+            true => Output::Stderr(record.bytes),
+            false => Output::Stdout(record.bytes),
+        })
+    });
+    Ok(Session { input, output: output.boxed() })
 }
 
 /// Attaches now, or, as a run that is to begin has no node yet, answers at once and attaches when it

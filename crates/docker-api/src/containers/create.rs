@@ -51,6 +51,8 @@ pub(super) async fn create(
         check_name(name, asked)?;
     }
     let mut parts = take_apart(body);
+    name_networks(&engine, &caller, &mut parts);
+    refuse_own_annotations(&parts.host)?;
     let asked = parts.config.image.clone().unwrap_or_default();
     if asked.is_empty() {
         return Err(Failure::bad("no command specified"));
@@ -60,6 +62,7 @@ pub(super) async fn create(
     merge(&mut parts.config, &image.config);
     let id = Uid::random();
     name_host(&mut parts, &id);
+    make_volumes(&engine, &caller, &parts.host).await?;
     let new = new_instance(&engine, &caller, name, &parts, &image)?;
     let instances = engine.control.instances();
     let made = instances.create_with_id(id, &caller, &engine.project, new, Mode::Apply).await;
@@ -270,6 +273,47 @@ fn new_instance(
         }
     }
     Ok(New { name: name.map(str::to_owned), labels, annotations, spec })
+}
+
+/// Names the networks, which are often given by id. What is not there is told of when it is joined.
+fn name_networks(engine: &Engine, caller: &Caller, parts: &mut Parts) {
+    let named = |name: &str| engine.network_name(caller, name);
+    let mode = parts.host.network_mode.get_or_insert_default();
+    if !mode.starts_with("container:") {
+        *mode = named(mode);
+    }
+    for (name, _) in &mut parts.endpoints {
+        *name = named(name);
+    }
+}
+
+/// Annotations of the platform's own are not given by clients.
+fn refuse_own_annotations(host: &HostConfig) -> Reply<()> {
+    match host.annotations.iter().flatten().find(|(key, _)| origin::is_own(key)) {
+        None => Ok(()),
+        Some((key, _)) => Err(Failure::bad(format!("annotation {key} is the engine's own"))),
+    }
+}
+
+/// Makes the volumes that are to be made with options or labels, before they are mounted.
+async fn make_volumes(engine: &Engine, caller: &Caller, host: &HostConfig) -> Reply<()> {
+    for mount in host.mounts.iter().flatten() {
+        let Some(options) = &mount.volume_options else { continue };
+        let labels = options.labels.clone().unwrap_or_default();
+        let driver = options.driver_config.as_ref().and_then(|it| it.options.clone());
+        let driver = driver.unwrap_or_default();
+        if labels.is_empty() && driver.is_empty() {
+            continue;
+        }
+        let name = mount.source.clone().unwrap_or_default();
+        if name.is_empty() {
+            return Err(Failure::unserved(
+                "labels and options of a volume without a name are not served by this engine",
+            ));
+        }
+        crate::volumes::ensure(engine, caller, &name, labels, driver).await?;
+    }
+    Ok(())
 }
 
 /// Names the containers whose namespaces are shared, which are often given by id.

@@ -170,17 +170,20 @@ pub(super) async fn kill(
         return Err(Failure::conflict(not_running()));
     }
     let name_of = if signal.is_empty() { "KILL" } else { signal };
-    engine.tell(&caller, &instance, "kill", &[("signal", &number(name_of, &instance))]);
+    let told = number(name_of, &instance);
+    let tell = || engine.tell(&caller, &instance, "kill", &[("signal", &told)]);
     if is_kill(signal) {
         // It is not to start again, whatever its restart policy says.
         let options = StopOptions { timeout: None, signal: "KILL".into(), save: false };
         let stopped = instances.stop(&caller, &engine.project, id, &options, Mode::Apply).await;
         stopped.map_err(|error| Failure::reword(error, ErrorKind::Conflict, |_| not_running()))?;
+        tell();
         instances.settle(&caller, &instance.meta.id, Goal::Stopped, PATIENCE).await?;
         return Ok(nothing());
     }
     let killed = instances.kill(&caller, &engine.project, id, "", signal).await;
     killed.map_err(|error| Failure::reword(error, ErrorKind::Conflict, |_| not_running()))?;
+    tell();
     Ok(nothing())
 }
 

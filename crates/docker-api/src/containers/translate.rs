@@ -169,8 +169,8 @@ fn refuse_unserved(host: &HostConfig) -> Reply<()> {
         (host.blkio_weight_device.as_ref().is_some_and(|it| !it.is_empty()), "BlkioWeightDevice"),
         (number(host.cpu_realtime_period), "CpuRealtimePeriod"),
         (number(host.cpu_realtime_runtime), "CpuRealtimeRuntime"),
-        (host.masked_paths.is_some(), "MaskedPaths"),
-        (host.readonly_paths.is_some(), "ReadonlyPaths"),
+        (!is_usual(host.masked_paths.as_ref(), "MaskedPaths"), "MaskedPaths"),
+        (!is_usual(host.readonly_paths.as_ref(), "ReadonlyPaths"), "ReadonlyPaths"),
     ];
     if let Some((_, field)) = unserved.into_iter().find(|(given, _)| *given) {
         return Err(Failure::unserved(format!("HostConfig.{field} is not served by this engine")));
@@ -184,6 +184,15 @@ fn refuse_unserved(host: &HostConfig) -> Reply<()> {
         None | Some("" | "host") => Ok(()),
         Some(mode) => Err(Failure::bad(format!("invalid userns mode: {mode}"))),
     }
+}
+
+/// Whether paths that are hidden or not written to are those that always are, as who makes a container
+/// anew from what was inspected asks.
+fn is_usual(asked: Option<&Vec<String>>, field: &str) -> bool {
+    let usual = super::show::config::usual_paths(field);
+    asked.is_none_or(|asked| {
+        asked.len() == usual.len() && asked.iter().all(|path| usual.contains(path))
+    })
 }
 
 fn is_runc(name: &str) -> bool {

@@ -92,10 +92,12 @@ pub(super) async fn update(
         if let Some(restart) = restart {
             spec.restart = restart;
         }
-        if let Some(main) = spec.containers.first_mut() {
-            main.resources.clone_from(&resources);
+        // On what is there now: another change may have come in between.
+        match spec.containers.first_mut() {
+            Some(main) => translate::update_limits(&mut main.resources, &host, cpus)
+                .map_err(|failure| model::Error::invalid(failure.message)),
+            None => Ok(()),
         }
-        Ok(())
     };
     let instances = engine.control.instances();
     instances.update(&caller, &engine.project, id, None, edit, Mode::Apply).await?;

@@ -4,6 +4,7 @@
 
 use super::ImageConfig;
 use crate::error::{Error, Result};
+use crate::instance::{HealthCheck, Probe};
 
 impl ImageConfig {
     /// Changes what the line names.
@@ -14,24 +15,32 @@ impl ImageConfig {
         let line = line.trim();
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let rest = rest.trim();
+        if rest.is_empty() {
+            return Err(Error::invalid(format!(
+                "{line:?} is no change: nothing stands after the word"
+            ))
+            .at("changes")
+            .next("write a line such as: ENV NAME=value"));
+        }
         match word.to_ascii_uppercase().as_str() {
             "CMD" => self.command = command(rest)?,
             "ENTRYPOINT" => self.entrypoint = command(rest)?,
             "ENV" => {
-                let entry = rest.replacen(' ', "=", usize::from(!rest.contains('=')));
-                let name = |entry: &str| entry.split('=').next().map(str::to_owned);
-                self.env.retain(|old| name(old) != name(&entry));
-                self.env.push(entry);
+                for (key, value) in pairs(rest)? {
+                    self.env.retain(|old| old.split('=').next() != Some(key.as_str()));
+                    self.env.push(format!("{key}={value}"));
+                }
+            }
+            "HEALTHCHECK" if rest.eq_ignore_ascii_case("NONE") => {
+                self.health = Some(HealthCheck::new(Probe::None));
             }
             "EXPOSE" => self.exposed_ports.extend(rest.split_whitespace().map(exposed)),
-            "LABEL" => {
-                let (key, value) = rest.split_once('=').unwrap_or((rest, ""));
-                self.labels.insert(unquoted(key), unquoted(value));
-            }
+            "LABEL" => self.labels.extend(pairs(rest)?),
             "STOPSIGNAL" => rest.clone_into(&mut self.stop_signal),
             "USER" => rest.clone_into(&mut self.user),
             "VOLUME" => self.volumes.extend(words(rest)?),
-            "WORKDIR" => rest.clone_into(&mut self.workdir),
+            "WORKDIR" if rest.starts_with('/') => rest.clone_into(&mut self.workdir),
+            "WORKDIR" => self.workdir = format!("{}/{rest}", self.workdir.trim_end_matches('/')),
             _ => {
                 return Err(Error::invalid(format!("{word:?} is no change of an image"))
                     .at("changes")
@@ -66,8 +75,47 @@ fn exposed(port: &str) -> String {
     if port.contains('/') { port.to_owned() } else { format!("{port}/tcp") }
 }
 
-fn unquoted(text: &str) -> String {
-    text.trim().trim_matches('"').to_owned()
+/// `A=1 B="two words"`, or in the old form one name and the rest of the line: `A two words`.
+fn pairs(text: &str) -> Result<Vec<(String, String)>> {
+    let without = |word: &str| {
+        Error::invalid(format!("{word:?} is given no value"))
+            .at("changes")
+            .next("write NAME=value, in quotes if it has spaces")
+    };
+    let words = split(text);
+    if words.first().is_some_and(|word| !word.contains('=')) {
+        let (key, value) = text.split_once(char::is_whitespace).ok_or_else(|| without(text))?;
+        return Ok(vec![(key.to_owned(), split(value).join(" "))]);
+    }
+    let pair = |word: &String| {
+        let pair = word.split_once('=').filter(|(key, _)| !key.is_empty());
+        pair.map(|(key, value)| (key.to_owned(), value.to_owned())).ok_or_else(|| without(word))
+    };
+    words.iter().map(pair).collect()
+}
+
+/// Words as a Dockerfile has them: quotes hold words together, a backslash takes a character's meaning.
+fn split(text: &str) -> Vec<String> {
+    let (mut words, mut word, mut begun, mut quote) = (Vec::new(), String::new(), false, None);
+    let mut characters = text.chars();
+    while let Some(c) = characters.next() {
+        match (c, quote) {
+            ('\\', None | Some('"')) => word.extend(characters.next()),
+            (c, Some(open)) if c == open => quote = None,
+            ('"' | '\'', None) => (quote, begun) = (Some(c), true),
+            (c, None) if c.is_whitespace() => {
+                if begun || !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+                begun = false;
+            }
+            (c, _) => word.push(c),
+        }
+    }
+    if begun || !word.is_empty() {
+        words.push(word);
+    }
+    words
 }
 
 #[cfg(test)]
@@ -84,7 +132,16 @@ mod tests {
         assert_eq!(config.env, ["A=1"]);
         assert_eq!(config.exposed_ports, ["80/tcp"]);
         assert_eq!(config.labels["k"], "v");
-        assert!(config.change("RUN x").is_err());
-        assert!(config.change("CMD [x").is_err());
+        for line in
+            ["ENV B=1 C=\"two words\" D=it\\'s", "LABEL x=1 y='2 3'", "WORKDIR /a", "WORKDIR b"]
+        {
+            config.change(line).unwrap();
+        }
+        assert_eq!(config.env, ["A=1", "B=1", "C=two words", "D=it's"]);
+        assert_eq!((config.labels["x"].as_str(), config.labels["y"].as_str()), ("1", "2 3"));
+        assert_eq!(config.workdir, "/a/b");
+        for line in ["", "CMD", "RUN x", "ENV A", "ENV =1", "CMD [x"] {
+            assert!(config.change(line).is_err(), "{line}");
+        }
     }
 }

@@ -137,6 +137,12 @@ fn always() -> Value {
     serde_json::from_str(include_str!("host_config.json")).unwrap_or_default()
 }
 
+/// The paths that are hidden (`MaskedPaths`) or not written to (`ReadonlyPaths`) in every container.
+pub(crate) fn usual_paths(field: &str) -> Vec<String> {
+    let paths = always()[field].clone();
+    serde_json::from_value(paths).unwrap_or_default()
+}
+
 fn limits(host: &mut HostConfig, resources: &Resources) {
     let signed = |number: u64| i64::try_from(number).ok();
     let bytes = |bytes: Option<model::Bytes>| bytes.and_then(|bytes| signed(bytes.0));

@@ -1,6 +1,6 @@
 //! How a container is joined to networks, and which of its ports are published.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use bollard_stubs::models::{ContainerConfig, EndpointSettings, HostConfig, PortBinding};
@@ -190,21 +190,35 @@ pub(super) fn ports(config: &ContainerConfig, host: &HostConfig) -> Reply<Vec<Po
             for binding in bound {
                 ports.push(published(target, protocol, binding)?);
             }
+            check_count(&ports)?;
         }
     }
     if host.publish_all_ports.unwrap_or_default() {
+        let mut known: BTreeSet<_> =
+            ports.iter().map(|port| (port.target, port.protocol)).collect();
         for exposed in config.exposed_ports.iter().flatten() {
             let (first, last, protocol) = parse_port(exposed)?;
             for target in first..=last {
-                let known =
-                    ports.iter().any(|port| port.target == target && port.protocol == protocol);
-                if !known {
+                check_count(&ports)?;
+                if known.insert((target, protocol)) {
                     ports.push(Port { target, host: None, address: None, protocol, count: 1 });
                 }
             }
         }
     }
     Ok(ports)
+}
+
+/// More ports than this are a mistake, or meant to be one.
+const MOST_PORTS: usize = 16_384;
+
+fn check_count(ports: &[Port]) -> Reply<()> {
+    if ports.len() <= MOST_PORTS {
+        return Ok(());
+    }
+    Err(Failure::bad(format!(
+        "over {MOST_PORTS} ports are published; publish fewer, or a network of its own"
+    )))
 }
 
 fn published(target: u16, protocol: Protocol, binding: &PortBinding) -> Reply<Port> {
