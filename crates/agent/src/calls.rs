@@ -4,6 +4,7 @@
 
 mod archive;
 mod attach;
+mod build;
 mod console;
 mod exec;
 pub(crate) mod guest;
@@ -30,6 +31,8 @@ use crate::worker::Handle;
 /// The node's side of [`link::NodePort`].
 pub struct Calls {
     context: Arc<Context>,
+    /// The store of builds: shared by those that go on, held alone by who clears it.
+    builds: Arc<tokio::sync::RwLock<()>>,
 }
 
 /// A container of an instance, found.
@@ -43,12 +46,13 @@ struct Found {
 /// Clears away what calls of a daemon that died left half done.
 pub(crate) fn clear(places: &Places) {
     images::disk::clear(&places.passing());
+    build::clear(places);
 }
 
 impl Calls {
     /// The calls of a node.
     pub fn new(context: Arc<Context>) -> Self {
-        Self { context }
+        Self { context, builds: Arc::default() }
     }
 
     fn find(&self, target: &Target) -> Result<Found> {

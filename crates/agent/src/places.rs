@@ -68,6 +68,11 @@ impl Places {
         self.state.join("passing")
     }
 
+    /// What the builder of images keeps.
+    pub fn build(&self) -> PathBuf {
+        self.state.join("build")
+    }
+
     /// The state directory itself.
     pub fn state(&self) -> &Path {
         &self.state

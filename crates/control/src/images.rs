@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use link::build::{BuildCache, BuildPruned, BuildRequest, BuildStep};
 use link::image::{
     ImageDetail, ImportRequest, Listing, Login, Progress, PruneRequest, PullRequest, Removed,
     SearchHit, SearchRequest, SizedImage,
@@ -229,6 +230,36 @@ impl Images {
     /// `Unauthenticated` when the registry refuses it.
     pub async fn check_login(&self, caller: &Caller, node: &str, login: Login) -> Result<Login> {
         self.on(caller, Verb::Get, node)?.registry_check(login).await
+    }
+
+    /// Builds an image; it ends when nobody reads what it says.
+    ///
+    /// # Errors
+    /// `Unsupported` on a node without a builder.
+    pub async fn build(
+        &self,
+        caller: &Caller,
+        node: &str,
+        request: BuildRequest,
+        context: ByteStream,
+    ) -> Result<ResultStream<BuildStep>> {
+        self.on(caller, Verb::Create, node)?.build(request, context).await
+    }
+
+    /// What is kept between builds.
+    ///
+    /// # Errors
+    /// Those of the node.
+    pub async fn build_cache(&self, caller: &Caller, node: &str) -> Result<Vec<BuildCache>> {
+        self.on(caller, Verb::List, node)?.build_cache().await
+    }
+
+    /// Removes what is kept between builds; without `all`, what no built image needs.
+    ///
+    /// # Errors
+    /// Those of the node.
+    pub async fn build_prune(&self, caller: &Caller, node: &str, all: bool) -> Result<BuildPruned> {
+        self.on(caller, Verb::Delete, node)?.build_prune(all).await
     }
 
     /// Checks a login with its registry and keeps it on the node.

@@ -4,15 +4,15 @@
 //! at is told apart from it. Names are in their familiar form (`busybox:1`, not `docker.io/library/…`).
 //! Sizes are those of the files in the layers, not of what was pulled.
 
-mod auth;
+pub(crate) mod auth;
 pub(crate) mod config;
 mod create;
 mod distribution;
 mod inspect;
 mod list;
 mod load;
-mod names;
-mod progress;
+pub(crate) mod names;
+pub(crate) mod progress;
 mod push;
 mod remove;
 mod save;
@@ -47,21 +47,6 @@ pub(crate) fn routes() -> Router<Arc<Engine>> {
         .route("/images/{*name}", get(of_name).post(of_name).delete(of_name))
         .route("/distribution/{*name}", get(distribution::inspect))
         .route("/auth", post(auth::check))
-        .route("/build", post(no_builder))
-        .route("/build/prune", post(no_builder))
-        .route("/session", post(no_session))
-        .route("/grpc", post(no_session))
-}
-
-async fn no_builder() -> Failure {
-    Failure::unserved("this engine does not build images yet")
-}
-
-async fn no_session() -> Failure {
-    Failure::unserved(
-        "this engine has no BuildKit of its own: build with DOCKER_BUILDKIT=0, or with a builder of \
-         `docker buildx create`",
-    )
 }
 
 /// The name of an image may have slashes in it, which routes cannot tell from their own: what is

@@ -11,6 +11,7 @@
 //! decisions, records, and the native API.
 
 mod body;
+mod builds;
 mod config;
 mod containers;
 mod engine;

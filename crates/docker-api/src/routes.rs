@@ -12,7 +12,9 @@ use listen::Peer;
 use tower::ServiceExt;
 
 use crate::failure::Failure;
-use crate::{Engine, containers, events, exec, images, networks, swarm, system, version, volumes};
+use crate::{
+    Engine, builds, containers, events, exec, images, networks, swarm, system, version, volumes,
+};
 
 /// All of them.
 pub(crate) fn router(engine: &Arc<Engine>) -> Router {
@@ -25,6 +27,7 @@ pub(crate) fn router(engine: &Arc<Engine>) -> Router {
         .merge(events::routes())
         .merge(swarm::routes())
         .merge(images::routes())
+        .merge(builds::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(not_found)
         .layer(middleware::from_fn_with_state(engine.clone(), admit))

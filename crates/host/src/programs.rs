@@ -74,7 +74,7 @@ const QEMU_PACKAGE: &str =
 
 /// All of them. Oldest versions: containerd and runc are what Debian 12 has, nft what has JSON sets
 /// with intervals, the rest what Ubuntu 22.04 has.
-pub const PROGRAMS: [Program; 10] = [
+pub const PROGRAMS: [Program; 11] = [
     program("containerd", "--version", Version(1, 6, 0), Need::Always, "containerd"),
     program("runc", "--version", Version(1, 1, 0), Need::Always, "runc"),
     program("nft", "--version", Version(1, 0, 0), Need::Always, "nftables"),
@@ -84,6 +84,7 @@ pub const PROGRAMS: [Program; 10] = [
     program("btrfs", "--version", Version(5, 16, 0), Need::For("repairing btrfs"), "btrfs-progs"),
     program(QEMU, "--version", Version(6, 2, 0), Need::For("virtual machines"), QEMU_PACKAGE),
     program("swtpm", "--version", Version(0, 6, 0), Need::For("machines with a TPM"), "swtpm"),
+    program("buildah", "--version", Version(1, 23, 0), Need::For("docker build"), "buildah"),
     program("qemu-img", "--version", Version(6, 2, 0), Need::For("machine images"), "qemu-utils"),
 ];
 

@@ -19,6 +19,7 @@ pub(crate) mod tar;
 
 pub(crate) use assemble::manifest_of;
 pub(crate) use directory::import_directory;
+pub use import::decompressed;
 pub(crate) use import::{import, unpacked};
 pub(crate) use save::save;
 

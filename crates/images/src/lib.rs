@@ -34,7 +34,7 @@ mod registries;
 mod registry;
 mod settings;
 
-pub use archive::{ImportKind, ImportOptions};
+pub use archive::{ImportKind, ImportOptions, decompressed};
 pub use content::{
     BlobInfo, BlobWriter, ByteStream, ContentStore, ImageRecord, Ingest, IngestInfo, LABEL_FILES,
     LABEL_REFERENCE, LABEL_UNCOMPRESSED, Labels, Layer, WRITER_KEEPS, WriteRequest, chain_id,
@@ -45,7 +45,9 @@ pub use descriptor::Descriptor;
 pub use digest::{Digest, Hasher};
 pub use dir_store::DirStore;
 pub use limits::Limits;
-pub use local::{Detail, Images, InUse, PruneOptions, RemoveOptions, Removed, Usage, UsageRow};
+pub use local::{
+    Detail, Images, InUse, PruneOptions, RemoveOptions, Removed, ServedManifest, Usage, UsageRow,
+};
 pub use machine::{LABEL_DISK, LABEL_FIRMWARE};
 pub use platform::Platform;
 pub use progress::{LayerProgress, Phase, Progress, PullState};

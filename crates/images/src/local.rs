@@ -21,12 +21,14 @@ mod find;
 mod kept;
 mod opened;
 mod remove;
+mod serve;
 mod stored;
 mod summary;
 mod usage;
 
 pub use detail::Detail;
 pub(crate) use opened::Opened;
+pub use serve::ServedManifest;
 pub(crate) use stored::{open_ingest, put_document, put_small, read_small};
 
 /// Says who uses an image, if anyone does: `Some("instance web-1")`.

@@ -8,6 +8,7 @@
 //! On one machine both ends are in one process and the traits are called directly; a cluster puts a
 //! wire between them. Nothing in the signatures may therefore borrow from the other side.
 
+pub mod build;
 pub mod console;
 pub mod desired;
 pub mod image;
@@ -26,6 +27,7 @@ use futures::Stream;
 use model::Result;
 use tokio::sync::watch;
 
+pub use build::BuildCalls;
 pub use console::{ConsoleCalls, Display};
 pub use desired::{Desired, NameEntry};
 pub use image::ImageCalls;
@@ -55,8 +57,11 @@ pub trait ControlPort: Send + Sync {
 
 /// What control asks of a node.
 pub trait NodePort:
-    InstanceCalls + ConsoleCalls + SnapshotCalls + ImageCalls + MachineCalls
+    InstanceCalls + ConsoleCalls + SnapshotCalls + ImageCalls + BuildCalls + MachineCalls
 {
 }
 
-impl<T: InstanceCalls + ConsoleCalls + SnapshotCalls + ImageCalls + MachineCalls> NodePort for T {}
+impl<T> NodePort for T where
+    T: InstanceCalls + ConsoleCalls + SnapshotCalls + ImageCalls + BuildCalls + MachineCalls
+{
+}

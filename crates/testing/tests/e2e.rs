@@ -15,6 +15,7 @@ mod e2e {
     mod copies;
     mod crash;
     mod docker;
+    mod docker_build;
     mod docker_images;
     mod dying;
     mod engines;

@@ -283,6 +283,25 @@ fn not_asked() -> Error {
 }
 
 #[async_trait]
+impl link::BuildCalls for Node {
+    async fn build(
+        &self,
+        _: link::build::BuildRequest,
+        _: ByteStream,
+    ) -> Result<ResultStream<link::build::BuildStep>> {
+        Err(not_asked())
+    }
+
+    async fn build_cache(&self) -> Result<Vec<link::build::BuildCache>> {
+        Err(not_asked())
+    }
+
+    async fn build_prune(&self, _: bool) -> Result<link::build::BuildPruned> {
+        Err(not_asked())
+    }
+}
+
+#[async_trait]
 impl ImageCalls for Node {
     async fn image_list(&self) -> Result<Vec<Image>> {
         Ok(vec![image("docker.io/library/a:latest")])

@@ -408,6 +408,25 @@ impl InstanceCalls for Calls {
 }
 
 #[async_trait]
+impl link::BuildCalls for Calls {
+    async fn build(
+        &self,
+        _: link::build::BuildRequest,
+        _: ByteStream,
+    ) -> Result<ResultStream<link::build::BuildStep>> {
+        no()
+    }
+
+    async fn build_cache(&self) -> Result<Vec<link::build::BuildCache>> {
+        no()
+    }
+
+    async fn build_prune(&self, _: bool) -> Result<link::build::BuildPruned> {
+        no()
+    }
+}
+
+#[async_trait]
 impl ImageCalls for Calls {
     async fn image_list(&self) -> Result<Vec<Image>> {
         Ok(Vec::new())

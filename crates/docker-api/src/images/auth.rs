@@ -1,5 +1,7 @@
 //! Logins: given with each call in a header, checked by `POST /auth`, never kept.
 
+use std::collections::BTreeMap;
+
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -67,6 +69,18 @@ pub(super) fn of(headers: &HeaderMap, registry: &str) -> Option<Login> {
     }
     let config: AuthConfig = serde_json::from_slice(&BASE64.decode(value).ok()?).ok()?;
     config.login(registry)
+}
+
+/// The logins in `X-Registry-Config`, which a build may show to many registries.
+pub(crate) fn of_build(headers: &HeaderMap) -> Vec<Login> {
+    let Some(value) = headers.get("x-registry-config") else { return Vec::new() };
+    if value.len() > LONGEST {
+        return Vec::new();
+    }
+    let decoded = BASE64.decode(value.as_bytes()).unwrap_or_default();
+    let configs: BTreeMap<String, AuthConfig> =
+        serde_json::from_slice(&decoded).unwrap_or_default();
+    configs.into_iter().filter_map(|(registry, config)| config.login(&registry)).collect()
 }
 
 /// `POST /auth`.

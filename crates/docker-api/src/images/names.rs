@@ -10,7 +10,7 @@ use crate::failure::{Failure, Reply};
 const SHORT: usize = 12;
 
 /// Reads a name.
-pub(super) fn parse(text: &str) -> Reply<Reference> {
+pub(crate) fn parse(text: &str) -> Reply<Reference> {
     if is_hex_id(text) {
         return Err(Failure::bad(format!(
             "invalid repository name ({text}), cannot specify 64-byte hexadecimal strings"
@@ -86,7 +86,7 @@ pub(super) fn is_bare(text: &str) -> bool {
 }
 
 /// The short form of a full name: `busybox:1`.
-pub(super) fn familiar(full: &str) -> String {
+pub(crate) fn familiar(full: &str) -> String {
     Reference::parse(full).map_or_else(|_| full.to_owned(), |reference| reference.familiar())
 }
 
@@ -98,7 +98,7 @@ pub(super) fn familiar_name(reference: &Reference) -> String {
 }
 
 /// The beginning of an id, as messages have it.
-pub(super) fn short(id: &str) -> &str {
+pub(crate) fn short(id: &str) -> &str {
     let digits = id.strip_prefix("sha256:").unwrap_or(id);
     digits.get(..SHORT).unwrap_or(digits)
 }

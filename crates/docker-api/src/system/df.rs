@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::failure::{Failure, Reply};
 use crate::query::Query;
-use crate::{Shared, containers, images, volumes};
+use crate::{Shared, builds, containers, images, volumes};
 
 pub(super) async fn df(State(engine): Shared, Extension(caller): crate::By, query: Query) -> Reply {
     let kinds: Vec<&str> = query.all("type").collect();
@@ -30,6 +30,9 @@ pub(super) async fn df(State(engine): Shared, Extension(caller): crate::By, quer
     }
     if wanted("volume") {
         answer["Volumes"] = json!(volumes::usage(&engine, &caller)?);
+    }
+    if wanted("build-cache") {
+        answer["BuildCache"] = builds::usage(&engine, &caller).await?;
     }
     Ok(axum::Json(answer).into_response())
 }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, BufReader, ReadBuf};
 
 use super::assemble::{Assembled, Assembler};
 use super::budget::Budget;
-use super::compression::Compression;
+use super::compression::{Compression, MAGIC_LENGTH};
 use super::contents::Contents;
 use super::intake::Intake;
 use super::sniff::{PREFIX, sniff};
@@ -204,6 +204,20 @@ async fn read_members(
         Ending::Marked => Ok(()),
         Ending::Bare => Err(Error::invalid("it is cut off")),
     }
+}
+
+/// What `source` unpacks to, if it is compressed; told by its beginning.
+///
+/// # Errors
+/// `Unsupported` for a compression that is not known.
+pub async fn decompressed(
+    mut source: impl AsyncRead + Send + Unpin + 'static,
+) -> Result<Box<dyn AsyncRead + Send + Unpin>> {
+    let mut start = Vec::with_capacity(MAGIC_LENGTH);
+    let read = (&mut source).take(MAGIC_LENGTH as u64).read_to_end(&mut start).await;
+    read.map_err(unreadable)?;
+    let compression = Compression::sniff(&start)?;
+    Ok(unpacked(BufReader::new(std::io::Cursor::new(start).chain(source)), compression))
 }
 
 /// What `source` unpacks to.

@@ -72,7 +72,7 @@ pub async fn logout(calls: &Calls, registry: &str) -> Result<()> {
     Err(Error::not_found(format!("there is no login for {registry}")))
 }
 
-fn registry_of(name: &str) -> String {
+pub fn registry_of(name: &str) -> String {
     match name.trim_end_matches('/') {
         "" | "https://index.docker.io/v1" | "index.docker.io" | "registry-1.docker.io" => {
             "docker.io".into()

@@ -1,0 +1,308 @@
+//! Builds: the context unpacked, the builder run, what it made taken in.
+
+mod supply;
+
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use build::{Builder, Ended, Job, Network, Step};
+use containers::Rootfs;
+use containers::rootfs::UnpackOptions;
+use futures::TryStreamExt;
+use images::{ImportOptions, Platform};
+use link::build::{BuildCache, BuildCalls, BuildLimits, BuildPruned, BuildRequest, BuildStep};
+use link::{ByteStream, ResultStream};
+use model::error::Context as _;
+use model::image::Reference;
+use model::{Error, ErrorKind, Result};
+use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::io::{StreamReader, SyncIoBridge};
+
+use self::supply::Supplier;
+use super::Calls;
+use super::images::tag;
+use crate::context::Context;
+use crate::places::Places;
+
+/// Lines that wait for a slow reader.
+const WAITING: usize = 64;
+/// Bytes a context may unpack to. Builds with more are better served by a volume.
+const LARGEST: u64 = 64 << 30;
+/// Bytes of a Dockerfile.
+const DOCKERFILE: u64 = 4 << 20;
+
+/// Removes what builds of a daemon that died left.
+pub fn clear(places: &Places) {
+    let jobs = places.build().join("jobs");
+    if let Err(error) = std::fs::remove_dir_all(&jobs)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, "directories of old builds cannot be removed");
+    }
+}
+
+#[async_trait]
+impl BuildCalls for Calls {
+    async fn build(
+        &self,
+        request: BuildRequest,
+        archive: ByteStream,
+    ) -> Result<ResultStream<BuildStep>> {
+        let builder = builder(self)?;
+        refuse_platform(&request.platform)?;
+        for name in &request.names {
+            Reference::parse(name).map_err(|error| error.at("names"))?;
+        }
+        let work = Work { context: self.context.clone(), builder, id: id(), request };
+        // What is wrong with the context is told before anything is said.
+        let job = match work.prepare(archive).await {
+            Ok(job) => job,
+            Err(error) => {
+                work.builder.clear(&work.id).await;
+                return Err(error);
+            }
+        };
+        let calls = Self { context: self.context.clone(), builds: self.builds.clone() };
+        let (sender, receiver) = mpsc::channel(WAITING);
+        tokio::spawn(async move {
+            let outcome = tokio::select! {
+                outcome = work.run(&calls, job, &sender) => outcome,
+                () = sender.closed() => Ok(()),
+            };
+            work.builder.clear(&work.id).await;
+            if let Err(error) = outcome {
+                let _ = sender.send(Err(error)).await;
+            }
+        });
+        Ok(Box::pin(ReceiverStream::new(receiver)))
+    }
+
+    async fn build_cache(&self) -> Result<Vec<BuildCache>> {
+        let Ok(builder) = builder(self) else { return Ok(Vec::new()) };
+        let kept = |record: build::CacheRecord| BuildCache {
+            id: record.id,
+            name: record.name,
+            created: record.created,
+            size: record.size,
+        };
+        Ok(builder.cache().await?.into_iter().map(kept).collect())
+    }
+
+    async fn build_prune(&self, all: bool) -> Result<BuildPruned> {
+        let pruned = builder(self)?.prune(all).await?;
+        Ok(BuildPruned { removed: pruned.removed, freed: pruned.freed })
+    }
+}
+
+fn builder(calls: &Calls) -> Result<Builder> {
+    let cgroup = format!("/hull-{}/builds", calls.context.tag);
+    Builder::find(&calls.context.places.build(), &cgroup, calls.builds.clone())
+}
+
+fn id() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
+/// A builder of one machine builds for that machine.
+fn refuse_platform(text: &str) -> Result<()> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    if text.contains(',') {
+        return Err(Error::unsupported("an image is built for one platform at a time here")
+            .at("platform")
+            .next("build for each platform on a machine of its kind"));
+    }
+    let platform: Platform = text.parse().map_err(|error: Error| error.at("platform"))?;
+    let host = Platform::host();
+    if host.distance(&platform).is_some() {
+        return Ok(());
+    }
+    Err(Error::unsupported(format!("this node builds for {host}, not for {platform}"))
+        .at("platform")
+        .next("build on a machine of that kind"))
+}
+
+struct Work {
+    context: Arc<Context>,
+    builder: Builder,
+    id: String,
+    request: BuildRequest,
+}
+
+impl Work {
+    /// Unpacks the context and reads the Dockerfile.
+    async fn prepare(&self, archive: ByteStream) -> Result<Job> {
+        let place = self.builder.place(&self.id)?;
+        let request = &self.request;
+        let mut job = Job {
+            id: self.id.clone(),
+            target: request.target.clone(),
+            arguments: request.arguments.clone(),
+            labels: request.labels.clone(),
+            platform: request.platform.clone(),
+            no_cache: request.no_cache,
+            squash: request.squash,
+            extra_hosts: request.extra_hosts.clone(),
+            shm_size: request.shm_size,
+            ulimits: request.ulimits.clone(),
+            limits: limits(&request.limits),
+            ..Job::default()
+        };
+        if !request.remote.is_empty() {
+            job.context = build::Context::Remote(request.remote.clone());
+            job.dockerfile_path.clone_from(&request.dockerfile);
+            return Ok(job);
+        }
+        let directory = place.join("context");
+        unpack(directory.clone(), archive).await?;
+        job.dockerfile = Some(dockerfile(&directory, &request.dockerfile)?);
+        job.context = build::Context::Directory(directory);
+        Ok(job)
+    }
+
+    async fn run(
+        &self,
+        calls: &Calls,
+        mut job: Job,
+        sender: &mpsc::Sender<Result<BuildStep>>,
+    ) -> Result<()> {
+        let _busy = self.builder.busy().await;
+        let namespace = match self.request.no_network {
+            true => Some(network::new_namespace().await?),
+            false => None,
+        };
+        if let Some(namespace) = &namespace {
+            let path = format!("/proc/{}/fd/{}", std::process::id(), namespace.as_raw_fd());
+            job.network = Network::Namespace(path.into());
+        }
+        let supplier = Supplier::new(self.context.clone(), &self.request, sender.clone());
+        let (supply, _serving) = supplier.serve(namespace.clone()).await?;
+        let mut building = self.builder.build(&job, &supply)?;
+        let mut failed = None;
+        while let Some(step) = building.next().await {
+            match step {
+                Step::Text(text) => _ = sender.send(Ok(BuildStep::Text { text })).await,
+                Step::Failed { message, code } => failed = Some((message, code)),
+            }
+        }
+        match (building.end().await?, failed) {
+            (Ended::Well, _) => {}
+            (Ended::Badly { .. }, Some((message, code))) => {
+                let _ = sender.send(Ok(BuildStep::Failed { message, code })).await;
+                return Ok(());
+            }
+            (Ended::Badly { code }, None) => {
+                let message = match code {
+                    Some(code) => format!("the builder ended with code {code}"),
+                    None => "the builder was killed; it may have run out of memory".to_owned(),
+                };
+                let _ = sender.send(Ok(BuildStep::Failed { message, code: None })).await;
+                return Ok(());
+            }
+        }
+        drop(building);
+        let built = self.take_in(calls).await?;
+        let _ = sender.send(Ok(built)).await;
+        Ok(())
+    }
+
+    /// Makes what was built an image of this node.
+    async fn take_in(&self, calls: &Calls) -> Result<BuildStep> {
+        let made = self.builder.built(&self.id)?;
+        let layout = self.builder.export(&self.id, &made).await?;
+        let local = &self.context.images.local;
+        let taken = local.import_directory(&layout, ImportOptions::default()).await?;
+        self.context.images.forget();
+        let image = taken.into_iter().next();
+        let image = image.ok_or_else(|| Error::internal("the builder made no image"))?;
+        let mut names = Vec::new();
+        for name in &self.request.names {
+            tag(calls, &image.id, name, false).await?;
+            names.push(Reference::parse(name)?.to_string());
+        }
+        Ok(BuildStep::Built { id: image.id, names })
+    }
+}
+
+fn limits(asked: &BuildLimits) -> build::Limits {
+    build::Limits {
+        memory: asked.memory,
+        memory_swap: asked.memory_swap,
+        cpu_shares: asked.cpu_shares,
+        cpu_quota: asked.cpu_quota,
+        cpu_period: asked.cpu_period,
+        cpus: asked.cpus.clone(),
+    }
+}
+
+/// Unpacks a context, compressed or not. Its entries reach nothing outside the directory.
+async fn unpack(directory: PathBuf, archive: ByteStream) -> Result<()> {
+    std::fs::create_dir_all(&directory)
+        .context(ErrorKind::Internal, || "the context's directory cannot be made".to_owned())?;
+    let reader = StreamReader::new(archive.map_err(std::io::Error::other));
+    let reader = images::decompressed(reader).await?.take(LARGEST + 1);
+    let unpacked = tokio::task::spawn_blocking(move || {
+        let mut reader = SyncIoBridge::new(reader);
+        let root = Rootfs::at(&directory)?;
+        let options = UnpackOptions { keep_owners: true, ..UnpackOptions::default() };
+        root.unpack("/", &options, &mut reader)?;
+        // What stands behind the archive's end is read too, or the sender would be cut off.
+        let _ = std::io::copy(&mut reader, &mut std::io::sink());
+        match reader.into_inner().limit() {
+            0 => Err(Error::exhausted("the context is over 64 GiB").at("context")),
+            _ => Ok(()),
+        }
+    });
+    unpacked.await.context(ErrorKind::Internal, || "unpacking a context broke off".to_owned())?
+}
+
+/// The Dockerfile's text. A link to it is followed inside the context only.
+fn dockerfile(directory: &Path, path: &str) -> Result<String> {
+    let root = Rootfs::at(directory)?;
+    let path = if path.is_empty() { "Dockerfile" } else { path };
+    let candidates: &[&str] = match path {
+        // A client that names none means either.
+        "Dockerfile" => &["Dockerfile", "dockerfile"],
+        _ => &[path],
+    };
+    for candidate in candidates {
+        match root.read_text(candidate, DOCKERFILE) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            text => return text,
+        }
+    }
+    Err(Error::not_found(format!("Cannot locate specified Dockerfile: {path}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_platform_and_ours() {
+        let own = Platform::host().to_string();
+        assert!(refuse_platform("").is_ok() && refuse_platform(&own).is_ok());
+        for other in ["linux/s390x", "linux/amd64,linux/arm64", "windows/amd64"] {
+            let error = refuse_platform(other).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{other}");
+        }
+    }
+
+    #[test]
+    fn dockerfiles_of_a_context() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        std::fs::write(at("dockerfile"), "FROM a").unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", at("out")).unwrap();
+        assert_eq!(dockerfile(directory.path(), "").unwrap(), "FROM a");
+        for absent in ["other", "out", "../x"] {
+            let error = dockerfile(directory.path(), absent).unwrap_err();
+            assert!(!error.message().contains("root:"), "{absent}: {error}");
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! The images of this node, as a registry on the loopback shows them to a builder (OCI distribution
+//! specification 1.1, pulls only). What is not here is pulled first, as everywhere else on the
+//! platform: from its mirrors, with the login that came with the build or the node's own.
+//!
+//! The registry of an image is the first part of its path: `/v2/docker.io/library/busybox/…`.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, TcpListener as Listener};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use build::Supply;
+use futures::StreamExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use images::{Credentials, Digest, Progress, PullOptions, PullPolicy, ServedManifest};
+use link::build::{BuildRequest, BuildStep};
+use model::error::Context as _;
+use model::image::Reference;
+use model::{Error, ErrorKind, Result};
+use network::HostNamespace;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::calls::images::registry::{credentials, registry_of};
+use crate::context::Context;
+
+/// Connections at one time: a builder fetches six layers at once.
+const CONNECTIONS: usize = 32;
+/// How long a request's headers may take.
+const HEADERS: Duration = Duration::from_secs(10);
+/// Bytes of headers.
+const LONGEST_HEADERS: usize = 16 << 10;
+
+type Answer = Response<UnsyncBoxBody<Bytes, std::io::Error>>;
+
+/// Answers one build.
+pub(super) struct Supplier {
+    context: Arc<Context>,
+    policy: PullPolicy,
+    logins: BTreeMap<String, Credentials>,
+    password: String,
+    said: mpsc::Sender<Result<BuildStep>>,
+    /// Names that could not be had, and why.
+    failed: Mutex<BTreeMap<Reference, String>>,
+}
+
+impl Supplier {
+    pub(super) fn new(
+        context: Arc<Context>,
+        request: &BuildRequest,
+        said: mpsc::Sender<Result<BuildStep>>,
+    ) -> Self {
+        let logins = request.logins.iter();
+        Self {
+            context,
+            policy: if request.pull { PullPolicy::Always } else { PullPolicy::Missing },
+            logins: logins.map(|it| (registry_of(&it.registry), credentials(it))).collect(),
+            password: format!("{:032x}", rand::random::<u128>()),
+            said,
+            failed: Mutex::default(),
+        }
+    }
+
+    /// Listens on the loopback, of a namespace if one is given; as long as the handle is held.
+    pub(super) async fn serve(
+        self,
+        namespace: Option<Arc<OwnedFd>>,
+    ) -> Result<(Supply, AbortOnDropHandle<()>)> {
+        let listener = listen(namespace).await?;
+        let failed = || "the port for a build's images cannot be used".to_owned();
+        listener.set_nonblocking(true).context(ErrorKind::Internal, failed)?;
+        let port = listener.local_addr().context(ErrorKind::Internal, failed)?.port();
+        let listener = TcpListener::from_std(listener).context(ErrorKind::Internal, failed)?;
+        let supply = Supply { port, password: self.password.clone() };
+        let serving = tokio::spawn(accept(listener, Arc::new(self)));
+        Ok((supply, AbortOnDropHandle::new(serving)))
+    }
+
+    async fn respond(&self, request: &Request<Incoming>) -> Answer {
+        let login = format!("{}:{}", build::USER, self.password);
+        let expected = format!("Basic {}", STANDARD.encode(login));
+        let shown = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
+        if shown != Some(expected.as_bytes()) {
+            let mut answer = refusal(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "log in");
+            let challenge = hyper::header::HeaderValue::from_static("Basic realm=\"build\"");
+            answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+            return answer;
+        }
+        let body = request.method() == Method::GET;
+        if !body && request.method() != Method::HEAD {
+            return refusal(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "only pulls");
+        }
+        match Asked::of(request.uri().path()) {
+            Some(Asked::Version) => plain(StatusCode::OK, "application/json", "{}".into()),
+            Some(Asked::Manifest(name)) => match self.known_or_manifest(&name).await {
+                Ok(manifest) => document(manifest, body),
+                Err(told) => missing(&told),
+            },
+            Some(Asked::Blob(digest)) => match self.context.images.local.blob(&digest).await {
+                Ok(Some((size, bytes))) => blob(&digest, size, bytes, body),
+                Ok(None) => refusal(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", "not here"),
+                Err(error) => missing(&error.chain()),
+            },
+            None => refusal(StatusCode::NOT_FOUND, "UNSUPPORTED", "no such path"),
+        }
+    }
+
+    /// What was not found is not looked for again in this build.
+    async fn known_or_manifest(&self, reference: &Reference) -> Result<ServedManifest, String> {
+        let mut failed = self.failed.lock().await;
+        if let Some(told) = failed.get(reference) {
+            return Err(told.clone());
+        }
+        self.manifest(reference).await.map_err(|error| {
+            let told = error.chain();
+            failed.insert(reference.clone(), told.clone());
+            told
+        })
+    }
+
+    /// The manifest of a name, pulled if it is not here or if its meaning is asked anew.
+    async fn manifest(&self, reference: &Reference) -> Result<ServedManifest> {
+        let local = &self.context.images.local;
+        if let Some(digest) = &reference.digest
+            && let Ok(manifest) = local.manifest(digest).await
+        {
+            return Ok(manifest);
+        }
+        if let Some(id) = as_id(reference)
+            && local.find(reference.to_string().as_str()).await?.is_none()
+            && let Some(image) = local.find(id).await?
+        {
+            return local.manifest(&image.digest).await;
+        }
+        let here = local.find(&reference.to_string()).await?;
+        let before = here.map(|here| here.digest);
+        let options = PullOptions {
+            credentials: self.logins.get(&reference.registry).cloned(),
+            policy: self.policy,
+            progress: Progress::none(),
+            platform: None,
+        };
+        let fetched = self.policy == PullPolicy::Always || before.is_none();
+        if fetched {
+            let version = reference.digest.as_ref().or(reference.tag.as_ref());
+            let version = version.map_or("latest", String::as_str);
+            self.say(format!("{version}: Pulling from {}\n", reference.repository)).await;
+        }
+        let image = self.context.images.puller.pull(reference, options).await?;
+        if fetched {
+            let word = match before.as_ref() == Some(&image.digest) {
+                true => "Image is up to date",
+                false => "Downloaded newer image",
+            };
+            let (digest, name) = (&image.digest, reference.familiar());
+            self.say(format!("Digest: {digest}\nStatus: {word} for {name}\n")).await;
+        }
+        self.context.images.forget();
+        local.manifest(&image.digest).await
+    }
+
+    async fn say(&self, text: String) {
+        let _ = self.said.send(Ok(BuildStep::Text { text })).await;
+    }
+}
+
+/// `FROM 2f10754cb8cf` is asked for as a repository of Docker Hub's.
+fn as_id(reference: &Reference) -> Option<&str> {
+    let name = reference.repository.strip_prefix("library/")?;
+    let hex = name.len() >= 6 && name.bytes().all(|c| c.is_ascii_hexdigit());
+    (hex && reference.registry == "docker.io").then_some(name)
+}
+
+async fn listen(namespace: Option<Arc<OwnedFd>>) -> Result<Listener> {
+    let bind = || {
+        Listener::bind((Ipv4Addr::LOCALHOST, 0))
+            .context(ErrorKind::Internal, || "there is no port for a build's images".to_owned())
+    };
+    let Some(namespace) = namespace else { return bind() };
+    let in_there = move || {
+        // The thread's children are in its namespace.
+        let words = ["link", "set", "dev", "lo", "up"];
+        let raised = std::process::Command::new("ip").args(words).status();
+        match raised {
+            Ok(status) if status.success() => bind(),
+            Ok(_) | Err(_) => Err(Error::internal("the loopback of a build cannot be raised")),
+        }
+    };
+    HostNamespace::At(namespace).run(in_there).await
+}
+
+async fn accept(listener: TcpListener, supplier: Arc<Supplier>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut served = tokio::task::JoinSet::new();
+    loop {
+        while served.try_join_next().is_some() {}
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let Ok((stream, _)) = listener.accept().await else { return };
+        let supplier = supplier.clone();
+        served.spawn(async move {
+            let _held = place;
+            converse(stream, supplier).await;
+        });
+    }
+}
+
+async fn converse(stream: TcpStream, supplier: Arc<Supplier>) {
+    let respond = |request: Request<Incoming>| {
+        let supplier = supplier.clone();
+        async move { Ok::<_, Infallible>(supplier.respond(&request).await) }
+    };
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS)
+        .max_buf_size(LONGEST_HEADERS)
+        .serve_connection(TokioIo::new(stream), service_fn(respond));
+    if let Err(error) = served.await {
+        tracing::debug!(%error, "a builder's connection ended early");
+    }
+}
+
+/// What is asked for.
+#[derive(Debug, PartialEq)]
+enum Asked {
+    Version,
+    Manifest(Reference),
+    Blob(Digest),
+}
+
+impl Asked {
+    fn of(path: &str) -> Option<Self> {
+        let rest = path.strip_prefix("/v2")?.trim_start_matches('/');
+        if rest.is_empty() {
+            return Some(Self::Version);
+        }
+        let (before, last) = rest.rsplit_once('/')?;
+        let (name, kind) = before.rsplit_once('/')?;
+        match kind {
+            "blobs" => Some(Self::Blob(last.parse().ok()?)),
+            "manifests" => {
+                let separator = if last.contains(':') { '@' } else { ':' };
+                Some(Self::Manifest(Reference::parse(&format!("{name}{separator}{last}")).ok()?))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn plain(status: StatusCode, kind: &str, data: Bytes) -> Answer {
+    let body = Full::new(data).map_err(|never| match never {}).boxed_unsync();
+    let answer = Response::builder().status(status).header(CONTENT_TYPE, kind).body(body);
+    answer.unwrap_or_else(|_| Response::new(empty()))
+}
+
+fn empty() -> UnsyncBoxBody<Bytes, std::io::Error> {
+    Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Whatever the reason, the builder is not to try again: the puller has done that.
+fn missing(told: &str) -> Answer {
+    refusal(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", told)
+}
+
+fn refusal(status: StatusCode, code: &str, message: &str) -> Answer {
+    let errors = serde_json::json!({ "errors": [{ "code": code, "message": message }] });
+    plain(status, "application/json", errors.to_string().into())
+}
+
+fn document(manifest: ServedManifest, body: bool) -> Answer {
+    let ServedManifest { digest, media_type, data } = manifest;
+    let length = data.len();
+    let mut answer = plain(StatusCode::OK, &media_type, data);
+    if !body {
+        *answer.body_mut() = empty();
+    }
+    describe(&mut answer, &digest, length as u64);
+    answer
+}
+
+fn blob(digest: &Digest, size: u64, bytes: images::ByteStream, body: bool) -> Answer {
+    let frames = bytes.map(|piece| piece.map(Frame::data).map_err(std::io::Error::other));
+    let body = if body { StreamBody::new(frames).boxed_unsync() } else { empty() };
+    let mut answer = Response::new(body);
+    describe(&mut answer, digest, size);
+    answer
+}
+
+fn describe(answer: &mut Answer, digest: &Digest, size: u64) {
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_LENGTH, size.into());
+    if let Ok(digest) = digest.as_str().parse() {
+        headers.insert("docker-content-digest", digest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let name = |text: &str| Some(Asked::Manifest(Reference::parse(text).unwrap()));
+        for (path, asked) in [
+            ("/v2/", Some(Asked::Version)),
+            ("/v2/docker.io/library/a/manifests/1", name("a:1")),
+            ("/v2/h:5/b/c/manifests/1", name("h:5/b/c:1")),
+            (&format!("/v2/h:5/b/manifests/{digest}"), name(&format!("h:5/b@{digest}"))),
+            (&format!("/v2/h:5/b/blobs/{digest}"), Some(Asked::Blob(digest.parse().unwrap()))),
+            ("/v2/h:5/b/tags/list", None),
+            ("/v1/x", None),
+        ] {
+            assert_eq!(Asked::of(path), asked, "{path}");
+        }
+    }
+
+    #[test]
+    fn ids_that_look_like_names() {
+        let id = |text: &str| as_id(&Reference::parse(text).unwrap()).map(str::to_owned);
+        assert_eq!(id("2f10754cb8cf").as_deref(), Some("2f10754cb8cf"));
+        assert_eq!(id("busybox"), None);
+        assert_eq!(id("ghcr.io/x/2f10754cb8cf"), None);
+    }
+}

@@ -1,0 +1,89 @@
+//! What is built.
+
+use std::path::PathBuf;
+
+/// One build.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Job {
+    /// Names it by; letters, digits and dashes.
+    pub id: String,
+    /// What the Dockerfile may copy.
+    pub context: Context,
+    /// The Dockerfile's text; in a remote context, absent: the builder finds it.
+    pub dockerfile: Option<String>,
+    /// Path of the Dockerfile in a remote context; the usual one when empty.
+    pub dockerfile_path: String,
+    /// Stage that is built; the last when empty.
+    pub target: String,
+    /// Values of `ARG`; a name without one is taken away.
+    pub arguments: Vec<(String, Option<String>)>,
+    /// Labels of the result.
+    pub labels: Vec<(String, String)>,
+    /// `linux/amd64`; this machine's own when empty.
+    pub platform: String,
+    /// Take no step from the cache.
+    pub no_cache: bool,
+    /// One layer in place of those of the steps.
+    pub squash: bool,
+    /// What `RUN` reaches.
+    pub network: Network,
+    /// `name:address` for `/etc/hosts` of `RUN`.
+    pub extra_hosts: Vec<String>,
+    /// Size of `/dev/shm` in bytes; the usual when 0.
+    pub shm_size: u64,
+    /// `name=soft:hard`.
+    pub ulimits: Vec<String>,
+    /// Bounds on all processes of the build together.
+    pub limits: Limits,
+}
+
+/// What the Dockerfile may copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Context {
+    /// A directory of the host.
+    Directory(PathBuf),
+    /// A git repository or an archive, which the builder fetches.
+    Remote(String),
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Self::Directory(PathBuf::new())
+    }
+}
+
+/// What `RUN` reaches.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Network {
+    /// What the host reaches.
+    #[default]
+    Host,
+    /// What is in a network namespace. The images' place must be there as well.
+    Namespace(PathBuf),
+}
+
+/// Bounds; 0 for none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Bytes of memory and swap.
+    pub memory_swap: u64,
+    /// Weight among others, 2 to 262144, as of Docker; 1024 is usual.
+    pub cpu_shares: u64,
+    /// Microseconds of processor time in a period.
+    pub cpu_quota: u64,
+    /// Microseconds of a period.
+    pub cpu_period: u64,
+    /// Processors, `0-1,3`; all when empty.
+    pub cpus: String,
+}
+
+/// Where the builder gets images: a registry on the loopback that knows those of this node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Supply {
+    /// Its port.
+    pub port: u16,
+    /// The password it wants, of the user `build`.
+    pub password: String,
+}

@@ -1,0 +1,207 @@
+//! Builds through Docker's door, by the builder that is installed.
+
+use serde_json::{Value, json};
+use testing::docker::{Docker, Reply};
+use testing::node::{Node, REGISTRY, until};
+
+use super::process::able;
+
+/// A node of one's own: its builder keeps things.
+fn own() -> Option<Node> {
+    if !able() {
+        return None;
+    }
+    let there = ["/usr/bin", "/usr/local/bin"]
+        .iter()
+        .any(|place| std::path::Path::new(place).join("buildah").is_file());
+    assert!(there || std::env::var_os("HULL_E2E").is_none(), "buildah is not installed");
+    if !there {
+        println!("passed over: buildah is not installed");
+        return None;
+    }
+    Some(Node::start().unwrap())
+}
+
+/// A context of these files.
+fn context(files: &[(&str, &str)]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, text) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, text.as_bytes()).unwrap();
+    }
+    archive.into_inner().unwrap()
+}
+
+fn build(docker: &Docker<'_>, query: &str, files: &[(&str, &str)]) -> Reply {
+    docker.post_tar(&format!("/build?{query}"), &[], &context(files))
+}
+
+/// What a build that must succeed printed.
+fn text(reply: &Reply) -> String {
+    assert_eq!(reply.status, 200, "{}", reply.message());
+    let told = reply.told("stream").concat();
+    assert_eq!(reply.told("error"), Vec::<String>::new(), "{told}");
+    told
+}
+
+#[test]
+fn stages_arguments_labels_and_what_is_kept() {
+    let Some(node) = own() else { return };
+    let docker = Docker::of(&node);
+    let dockerfile = "ARG BASE=busybox\nFROM $BASE AS first\nARG WORD=none\n\
+                      RUN echo said $WORD >/said && echo loud\n\
+                      FROM busybox\nCOPY --from=first /said /said\nCOPY file /file\nENV A=b\n\
+                      HEALTHCHECK --interval=5s CMD true\nCMD [\"cat\", \"/said\", \"/file\"]\n";
+    let files = [("Dockerfile", dockerfile), ("file", "copied\n")];
+    let query = "t=built:1&t=built:2&buildargs=%7B%22WORD%22:%22hello%22%7D\
+                 &labels=%7B%22k%22:%22v%22%7D";
+    let reply = build(&docker, query, &files);
+    let told = text(&reply);
+    assert!(told.contains("Step 1/") && told.contains(" : FROM busybox"), "{told}");
+    assert!(told.contains("loud\n"), "{told}");
+    let aux =
+        reply.lines().into_iter().find_map(|line| line["aux"]["ID"].as_str().map(str::to_owned));
+    let id = aux.unwrap();
+    assert!(told.contains(&format!("Successfully built {}\n", &id[7..19])), "{told}");
+    assert!(told.ends_with("Successfully tagged built:2\n"), "{told}");
+    let image = docker.get("/images/built:1/json").json();
+    assert_eq!((&image["Id"], &image["Config"]["Labels"]["k"]), (&json!(id), &json!("v")));
+    assert_eq!(image["Config"]["Healthcheck"]["Interval"], 5_000_000_000_u64);
+    assert_eq!(node.ok(&["run", "--rm", "built:1"]), "said hello\ncopied");
+
+    let again = text(&build(&docker, query, &files));
+    assert!(again.contains(" ---> Using cache\n"), "{again}");
+    assert!(!again.contains("loud\n"), "{again}");
+    let anew = text(&build(&docker, &format!("{query}&nocache=1"), &files));
+    assert!(anew.contains("loud\n"), "{anew}");
+    let quiet = text(&build(&docker, &format!("{query}&q=1"), &files));
+    assert!(quiet.starts_with("sha256:") && quiet.lines().count() == 1, "{quiet}");
+    let stage = build(&docker, &format!("{query}&target=first"), &files);
+    assert!(!text(&stage).contains("COPY"));
+
+    let df = docker.get("/system/df").json();
+    assert!(!df["BuildCache"].as_array().unwrap().is_empty());
+    let pruned = docker.post("/build/prune?all=1").json();
+    assert!(!pruned["CachesDeleted"].as_array().unwrap().is_empty(), "{pruned}");
+    assert!(pruned["SpaceReclaimed"].as_u64().unwrap() > 0, "{pruned}");
+    assert_eq!(docker.get("/system/df").json()["BuildCache"], Value::Null);
+}
+
+#[test]
+fn what_goes_wrong_is_told() {
+    let Some(node) = own() else { return };
+    let docker = Docker::of(&node);
+    let failed = |dockerfile: &str| build(&docker, "t=x", &[("Dockerfile", dockerfile)]);
+    let run = failed("FROM busybox\nRUN echo before; exit 7\n");
+    assert_eq!(
+        run.told("error"),
+        ["The command '/bin/sh -c echo before; exit 7' returned a non-zero code: 7"]
+    );
+    assert_eq!(run.lines().last().unwrap()["errorDetail"]["code"], 7);
+    let absent = failed("FROM busybox\nCOPY nothing /x\n").told("error");
+    assert!(absent[0].contains("nothing"), "{absent:?}");
+    let image = failed(&format!("FROM {REGISTRY}/library/nosuch\n")).told("error");
+    assert!(image[0].contains("nosuch"), "{image:?}");
+    assert_eq!(docker.get("/images/x/json").status, 404);
+    for (query, files, status, words) in [
+        ("dockerfile=other", &[("Dockerfile", "FROM scratch")][..], 500, "Cannot locate specified"),
+        ("platform=linux/s390x", &[("Dockerfile", "FROM scratch")], 501, "this node builds for"),
+        (
+            "platform=linux/amd64,linux/arm64",
+            &[("Dockerfile", "FROM busybox")],
+            501,
+            "one platform",
+        ),
+        ("version=2", &[("Dockerfile", "FROM scratch")], 501, "BuildKit"),
+        ("t=UP", &[("Dockerfile", "FROM scratch")], 400, "must be lowercase"),
+    ] {
+        let reply = build(&docker, query, files);
+        assert_eq!(reply.status, status, "{query}: {}", reply.message());
+        assert!(reply.message().contains(words), "{query}: {}", reply.message());
+    }
+    let garbage = docker.post_tar("/build", &[], &[7; 2000]);
+    assert_eq!(garbage.status, 400, "{}", garbage.message());
+}
+
+#[test]
+fn images_that_are_only_here() {
+    let Some(node) = own() else { return };
+    let docker = Docker::of(&node);
+    text(&build(&docker, "t=base:1", &[("Dockerfile", "FROM busybox\nRUN echo base >/who\n")]));
+    // By its name, and by its id.
+    let id = docker.get("/images/base:1/json").json()["Id"].as_str().unwrap().to_owned();
+    for base in ["base:1", &id[7..19]] {
+        let dockerfile = format!("FROM {base}\nRUN cat /who\n");
+        let told = text(&build(&docker, "t=above", &[("Dockerfile", &dockerfile)]));
+        assert!(told.contains("base\n"), "{told}");
+    }
+    let layers = docker.get("/images/above/json").json()["RootFS"]["Layers"].clone();
+    let below = docker.get("/images/base:1/json").json()["RootFS"]["Layers"].clone();
+    assert_eq!(layers[0], below[0]);
+}
+
+#[test]
+fn nothing_of_a_build_leaves_its_walls() {
+    let Some(node) = own() else { return };
+    let docker = Docker::of(&node);
+    // A link out of the context leads nowhere.
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Symlink);
+    header.set_size(0);
+    archive.append_link(&mut header, "Dockerfile", "/etc/hostname").unwrap();
+    let reply = docker.post_tar("/build", &[], &archive.into_inner().unwrap());
+    assert_eq!(reply.status, 500, "{}", reply.message());
+    assert!(
+        reply.message().starts_with("Cannot locate specified Dockerfile"),
+        "{}",
+        reply.message()
+    );
+    let told = text(&build(
+        &docker,
+        "networkmode=none&nocache=1",
+        &[("Dockerfile", "FROM busybox\nRUN ls /sys/class/net; ls /proc | grep -c '^[0-9]'\n")],
+    ));
+    assert!(told.contains("lo\n") && !told.contains("eth"), "{told}");
+    let many = told.lines().find_map(|line| line.parse::<u32>().ok()).unwrap();
+    assert!(many < 20, "it sees {many} processes");
+}
+
+#[test]
+fn a_build_ends_with_its_client() {
+    let Some(node) = own() else { return };
+    let files = context(&[("Dockerfile", "FROM busybox\nRUN echo begun; sleep 4321\n")]);
+    let mut socket =
+        std::os::unix::net::UnixStream::connect(node.root().join("run/hull/docker.sock")).unwrap();
+    use std::io::{Read, Write};
+    write!(socket, "POST /build HTTP/1.0\r\nHost: d\r\nContent-Length: {}\r\n\r\n", files.len())
+        .unwrap();
+    socket.write_all(&files).unwrap();
+    let (mut told, mut buffer) = (Vec::new(), [0; 4096]);
+    while !String::from_utf8_lossy(&told).contains("\"begun\\n\"") {
+        let read = socket.read(&mut buffer).unwrap();
+        assert!(read > 0, "{}", String::from_utf8_lossy(&told));
+        told.extend_from_slice(&buffer[..read]);
+    }
+    let asleep = || {
+        let commands = std::fs::read_dir("/proc").unwrap().flatten();
+        commands
+            .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+            .any(|words| words == b"sleep\x004321\x00")
+    };
+    assert!(asleep());
+    drop(socket);
+    until("the build's processes to end", || (!asleep()).then_some(()));
+    let tag = node.tag();
+    until("its cgroups to go", || {
+        let places = ["", "memory/", "cpu/", "pids/"];
+        let any = places.iter().any(|place| {
+            let builds = format!("/sys/fs/cgroup/{place}hull-{tag}/builds");
+            std::fs::read_dir(builds)
+                .is_ok_and(|all| all.flatten().any(|entry| entry.path().is_dir()))
+        });
+        (!any).then_some(())
+    });
+}
