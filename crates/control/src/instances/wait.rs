@@ -252,7 +252,9 @@ fn settled(goal: Goal, instance: &Instance, gone: bool) -> Option<Result<()>> {
         Goal::Removed => None,
         Goal::InForce => {
             let known = status.observed_generation >= instance.meta.generation;
-            (known || instance.spec.placement.is_none()).then_some(Ok(()))
+            // One that no node can take is not waited for.
+            let waits = instance.spec.placement.is_none() && status.reason.is_some();
+            (known || waits).then_some(Ok(()))
         }
     }
 }

@@ -179,7 +179,7 @@ fn archives_of_images() {
     let path = "/images/create?fromSrc=-&repo=made&tag=1&message=hello&changes=CMD%20%5B%22x%22%5D";
     let imported = docker.post_tar(path, &[], &files).told("status");
     let image = docker.get("/images/made:1/json").json();
-    assert!(image["Id"].is_string(), "{imported:?} {image} of {} bytes", files.len());
+    assert!(image["Id"].is_string(), "{imported:?} {image}: {}", String::from_utf8_lossy(&files));
     assert_eq!(imported, [image["Id"].as_str().unwrap()]);
     assert_eq!((&image["Config"]["Cmd"], &image["Comment"]), (&json!(["x"]), &json!("hello")));
     let filters = "?filters=%7B%22reference%22:%5B%22busy*%22%5D%7D";
