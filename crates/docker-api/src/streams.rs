@@ -16,6 +16,8 @@ use crate::version::ApiVersion;
 
 /// Most that is read at once.
 const PIECE: usize = 32 << 10;
+/// Time for the head of an answer to arrive before what follows it.
+const HEAD_START: std::time::Duration = std::time::Duration::from_millis(8);
 /// Keys that detach, unless a client says others: ctrl-p, ctrl-q.
 const DETACH: [u8; 2] = [16, 17];
 
@@ -211,6 +213,9 @@ async fn converse(
     let mut ended = ended;
     {
         let writing = async {
+            // A client that reads ahead of the answer's head loses what it does not know to be output
+            // (docker-py does); an engine's process begins that much later.
+            tokio::time::sleep(HEAD_START).await;
             while let Some(item) = output.next().await {
                 let mut out = BytesMut::new();
                 match item {

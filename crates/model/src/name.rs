@@ -2,12 +2,14 @@
 
 use crate::error::{Error, Result};
 
-/// Longest name, so that it fits a DNS label (RFC 1035, section 2.3.4).
-pub const MAX_NAME: usize = 63;
+/// Longest name. Tools make long ones (of a pipeline, a job and a number), and files carry them.
+pub const MAX_NAME: usize = 128;
+/// Longest label of a DNS name (RFC 1035, section 2.3.4). What has a longer name is known by its id.
+pub const MAX_DNS_LABEL: usize = 63;
 /// Longest key or value of a label or annotation, in bytes.
 pub const MAX_LABEL: usize = 4096;
 
-/// Checks an object's name: 1 to 63 of `a-z A-Z 0-9 _ . -`, beginning with a letter or digit, as
+/// Checks an object's name: 1 to 128 of `a-z A-Z 0-9 _ . -`, beginning with a letter or digit, as
 /// Docker's names do.
 pub fn check_name(name: &str) -> Result<()> {
     let first = name.bytes().next().is_some_and(|c| c.is_ascii_alphanumeric());
@@ -17,7 +19,7 @@ pub fn check_name(name: &str) -> Result<()> {
     }
     Err(Error::invalid(format!("{name:?} is not a name"))
         .at("meta.name")
-        .next("use 1 to 63 letters, digits, '_', '.' or '-', beginning with a letter or digit"))
+        .next("use 1 to 128 letters, digits, '_', '.' or '-', beginning with a letter or digit"))
 }
 
 /// Checks a host name or DNS alias: labels of letters, digits and hyphens, also `_` for what is
@@ -63,7 +65,7 @@ mod tests {
         for good in ["a", "web-1", "Web_2.x", "0"] {
             assert!(check_name(good).is_ok(), "{good}");
         }
-        for bad in ["", "-a", ".a", "a b", "a/b", "ä", &"x".repeat(64)] {
+        for bad in ["", "-a", ".a", "a b", "a/b", "ä", &"x".repeat(129)] {
             assert!(check_name(bad).is_err(), "{bad}");
         }
         assert!(check_name(&invent(0xdead_beef)).is_ok());

@@ -14,7 +14,7 @@ use crate::time::Time;
 /// The storage service every node has.
 pub const LOCAL: &str = "local";
 
-/// The name of a volume that nobody gave one: half of an identity, as a name has 63 characters at most.
+/// The name of a volume that nobody gave one: half of an identity, which is enough
 pub fn anonymous_name(id: &crate::Uid) -> &str {
     &id.as_str()[..32]
 }

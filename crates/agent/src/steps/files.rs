@@ -37,6 +37,9 @@ pub fn host_name(worker: &Worker, wanted: &Instance) -> String {
 /// prompt and its own logs show.
 pub fn machine_name(wanted: &Instance) -> String {
     match wanted.spec.hostname.as_str() {
+        "" if wanted.meta.name.len() > model::name::MAX_DNS_LABEL => {
+            wanted.meta.id.short().to_owned()
+        }
         "" => wanted.meta.name.clone(),
         own => own.to_owned(),
     }

@@ -241,7 +241,10 @@ fn name_on(instance: &Instance, interface: &Interface) -> NameEntry {
         network_id: interface.network_id.clone(),
         network: interface.network.clone(),
         project: instance.meta.project.clone(),
-        name: instance.meta.name.clone(),
+        name: match instance.meta.name.len() <= model::name::MAX_DNS_LABEL {
+            true => instance.meta.name.clone(),
+            false => instance.meta.id.short().to_owned(),
+        },
         aliases,
         addresses: v4.into_iter().chain(v6).collect(),
     }
