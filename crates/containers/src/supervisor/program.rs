@@ -72,6 +72,9 @@ pub(super) fn find(name: &Path) -> Result<Program> {
 
 /// Where programs are looked for, here and by containerd for its shims and `runc`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// By how much containerd's heap may grow between two collections, in percent (Go's `GOGC`, 100 unless
+/// told). Takes two to three MiB off an idle one; starts take as long as before.
+const GROWTH: &str = "50";
 
 /// A version found earlier, and the file it was found in.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,6 +152,7 @@ pub(super) fn spawn(program: &Program, places: &Places) -> Result<Identity> {
         .current_dir("/")
         .env_clear()
         .env("PATH", &program.search)
+        .env("GOGC", GROWTH)
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(errors);
