@@ -4,7 +4,8 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use model::instance::Resources;
-use model::{Bytes, Result};
+use model::{Bytes, Error, Result};
+use tokio::sync::oneshot;
 
 use super::Containerd;
 use super::create::blocking;
@@ -69,7 +70,20 @@ impl Engine for Containerd {
     }
 
     async fn exec(&self, id: &ContainerId, exec: &ExecConfig) -> Result<ExecStreams> {
-        self.start_exec(id, exec).await
+        // While the shim opens the pipes it tells of nothing else, the container's own end included: who
+        // leaves in the middle must not take our side of them away.
+        let (engine, id, exec) = (self.clone(), id.clone(), exec.clone());
+        let (done, begun) = oneshot::channel();
+        tokio::spawn(async move {
+            let started = engine.start_exec(&id, &exec).await;
+            if let Err(Ok(unwanted)) = done.send(started) {
+                drop(unwanted);
+                // It may have ended by itself.
+                let _ = engine.exec_kill(&id, &exec.id, Signal::KILL).await;
+                let _ = engine.exec_wait(&id, &exec.id).await;
+            }
+        });
+        begun.await.unwrap_or_else(|_| Err(Error::internal("the start of a process panicked")))
     }
 
     async fn exec_wait(&self, id: &ContainerId, exec: &ExecId) -> Result<Exit> {
