@@ -61,7 +61,8 @@ impl ContentStore for ContainerdContent {
         match opened.await {
             Ok(writer) => {
                 let (engine, reference) = (self.engine.clone(), request.reference.clone());
-                Ok(Ingest::Open(Box::new(Writer { engine, reference, writer })))
+                let lease = self.lease.clone();
+                Ok(Ingest::Open(Box::new(Writer { engine, reference, writer, lease })))
             }
             Err(error) if error.kind() == ErrorKind::Exists => Ok(Ingest::Present),
             Err(error) if error.kind() == ErrorKind::Unavailable => {
@@ -221,6 +222,7 @@ struct Writer {
     engine: Containerd,
     reference: String,
     writer: containerd::BlobWriter,
+    lease: Option<Lease>,
 }
 
 #[async_trait]
@@ -238,10 +240,19 @@ impl BlobWriter for Writer {
     }
 
     async fn commit(self: Box<Self>, size: u64, digest: &Digest, labels: Labels) -> Result<()> {
-        let Self { engine, reference, writer } = *self;
-        match writer.commit(size, &digest.to_string(), labels).await {
+        let Self { engine, reference, writer, lease } = *self;
+        let name = digest.to_string();
+        if let Some(lease) = &lease {
+            // containerd puts under the lease what is written, but not what it finds there at the end: an
+            // image with the same bytes that is being removed would take them along.
+            engine.hold_blob(lease, &name).await?;
+        }
+        match writer.commit(size, &name, labels.clone()).await {
             // Somebody else was faster with the same bytes.
-            Err(error) if error.kind() == ErrorKind::Exists => Ok(()),
+            Err(error) if error.kind() == ErrorKind::Exists && labels.is_empty() => Ok(()),
+            Err(error) if error.kind() == ErrorKind::Exists => {
+                engine.label_blob(&name, labels).await
+            }
             Err(error) if error.kind() == ErrorKind::Invalid => {
                 // containerd keeps wrong bytes, and the next writer would go on behind them.
                 engine.abort_ingest(&reference).await?;

@@ -310,7 +310,13 @@ pub struct MachineFlags {
     /// Size of its root disk; the image's when not given
     #[arg(long, value_name = "SIZE")]
     pub root_size: Option<Bytes>,
-    /// Give it a volume as a disk: NAME[,size=10g][,bus=virtio|scsi|sata][,iops=N][,bps=SIZE][,ro]
+    /// Most operations of its root disk in a second
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub root_iops: u64,
+    /// Most bytes of its root disk in a second
+    #[arg(long, value_name = "SIZE")]
+    pub root_bps: Option<Bytes>,
+    /// Give it a volume as a disk: NAME[,size=10g][,bus=virtio|scsi|sata][,iops=N][,bps=SIZE][,cache=none|writeback][,ro]
     #[arg(long, value_name = "DISK")]
     pub disk: Vec<String>,
     /// First-boot data: a file of #cloud-config, a script …; - reads standard input

@@ -9,7 +9,7 @@ use link::instance::{
 };
 use link::snapshot::{MachineSnapshot, SnapshotRequest};
 use link::{ByteStream, ResultStream, Session};
-use model::instance::{Instance, InstanceNoun};
+use model::instance::{GuestFacts, Instance, InstanceNoun};
 use model::{Error, Result};
 
 use crate::config::Host;
@@ -153,6 +153,11 @@ impl Instances {
     pub async fn top(&self, name: &str, container: &str, options: &str) -> Result<ProcessTable> {
         let query = TopQuery { container: container.to_owned(), options: options.to_owned() };
         self.verb(Method::GET, name, "top").query(&query).value().await
+    }
+
+    /// What the guest of a running machine tells of itself.
+    pub async fn guest(&self, name: &str) -> Result<GuestFacts> {
+        self.verb(Method::GET, name, "guest").value().await
     }
 
     /// What is at a path inside.

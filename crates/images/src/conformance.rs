@@ -32,6 +32,7 @@ pub async fn run(store: Arc<dyn ContentStore>) {
     labels_change(&*store).await;
     names_point(&*store).await;
     leases_and_references_keep(&*store).await;
+    bytes_found_at_the_end_are_kept(&*store).await;
     layers_are_unpacked_once(&*store).await;
 }
 
@@ -285,6 +286,29 @@ async fn leases_and_references_keep(store: &dyn ContentStore) {
     store.release("conformance-hold").await.expect("release");
     store.collect().await.expect("collect");
     assert!(!exists(store, &parent).await && !exists(store, &child).await);
+}
+
+/// Bytes whose digest shows at the end are found to be there, and whoever had them lets go of them.
+async fn bytes_found_at_the_end_are_kept(store: &dyn ContentStore) {
+    let lease = store.lease("conformance-found", HOUR).await.expect("lease");
+    let data = unique("found");
+    let reference = format!("conformance-late-{}", Digest::of(&data).hex());
+    let request = WriteRequest { reference, size: None, digest: None };
+    let Ingest::Open(mut writer) = lease.writer(&request).await.expect("writer") else {
+        panic!("bytes that nobody knows are there already")
+    };
+    writer.append(data.clone()).await.expect("append");
+    let other = store.lease("conformance-other", HOUR).await.expect("lease");
+    let digest = put(&*other, &data, Labels::new()).await;
+    let labels: Labels = [("hull.test".to_owned(), "late".to_owned())].into();
+    writer.commit(data.len() as u64, &digest, labels.clone()).await.expect("commit");
+    store.release("conformance-other").await.expect("release");
+    store.collect().await.expect("collect");
+    let found = store.info(&digest).await.expect("info").expect("a blob found is not kept");
+    assert_eq!(found.labels.get("hull.test"), labels.get("hull.test"), "its labels are lost");
+    store.release("conformance-found").await.expect("release");
+    store.collect().await.expect("collect");
+    assert!(!exists(store, &digest).await);
 }
 
 /// A layer of one file: its blob in gzip, and its tar.

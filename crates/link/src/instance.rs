@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use model::image::ImageConfig;
+use model::instance::GuestFacts;
 use model::{Result, Time, Uid};
 use serde::{Deserialize, Serialize};
 
@@ -260,6 +261,9 @@ pub trait InstanceCalls: Send + Sync {
 
     /// How much disk a container takes.
     async fn disk_size(&self, target: Target) -> Result<DiskSize>;
+
+    /// What the guest of a running machine tells of itself.
+    async fn guest(&self, target: Target) -> Result<GuestFacts>;
 
     /// Makes an image of a container; returns its id.
     async fn commit(&self, target: Target, request: CommitRequest) -> Result<String>;

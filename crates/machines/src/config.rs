@@ -185,6 +185,8 @@ pub struct Disk {
     pub iops: u64,
     /// Bytes in a second, reads and writes together; 0 for none.
     pub bps: u64,
+    /// The node's memory keeps nothing of it.
+    pub direct: bool,
 }
 
 impl Disk {

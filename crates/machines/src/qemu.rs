@@ -265,6 +265,8 @@ pub fn block_nodes(disk: &Disk) -> [Value; 2] {
         "read-only": disk.read_only,
         "aio": "threads",
         "discard": "unmap",
+        // Flushes reach the disk, whatever is cached.
+        "cache": {"direct": disk.direct, "no-flush": false},
     });
     let driver = match disk.format {
         Format::Qcow2 => "qcow2",
@@ -276,6 +278,7 @@ pub fn block_nodes(disk: &Disk) -> [Value; 2] {
         "file": format!("{name}-file"),
         "read-only": disk.read_only,
         "discard": "unmap",
+        "cache": {"direct": disk.direct, "no-flush": false},
     });
     if !disk.read_only {
         top["detect-zeroes"] = "unmap".into();

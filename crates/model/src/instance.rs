@@ -27,8 +27,8 @@ pub use container::{
 };
 pub use health::{HealthCheck, Probe};
 pub use machine::{
-    BootDevice, CloudInit, DiskBus, DiskOptions, FirmwareKind, MachineDisk, MachineEnd,
-    MachineProfile, MachineSpec, MachineStatus,
+    BootDevice, CloudInit, DiskBus, DiskCache, DiskOptions, FirmwareKind, GuestFacts,
+    GuestInterface, MachineDisk, MachineEnd, MachineProfile, MachineSpec, MachineStatus,
 };
 pub use mount::{Mount, MountKind, Propagation};
 pub use net::{Attachment, NetworkMode, Port, Protocol};

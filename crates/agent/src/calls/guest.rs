@@ -4,10 +4,12 @@
 mod files;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use link::instance::{ExecRequest, ProcessTable, Target};
 use link::{Input, Output, Session};
 use machines::guest_agent::{self, Exec, GuestAgent};
+use model::instance::{GuestFacts, GuestInterface};
 use model::{Error, Result};
 use tokio::sync::mpsc;
 
@@ -19,6 +21,13 @@ pub use files::{read_archive, stat_path, write_archive};
 
 /// Most that is kept of what a program prints that is asked something, in bytes.
 const ANSWER: usize = 4 << 20;
+
+/// How long a guest that is asked of itself may take.
+const MOMENT: Duration = Duration::from_secs(3);
+/// Most interfaces that are told of, and addresses of each.
+const MOST_TOLD: usize = 64;
+/// Most characters of a word of the guest.
+const LONGEST: usize = 128;
 
 /// The guest of an instance that is a machine; it must run.
 pub fn of(calls: &Calls, target: &Target) -> Result<Option<Arc<GuestAgent>>> {
@@ -39,6 +48,37 @@ pub fn not_of_a_machine(calls: &Calls, target: &Target, next: &str) -> Result<()
     let name = &found.instance.meta.name;
     let error = Error::unsupported(format!("the files of machine {name:?} are on its disk"));
     Err(error.next(next))
+}
+
+/// What a guest tells of itself, as far as it does within a moment.
+pub async fn facts(agent: &GuestAgent) -> Result<GuestFacts> {
+    let asked = async {
+        let interfaces = agent.interfaces().await?;
+        let system = agent.os_info().await.unwrap_or_default();
+        let host_name = agent.host_name().await.unwrap_or_default();
+        Ok(GuestFacts {
+            host_name: short(&host_name),
+            system: short(&system.pretty_name),
+            kernel: short(&system.kernel_release),
+            interfaces: interfaces.iter().take(MOST_TOLD).map(interface).collect(),
+        })
+    };
+    let late = |_| Error::unavailable("the guest does not tell of itself in time");
+    tokio::time::timeout(MOMENT, asked).await.map_err(late)?
+}
+
+fn interface(told: &guest_agent::GuestInterface) -> GuestInterface {
+    let addresses = told.ip_addresses.iter().take(MOST_TOLD);
+    GuestInterface {
+        name: short(&told.name),
+        mac: short(&told.hardware_address),
+        addresses: addresses.map(|it| format!("{}/{}", it.ip_address, it.prefix)).collect(),
+    }
+}
+
+/// Of a guest's words what can be shown on one line of a terminal.
+fn short(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(LONGEST).collect()
 }
 
 /// Runs a further program in the guest.

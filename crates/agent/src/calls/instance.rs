@@ -12,8 +12,9 @@ use link::instance::{
     ProcessTable, Stats, Target,
 };
 use link::{ByteStream, ConsoleCalls, Display, ImageCalls, InstanceCalls, ResultStream, Session};
-use model::Result;
 use model::image::Image;
+use model::instance::GuestFacts;
+use model::{Error, Result};
 
 use super::images::registry;
 use super::{Calls, archive, attach, console, exec, guest, images, inspect, logs};
@@ -89,6 +90,13 @@ impl InstanceCalls for Calls {
 
     async fn disk_size(&self, target: Target) -> Result<DiskSize> {
         inspect::disk_size(self, &target).await
+    }
+
+    async fn guest(&self, target: Target) -> Result<GuestFacts> {
+        match guest::of(self, &target)? {
+            Some(agent) => guest::facts(&agent).await,
+            None => Err(Error::unsupported("a container has no guest")),
+        }
     }
 
     async fn commit(&self, target: Target, request: CommitRequest) -> Result<String> {

@@ -34,6 +34,8 @@ pub struct Given {
     pub nics: Vec<Nic>,
     /// Size of the root disk, where one is asked for.
     pub root_size: Option<Bytes>,
+    /// Bounds of the root disk: operations and bytes in a second; 0 for none.
+    pub root_bounds: (u64, u64),
     /// What of it cannot be given, and why.
     pub refused: Vec<String>,
 }
@@ -65,6 +67,8 @@ pub async fn refit(worker: &Worker, given: Given) -> Result<Refitted> {
         let done = bench.grow(&qemu::node_name("root"), size).await;
         bench.note("root disk", done)?;
     }
+    let done = bench.bound_root(given.root_bounds).await;
+    bench.note("root disk", done)?;
     bench.finish().await
 }
 
@@ -123,9 +127,12 @@ impl Bench<'_> {
 
     async fn give_disk(&mut self, disk: &Disk, file: &Path, size: Option<Bytes>) -> Result<()> {
         match self.config.disks.iter().find(|has| has.name == disk.name).cloned() {
-            Some(has) if (has.bus, has.read_only) != (disk.bus, disk.read_only) => {
+            Some(has)
+                if (has.bus, has.read_only, has.direct)
+                    != (disk.bus, disk.read_only, disk.direct) =>
+            {
                 return Err(Error::conflict(
-                    "its bus and whether it can be written stay as they are",
+                    "its bus, its cache and whether it can be written stay as they are",
                 )
                 .next("take it out and put it in again"));
             }
@@ -145,6 +152,18 @@ impl Bench<'_> {
             Some(size) if !disk.read_only => self.grow(&qemu::node_name(&disk.name), size).await,
             _ => Ok(()),
         }
+    }
+
+    async fn bound_root(&mut self, (iops, bps): (u64, u64)) -> Result<()> {
+        let Some(root) = self.config.disks.iter().find(|disk| disk.name == "root") else {
+            return Ok(());
+        };
+        if (root.iops, root.bps) == (iops, bps) {
+            return Ok(());
+        }
+        let root = Disk { iops, bps, ..root.clone() };
+        self.bound(&root).await?;
+        self.replace(&root)
     }
 
     /// Writes down another description of a disk that is there.

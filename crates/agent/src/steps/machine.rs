@@ -152,9 +152,11 @@ pub async fn given(
     container: &ContainerSpec,
 ) -> Result<guests::Given> {
     let running = guests::config(&worker.context.places.machine(&worker.uid))?;
+    let asked = wanted.spec.machine.as_ref();
     let mut given = guests::Given {
         nics: nics(worker, wanted)?,
-        root_size: wanted.spec.machine.as_ref().and_then(|machine| machine.root_size),
+        root_size: asked.and_then(|machine| machine.root_size),
+        root_bounds: asked.map_or((0, 0), |machine| (machine.root_iops, machine.root_bps)),
         ..guests::Given::default()
     };
     for (mounted, disk) in volume::disks(worker, wanted, container).await? {
@@ -414,6 +416,8 @@ fn own_disks(asked: &MachineSpec) -> Vec<Disk> {
         name: "root".into(),
         path: own(disks::ROOT),
         bus: if windows { Bus::Sata } else { Bus::Virtio },
+        iops: asked.root_iops,
+        bps: asked.root_bps,
         ..Disk::default()
     };
     let seed = Disk {

@@ -16,7 +16,7 @@ use link::instance::{
     AttachRequest, Change, CommitRequest, ExecRequest, PathStat, ProcessTable, Stats,
 };
 use model::Error;
-use model::instance::InstanceNoun;
+use model::instance::{GuestFacts, InstanceNoun};
 
 use super::instances::path;
 use super::objects::{Place, describe, json_value};
@@ -45,10 +45,16 @@ fn counters(routes: Routes) -> Routes {
     let top = describe::<InstanceNoun>("topOf", false, "Shows a container's processes.".into())
         .query::<TopQuery>()
         .answers(200, "As ps(1) prints them.", Named::of::<ProcessTable>());
+    let guest = about("guestOf", "Asks a running machine's guest of itself.").answers(
+        200,
+        "What it tells.",
+        Named::of::<GuestFacts>(),
+    );
     routes
         .add(Pace::Lasting, Method::GET, &path("logs"), self::logs, logs)
         .add(Pace::Lasting, Method::GET, &path("stats"), self::stats, stats)
         .add(Pace::Prompt, Method::GET, &path("top"), self::top, top)
+        .add(Pace::Prompt, Method::GET, &path("guest"), self::guest, guest)
 }
 
 fn sessions(routes: Routes) -> Routes {
@@ -137,6 +143,14 @@ async fn top(
 ) -> Reply<Response> {
     let instances = api.control.instances();
     json_value(&instances.top(&caller, &project, &name, &container, &options).await?)
+}
+
+async fn guest(
+    State(api): State<Arc<Api>>,
+    By(caller): By,
+    Path(Place { project, name }): Path<Place>,
+) -> Reply<Response> {
+    json_value(&api.control.instances().guest(&caller, &project, &name).await?)
 }
 
 async fn attach(

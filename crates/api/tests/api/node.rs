@@ -17,6 +17,7 @@ use link::instance::{
 use link::machine::{DiskUsage, Finding, MachineCalls};
 use link::{ByteStream, ConsoleCalls, Display, Input, Output, ResultStream, Session};
 use model::image::{Image, ImageConfig};
+use model::instance::GuestFacts;
 use model::{Error, ErrorKind, Result, Time};
 use tokio::sync::mpsc;
 
@@ -190,6 +191,10 @@ impl InstanceCalls for Node {
     }
 
     async fn disk_size(&self, _: Target) -> Result<DiskSize> {
+        Err(not_asked())
+    }
+
+    async fn guest(&self, _: Target) -> Result<GuestFacts> {
         Err(not_asked())
     }
 

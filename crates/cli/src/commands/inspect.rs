@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 use model::Result;
+use model::instance::Phase;
 
 use crate::commands::each;
 use crate::context::Context;
@@ -28,7 +29,13 @@ impl Inspect {
     pub async fn run(self, context: &Context) -> Result<ExitCode> {
         let mut found = Vec::new();
         let outcome = each(&self.names, async |name| {
-            found.push(context.instances().get(name).await?);
+            let mut instance = context.instances().get(name).await?;
+            let runs = instance.status.phase == Phase::Running;
+            if let Some(machine) = instance.status.machine.as_mut().filter(|_| runs) {
+                // A guest without an agent, or one that boots yet, tells nothing.
+                machine.guest = context.instances().guest(name).await.ok();
+            }
+            found.push(instance);
             Ok(())
         })
         .await?;

@@ -79,7 +79,10 @@ struct Changes {
     #[arg(long, value_name = "N")]
     blkio_weight: Option<u16>,
     /// Put a volume into a machine as a disk, or change one that is there
-    #[arg(long, value_name = "NAME[,size=10g][,bus=virtio|scsi][,iops=N][,bps=SIZE][,ro]")]
+    #[arg(
+        long,
+        value_name = "NAME[,size=10g][,bus=virtio|scsi][,iops=N][,bps=SIZE][,cache=none|writeback][,ro]"
+    )]
     disk: Vec<String>,
     /// Take a disk out of a machine; its volume stays
     #[arg(long, value_name = "NAME")]
@@ -87,6 +90,12 @@ struct Changes {
     /// A larger root disk of a machine
     #[arg(long, value_name = "SIZE")]
     root_size: Option<Bytes>,
+    /// Most operations of a machine's root disk in a second; 0 for no bound
+    #[arg(long, value_name = "N")]
+    root_iops: Option<u64>,
+    /// Most bytes of a machine's root disk in a second; 0 for no bound
+    #[arg(long, value_name = "SIZE")]
+    root_bps: Option<Bytes>,
     /// When it starts again: no, on-failure[:N], always, unless-stopped
     #[arg(long, value_name = "POLICY")]
     restart: Option<String>,
@@ -189,8 +198,18 @@ impl Changes {
                 spec.insert(field.into(), encoded(&changed)?);
             }
         }
+        let mut machine = serde_json::Map::new();
         if let Some(size) = self.root_size {
-            spec.insert("machine".into(), json!({"rootSize": encoded(&size)?}));
+            machine.insert("rootSize".into(), encoded(&size)?);
+        }
+        if let Some(iops) = self.root_iops {
+            machine.insert("rootIops".into(), iops.into());
+        }
+        if let Some(bps) = self.root_bps {
+            machine.insert("rootBps".into(), bps.0.into());
+        }
+        if !machine.is_empty() {
+            spec.insert("machine".into(), machine.into());
         }
         Ok(json!({ "spec": spec }))
     }

@@ -4,8 +4,8 @@ use std::io::Read;
 
 use model::error::Context as _;
 use model::instance::{
-    BootDevice, CloudInit, DiskBus, DiskOptions, FirmwareKind, MachineProfile, MachineSpec, Mount,
-    MountKind,
+    BootDevice, CloudInit, DiskBus, DiskCache, DiskOptions, FirmwareKind, MachineProfile,
+    MachineSpec, Mount, MountKind,
 };
 use model::{Error, ErrorKind, Result};
 
@@ -18,6 +18,8 @@ const LARGEST: u64 = 1 << 20;
 pub fn machine(flags: &MachineFlags) -> Result<Option<MachineSpec>> {
     let machine = MachineSpec {
         root_size: flags.root_size,
+        root_iops: flags.root_iops,
+        root_bps: flags.root_bps.map_or(0, |most| most.0),
         cdroms: flags.cdrom.clone(),
         boot: boot(flags.boot.as_deref().unwrap_or("disk"))?,
         cloud_init: cloud_init(flags)?,
@@ -126,6 +128,7 @@ pub struct Disk {
     bus: Option<DiskBus>,
     iops: Option<u64>,
     bps: Option<u64>,
+    cache: Option<DiskCache>,
     read_only: bool,
 }
 
@@ -138,6 +141,7 @@ impl Disk {
             bus: self.bus.unwrap_or(was.bus),
             iops: self.iops.unwrap_or(was.iops),
             bps: self.bps.unwrap_or(was.bps),
+            cache: self.cache.unwrap_or(was.cache),
         };
         let kind =
             MountKind::Volume { name: self.name.clone(), subpath: String::new(), no_copy: true };
@@ -155,20 +159,20 @@ pub fn disk(text: &str) -> Result<Mount> {
     Ok(disk_change(text)?.mount(None))
 }
 
-/// Reads one `--disk`: `NAME[,size=10g][,bus=virtio][,iops=N][,bps=SIZE][,ro]`.
+/// Reads one `--disk`: `NAME[,size=10g][,bus=virtio][,iops=N][,bps=SIZE][,cache=none][,ro]`.
 pub fn disk_change(text: &str) -> Result<Disk> {
     let refuse = |why: &str| {
-        Error::invalid(format!("{text:?} is not a disk: {why}"))
-            .at("--disk")
-            .next("write NAME[,size=10g][,bus=virtio|scsi|sata][,iops=N][,bps=SIZE][,ro]")
+        Error::invalid(format!("{text:?} is not a disk: {why}")).at("--disk").next(
+            "write NAME[,size=10g][,bus=virtio|scsi|sata][,iops=N][,bps=SIZE][,cache=none][,ro]",
+        )
     };
     let mut parts = text.split(',');
     let name = parts.next().unwrap_or_default();
     if name.is_empty() || name.contains(['/', '=']) {
         return Err(refuse("it begins with the name of a volume"));
     }
-    let (size, bus, iops, bps, read_only) = (None, None, None, None, false);
-    let mut disk = Disk { name: name.to_owned(), size, bus, iops, bps, read_only };
+    let (size, bus, iops, bps, cache, read_only) = (None, None, None, None, None, false);
+    let mut disk = Disk { name: name.to_owned(), size, bus, iops, bps, cache, read_only };
     for part in parts {
         let (key, value) = part.split_once('=').unwrap_or((part, ""));
         let number = || value.parse::<u64>().map_err(|_| refuse(&format!("{key} is no number")));
@@ -184,6 +188,13 @@ pub fn disk_change(text: &str) -> Result<Disk> {
             }
             "iops" => disk.iops = Some(number()?),
             "bps" => disk.bps = Some(value.parse::<model::Bytes>()?.0),
+            "cache" => {
+                disk.cache = Some(match value {
+                    "writeback" => DiskCache::Writeback,
+                    "none" => DiskCache::None,
+                    _ => return Err(refuse(&format!("there is no cache {value:?}"))),
+                });
+            }
             "ro" | "readonly" => disk.read_only = true,
             _ => return Err(refuse(&format!("unknown option {part:?}"))),
         }
@@ -207,7 +218,9 @@ mod tests {
             disk_change("data,iops=5").unwrap().mount(Some(&disk("data,size=1g,bps=9").unwrap()));
         let options = faster.disk.unwrap();
         assert_eq!((options.size.unwrap().0, options.iops, options.bps), (1 << 30, 5, 9));
-        for wrong in ["", "/x", "size=1g", "a,bus=ide", "a,iops=x", "a,what"] {
+        let direct = disk("data,cache=none").unwrap().disk.unwrap();
+        assert_eq!(direct.cache, DiskCache::None);
+        for wrong in ["a,cache=unsafe", "", "/x", "size=1g", "a,bus=ide", "a,iops=x", "a,what"] {
             assert!(disk(wrong).is_err(), "{wrong}");
         }
     }

@@ -82,6 +82,14 @@ impl Containerd {
         answer.explain(|| format!("layer {name} cannot be held")).map(drop)
     }
 
+    /// Keeps, under a lease, a blob that is there or is about to come.
+    pub async fn hold_blob(&self, lease: &Lease, digest: &str) -> Result<()> {
+        let resource = Resource { id: digest.to_owned(), r#type: "content".to_owned() };
+        let request = AddResourceRequest { id: lease.id.clone(), resource: Some(resource) };
+        let answer = self.client().leases().add_resource(call(request, QUICK)).await;
+        answer.explain(|| format!("blob {digest} cannot be held")).map(drop)
+    }
+
     /// Ends a lease: what nothing refers to may go.
     pub async fn release(&self, lease: &Lease) -> Result<()> {
         let request = call(DeleteRequest { id: lease.id.clone(), sync: false }, QUICK);

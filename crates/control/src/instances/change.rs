@@ -57,12 +57,17 @@ pub(super) fn change(
     Ok(())
 }
 
-/// A spec without what may change of a machine's disks: those in volumes, and the size of its root.
+/// A spec without what may change of a machine's disks: those in volumes, and the size and bounds of its root.
 fn without_disks(mut spec: InstanceSpec) -> InstanceSpec {
     for container in &mut spec.containers {
         container.mounts.retain(|mount| mount.disk.is_none());
     }
-    let machine = MachineSpec { root_size: None, ..spec.machine.take().unwrap_or_default() };
+    let machine = MachineSpec {
+        root_size: None,
+        root_iops: 0,
+        root_bps: 0,
+        ..spec.machine.take().unwrap_or_default()
+    };
     // Nothing asked is the same as nothing said.
     spec.machine = (machine != MachineSpec::default()).then_some(machine);
     spec

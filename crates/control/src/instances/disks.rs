@@ -17,8 +17,12 @@ pub(super) fn change(
     batch: &mut Batch,
 ) -> Result<()> {
     let root = |instance: &Instance| instance.spec.machine.as_ref().and_then(|it| it.root_size);
+    let bounds = |instance: &Instance| {
+        let machine = instance.spec.machine.as_ref();
+        machine.map_or((0, 0), |it| (it.root_iops, it.root_bps))
+    };
     let (before, after): (Vec<_>, Vec<_>) = (disks(old).collect(), disks(new).collect());
-    if before == after && root(old) == root(new) {
+    if before == after && root(old) == root(new) && bounds(old) == bounds(new) {
         return Ok(());
     }
     if old.status.machine.is_none() && old.status.runs > 0 {

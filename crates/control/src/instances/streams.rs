@@ -9,7 +9,7 @@ use link::instance::{
 };
 use link::snapshot::{MachineSnapshot, SnapshotRequest};
 use link::{ByteStream, NodePort, ResultStream, Session};
-use model::instance::InstanceNoun;
+use model::instance::{GuestFacts, InstanceNoun};
 use model::name::check_name;
 use model::{Error, Kind, Result, Time};
 
@@ -269,6 +269,15 @@ impl Instances {
     ) -> Result<DiskSize> {
         let (node, target) = self.on_node(caller, Verb::Get, project, name, container)?;
         node.disk_size(target).await
+    }
+
+    /// What the guest of a running machine tells of itself.
+    ///
+    /// # Errors
+    /// See [`logs`](Self::logs).
+    pub async fn guest(&self, caller: &Caller, project: &str, name: &str) -> Result<GuestFacts> {
+        let (node, target) = self.on_node(caller, Verb::Get, project, name, "")?;
+        node.guest(target).await
     }
 
     /// Makes an image of a container; returns its id.

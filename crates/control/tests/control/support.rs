@@ -24,8 +24,8 @@ use link::{
 };
 use model::image::Image;
 use model::instance::{
-    ContainerSpec, ContainerState, ContainerStatus, Instance, InstanceNoun, InstanceSpec,
-    InstanceStatus, Mount, MountKind, Phase, Port, RunState,
+    ContainerSpec, ContainerState, ContainerStatus, GuestFacts, Instance, InstanceNoun,
+    InstanceSpec, InstanceStatus, Mount, MountKind, Phase, Port, RunState,
 };
 use model::node::NodeStatus;
 use model::volume::{SnapshotStatus, VolumePhase, VolumeStatus};
@@ -395,6 +395,10 @@ impl InstanceCalls for Calls {
     }
 
     async fn disk_size(&self, _: Target) -> Result<DiskSize> {
+        no()
+    }
+
+    async fn guest(&self, _: Target) -> Result<GuestFacts> {
         no()
     }
 

@@ -203,7 +203,9 @@ fn commit(writer: Writer, size: u64, digest: &Digest, labels: Labels) -> Result<
         remove(&path)?;
         return Err(ended);
     }
-    if inner.blob(digest).exists() {
+    if let Some(mut info) = inner.info(digest)? {
+        info.labels.extend(labels);
+        write_json(&inner.meta(digest), &Meta { labels: info.labels })?;
         return remove(&path);
     }
     write_json(&inner.meta(digest), &Meta { labels })?;

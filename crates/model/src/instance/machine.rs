@@ -16,6 +16,12 @@ pub struct MachineSpec {
     /// Size of its root disk; the image's when absent, and never less.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root_size: Option<Bytes>,
+    /// Most operations of its root disk in a second; 0 for no bound.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub root_iops: u64,
+    /// Most bytes of its root disk in a second; 0 for no bound.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub root_bps: u64,
     /// Images whose disk is put in as a CD.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cdroms: Vec<String>,
@@ -78,6 +84,27 @@ pub struct DiskOptions {
     /// Most bytes in a second; 0 for no bound.
     #[serde(skip_serializing_if = "is_zero")]
     pub bps: u64,
+    /// Whose memory keeps what was read and what is yet to be written.
+    #[serde(skip_serializing_if = "DiskCache::is_usual")]
+    pub cache: DiskCache,
+}
+
+/// Whose memory keeps what is read of a disk, and what is yet to be written. When the guest asks for its
+/// writes to be on the disk, they are, with either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum DiskCache {
+    /// The node's.
+    #[default]
+    Writeback,
+    /// Nobody's but the guest's (`O_DIRECT`, open(2)).
+    None,
+}
+
+impl DiskCache {
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Where a disk is plugged in.
@@ -168,6 +195,39 @@ pub struct MachineStatus {
     /// Changes that wait for the next start.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<String>,
+    /// What the guest tells of itself. Nobody stores it: who shows an instance asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guest: Option<GuestFacts>,
+}
+
+/// What a guest tells of itself, by the agent inside it; nothing of it is relied on.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GuestFacts {
+    /// The name it has given itself.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub host_name: String,
+    /// `Debian GNU/Linux 12 (bookworm)`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub system: String,
+    /// `6.1.0-56-cloud-amd64`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kernel: String,
+    /// Its network interfaces.
+    pub interfaces: Vec<GuestInterface>,
+}
+
+/// A network interface that a guest tells of.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GuestInterface {
+    /// The guest's name for it.
+    pub name: String,
+    /// Its hardware address.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub mac: String,
+    /// Its addresses, with the length of their prefix: `10.0.0.5/24`.
+    pub addresses: Vec<String>,
 }
 
 /// A disk that a machine has.

@@ -211,14 +211,32 @@ fn writes(node: &Node, name: &str, device: &str, count: u32) -> Duration {
 #[test]
 fn disks_are_bounded_and_what_is_emptied_comes_back() {
     let Some(node) = node() else { return };
-    let it = machine(node, "bound", &["--disk", "slow,size=64m,iops=40"]);
+    let flags = ["--disk", "slow,size=64m,iops=40", "--root-iops", "20"];
+    let it = machine(node, "bound", &flags);
+    let root = || {
+        let begun = Instant::now();
+        guest(node, "bound", "dd if=/dev/vda of=/dev/null bs=4096 count=100 iflag=direct 2>&1");
+        begun.elapsed()
+    };
+    let bounded = root();
+    assert!(bounded > Duration::from_millis(3500), "100 reads at 20 a second in {bounded:?}");
+    node.ok(&["update", "--root-iops", "0", "bound"]);
+    let free = root();
+    assert!(free < bounded / 2, "the root unbounded in {free:?}, bounded in {bounded:?}");
     let slow = device(node, "bound", "slow");
     let bounded = writes(node, "bound", &slow, 200);
     assert!(bounded > Duration::from_millis(3500), "200 writes at 40 a second in {bounded:?}");
     node.ok(&["update", "--disk", "slow,iops=0", "bound"]);
     let free = writes(node, "bound", &slow, 200);
     assert!(free < bounded / 2, "unbounded in {free:?}, bounded in {bounded:?}");
-    node.ok(&["update", "--disk", "slow,bps=100k", "--disk", "quick,size=64m,iops=40", "bound"]);
+    node.ok(&[
+        "update",
+        "--disk",
+        "slow,bps=100k",
+        "--disk",
+        "quick,size=64m,iops=40,cache=none",
+        "bound",
+    ]);
     let quick = device(node, "bound", "quick");
     for device in [&slow, &quick] {
         let bounded = writes(node, "bound", device, 200);
@@ -235,6 +253,27 @@ fn disks_are_bounded_and_what_is_emptied_comes_back() {
     until("the space comes back", || (taken() < full / 4).then_some(()));
     drop(it);
     node.ok(&["volume", "rm", "slow", "quick"]);
+}
+
+#[test]
+fn a_guest_tells_of_itself() {
+    let Some(node) = node() else { return };
+    let _it = machine(node, "teller", &[]);
+    let inspected = || -> Value { serde_json::from_str(&node.ok(&["inspect", "teller"])).unwrap() };
+    let it = inspected();
+    let address = it.pointer("/spec/placement/interfaces/0/ipv4").and_then(Value::as_str);
+    let address = address.unwrap_or_else(|| panic!("no address: {it:#}"));
+    let has = |it: &Value| -> Vec<String> {
+        let cards = it.pointer("/status/machine/guest/interfaces").and_then(Value::as_array);
+        let cards = cards.into_iter().flatten().flat_map(|card| card["addresses"].as_array());
+        cards.flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    assert!(has(&it).iter().any(|it| it == address), "{it:#}");
+    guest(node, "teller", "ip addr add 198.51.100.7/32 dev lo");
+    assert!(has(&inspected()).contains(&"198.51.100.7/32".to_owned()), "{:#}", inspected());
+    // Frozen, it tells nothing, and everything else is shown all the same.
+    node.ok(&["pause", "teller"]);
+    assert_eq!(inspected().pointer("/status/machine/guest"), None);
 }
 
 #[test]

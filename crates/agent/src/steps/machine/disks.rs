@@ -12,7 +12,7 @@ use machines::disk::tool::DiskFile;
 use machines::disk::{self, DiskFormat, DiskTool};
 use model::error::Context as _;
 use model::image::MachineImage;
-use model::instance::{DiskBus, FirmwareKind, Instance, MachineSpec};
+use model::instance::{DiskBus, DiskCache, FirmwareKind, Instance, MachineSpec};
 use model::{Bytes, Error, ErrorKind, Result};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
@@ -307,6 +307,10 @@ pub async fn of_volume(
         read_only: volume.read_only,
         iops: options.iops,
         bps: options.bps,
+        direct: match options.cache {
+            DiskCache::Writeback => false,
+            DiskCache::None => true,
+        },
     };
     Ok((made, Bind { read_only: volume.read_only, ..Bind::new(path, inside) }))
 }
