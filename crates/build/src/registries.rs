@@ -44,12 +44,13 @@ pub(crate) fn hosts<'a>(texts: impl IntoIterator<Item = &'a str>) -> BTreeSet<St
 
 /// `h:5000` of `h:5000/app:1`. An argument's default stands behind `:-`.
 fn host_of(word: &str) -> Option<String> {
-    let word = word.trim_start_matches([':', '-', '+']);
+    let word = word.split_once(":-").map_or(word, |(_, default)| default);
     let (host, path) = word.split_once('/')?;
     let first = host.bytes().next()?.is_ascii_alphanumeric();
     let good = host.bytes().all(|c| c.is_ascii_alphanumeric() || b".-:".contains(&c));
     let named = host.contains(['.', ':']) || host == "localhost";
-    (first && good && named && !path.is_empty()).then(|| host.to_owned())
+    let address = host.ends_with(':');
+    (first && good && named && !address && !path.is_empty()).then(|| host.to_owned())
 }
 
 #[cfg(test)]

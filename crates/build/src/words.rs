@@ -26,8 +26,9 @@ pub(crate) fn build(job: &Job, place: &Path) -> Vec<String> {
         "--isolation=chroot".into(),
         // HEALTHCHECK, SHELL and ONBUILD have no words in OCI's format.
         "--format=docker".into(),
-        // What a name means is asked each time; what it means is answered from this node.
-        "--pull-always".into(),
+        // What a name means is asked each time; what it means is answered from this node. (Were it
+        // to pull always, buildah would take no ids.)
+        "--pull".into(),
         format!("--authfile={}", at("auth.json")),
         format!("--signature-policy={}", at("policy.json")),
         format!("--iidfile={}", at("id")),

@@ -175,7 +175,9 @@ fn archives_of_images() {
     assert_eq!(loaded, ["Loaded image: busybox:latest\n", "Loaded image: busybox:two\n"]);
     let made = docker.post_json("/containers/create?name=box", &json!({ "Image": "busybox" }));
     assert_eq!(made.status, 201);
-    let files = docker.get("/containers/box/export").body;
+    // On a node that has just come up, it waits a moment for its place.
+    let exported = || Some(docker.get("/containers/box/export")).filter(|it| it.status == 200);
+    let files = testing::node::until("the container's files", exported).body;
     let path = "/images/create?fromSrc=-&repo=made&tag=1&message=hello&changes=CMD%20%5B%22x%22%5D";
     let imported = docker.post_tar(path, &[], &files).told("status");
     let image = docker.get("/images/made:1/json").json();

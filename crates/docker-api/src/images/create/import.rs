@@ -81,6 +81,8 @@ async fn fetch(url: &str) -> Reply<ByteStream> {
         let message = error.chain();
         Failure::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     };
+    // The program has one as a rule; where it has none, the same is taken.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let client = reqwest::Client::builder().read_timeout(STALLED).build().map_err(failed)?;
     let parsed = reqwest::Url::parse(url);
     let parsed = parsed.map_err(|error| Failure::bad(format!("parse \"{url}\": {error}")))?;
