@@ -5,6 +5,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::net::{
@@ -14,10 +15,15 @@ use rustix::net::{
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
+/// How long it is tried to get hold of a busy listener.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two tries.
+const AGAIN: Duration = Duration::from_millis(10);
+
 /// Connects to the socket at `path`, if there is a socket and no link.
 ///
 /// # Errors
-/// The kernel's; `InvalidInput` for what is no socket.
+/// The kernel's; `InvalidInput` for what is no socket; `WouldBlock` for one that is busy for 5 seconds.
 pub async fn connect(path: &Path) -> io::Result<UnixStream> {
     let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let socket = rustix::fs::open(path, flags, Mode::empty())?;
@@ -26,7 +32,20 @@ pub async fn connect(path: &Path) -> io::Result<UnixStream> {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     // By its number, which is also shorter than any path a socket may have (unix(7): 107 bytes).
-    UnixStream::connect(format!("/proc/self/fd/{}", socket.as_raw_fd())).await
+    let path = format!("/proc/self/fd/{}", socket.as_raw_fd());
+    let patience = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        match UnixStream::connect(&path).await {
+            // QEMU lets one caller wait at a time: another comes again (connect(2), EAGAIN).
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if tokio::time::Instant::now() >= patience {
+                    return Err(error);
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+            connected => return connected,
+        }
+    }
 }
 
 /// Sends the beginning of some bytes with a file (unix(7), `SCM_RIGHTS`); returns how many bytes went.
