@@ -181,7 +181,9 @@ fn a_disk_that_the_guest_does_not_give_up() {
     // Its kernel stands still, and QEMU does not.
     let mut line = Line::of(node, "holds");
     line.types("halt -f");
-    until("it stands still", || (node.hull(&["exec", "holds", "true"]).code != 0).then_some(()));
+    until("it stands still", || {
+        node.ok(&["logs", "holds"]).contains("System halted").then_some(())
+    });
     let told = node.hull(&["update", "--disk-rm", "held", "holds"]);
     assert_eq!(told.code, 0, "{}", told.stderr);
     assert!(told.stderr.contains("not before its next start"), "{}", told.stderr);
