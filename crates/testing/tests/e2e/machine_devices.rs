@@ -337,6 +337,10 @@ fn the_platform_dies_while_devices_come_and_go() {
         node.hull(during);
         until(&format!("it dies at {place}"), || (!file.exists()).then_some(()));
         node.await_ready();
+        // The platform answers before it has taken over what runs.
+        until("the machine is asked again", || {
+            (node.hull(&["exec", "one", "true"]).code == 0).then_some(())
+        });
     };
     node.ok(&["image", "pull", "hull-tiny"]);
     node.ok(&["network", "create", "second"]);
