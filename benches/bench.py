@@ -285,7 +285,7 @@ class Bench:
             engine.remove_now(names)
 
     def _idle(self, engine, count):
-        # Long enough for what a start leaves behind: garbage collections, caches being written.
+        # Long enough for what work leaves behind: garbage collections, caches being written, memory given back.
         time.sleep(self.options.settle)
         memory = machine.resident()
         cpu = machine.own_cpu()
@@ -383,7 +383,7 @@ def main():
     verb.add_argument("--log-mb", type=int, default=100)
     verb.add_argument("--copy-mb", type=int, default=250)
     verb.add_argument("--copy-files", type=int, default=5000)
-    verb.add_argument("--settle", type=float, default=5, help="seconds before a look at an idle engine")
+    verb.add_argument("--settle", type=float, default=30, help="seconds before a look at an idle engine")
     verb.add_argument("--idle", type=float, default=20, help="seconds over which idle CPU is taken")
     verb.set_defaults(action=run)
     verb = verbs.add_parser("table")

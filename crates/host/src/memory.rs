@@ -1,8 +1,10 @@
 //! Giving back the memory that a start needed and idling does not.
 
 use std::ffi::c_void;
+use std::time::Duration;
 
 use rustix::mm::{Advice, madvise};
+use rustix::time::{ClockId, clock_gettime};
 
 /// Gives back what the allocator holds free, and takes the program's own code out of the memory this
 /// process is counted for: what of it is used comes back from the page cache, a page at a time.
@@ -24,6 +26,12 @@ pub fn give_back() {
             tracing::debug!(%error, "code not given back");
         }
     }
+}
+
+/// How long the processors worked for this process so far, all its threads together.
+pub fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs().try_into().unwrap_or(0))
 }
 
 /// Where the code of the program and its libraries is mapped: begin and length.
