@@ -20,7 +20,7 @@ impl Instances {
         project: &str,
         name: &str,
     ) -> Result<(Uid, Display)> {
-        let (node, target) = self.on_node(caller, Verb::Enter, project, name, "")?;
+        let (node, target) = self.on_node(caller, Verb::Enter, project, name, "").await?;
         let instance = target.instance.clone();
         Ok((instance, node.display(target).await?))
     }
@@ -30,7 +30,7 @@ impl Instances {
     /// # Errors
     /// See [`display`](Self::display).
     pub async fn screenshot(&self, caller: &Caller, project: &str, name: &str) -> Result<Bytes> {
-        let (node, target) = self.on_node(caller, Verb::Enter, project, name, "")?;
+        let (node, target) = self.on_node(caller, Verb::Enter, project, name, "").await?;
         node.screenshot(target).await
     }
 }

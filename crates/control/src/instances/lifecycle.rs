@@ -147,7 +147,7 @@ impl Instances {
             let options = StopOptions { timeout: Some(Default::default()), ..Default::default() };
             return self.stop(caller, project, name, &options, Mode::Apply).await;
         }
-        let (node, target) = self.on_node(caller, Verb::Operate, project, name, container)?;
+        let (node, target) = self.on_node(caller, Verb::Operate, project, name, container).await?;
         node.kill(target, signal.to_owned()).await?;
         Ok(Verbed { instance, changed: true })
     }

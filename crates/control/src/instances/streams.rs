@@ -2,6 +2,7 @@
 //! here, the rest is asked of the node.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use link::instance::{
     AttachRequest, Change, CommitRequest, DiskSize, ExecRequest, LogRecord, LogsRequest, PathStat,
@@ -16,6 +17,9 @@ use model::{Error, Kind, Result, Time};
 use super::Instances;
 use crate::caller::{Caller, Verb, authorise};
 use crate::service::find;
+
+/// For how long one that was just made is waited for to be placed; that takes milliseconds.
+const PLACING: Duration = Duration::from_secs(5);
 
 impl Instances {
     /// Reads a container's log. `container` is a container's name, empty for the main one, here and
@@ -32,7 +36,7 @@ impl Instances {
         container: &str,
         request: LogsRequest,
     ) -> Result<ResultStream<LogRecord>> {
-        let (node, target) = self.on_node(caller, Verb::Get, project, name, container)?;
+        let (node, target) = self.on_node(caller, Verb::Get, project, name, container).await?;
         node.logs(target, request).await
     }
 
@@ -47,7 +51,7 @@ impl Instances {
         project: &str,
         name: &str,
     ) -> Result<Vec<MachineSnapshot>> {
-        let (node, target) = self.on_node(caller, Verb::Get, project, name, "")?;
+        let (node, target) = self.on_node(caller, Verb::Get, project, name, "").await?;
         node.snapshots(target).await
     }
 
@@ -68,7 +72,7 @@ impl Instances {
             request.name = format!("s-{now}");
         }
         check_name(&request.name).map_err(|error| error.at("name"))?;
-        let (node, target) = self.on_node(caller, Verb::Operate, project, name, "")?;
+        let (node, target) = self.on_node(caller, Verb::Operate, project, name, "").await?;
         node.take_snapshot(target, request).await
     }
 
@@ -83,7 +87,7 @@ impl Instances {
         name: &str,
         snapshot: &str,
     ) -> Result<()> {
-        let (node, target) = self.on_node(caller, Verb::Operate, project, name, "")?;
+        let (node, target) = self.on_node(caller, Verb::Operate, project, name, "").await?;
         node.restore_snapshot(target, snapshot.to_owned()).await
     }
 
@@ -98,7 +102,7 @@ impl Instances {
         name: &str,
         snapshot: &str,
     ) -> Result<()> {
-        let (node, target) = self.on_node(caller, Verb::Operate, project, name, "")?;
+        let (node, target) = self.on_node(caller, Verb::Operate, project, name, "").await?;
         node.remove_snapshot(target, snapshot.to_owned()).await
     }
 
@@ -118,7 +122,7 @@ impl Instances {
             // Whoever waits for a run to begin waits for the instance to be placed, too.
             self.placed(caller, project, name).await?;
         }
-        let (node, target) = self.on_node(caller, Verb::Enter, project, name, container)?;
+        let (node, target) = self.on_node(caller, Verb::Enter, project, name, container).await?;
         node.attach(target, request).await
     }
 
@@ -137,7 +141,7 @@ impl Instances {
         if request.command.is_empty() {
             return Err(Error::invalid("no program is named").at("command"));
         }
-        let (node, target) = self.on_node(caller, Verb::Enter, project, name, container)?;
+        let (node, target) = self.on_node(caller, Verb::Enter, project, name, container).await?;
         node.exec(target, request).await
     }
 
@@ -153,7 +157,7 @@ impl Instances {
         container: &str,
         (width, height): (u16, u16),
     ) -> Result<()> {
-        let (node, target) = self.on_node(caller, Verb::Enter, project, name, container)?;
+        let (node, target) = self.on_node(caller, Verb::Enter, project, name, container).await?;
         node.resize(target, width, height).await
     }
 
@@ -169,7 +173,7 @@ impl Instances {
         container: &str,
         follow: bool,
     ) -> Result<ResultStream<Stats>> {
-        let (node, target) = self.on_node(caller, Verb::Get, project, name, container)?;
+        let (node, target) = self.on_node(caller, Verb::Get, project, name, container).await?;
         node.stats(target, follow).await
     }
 
@@ -185,7 +189,7 @@ impl Instances {
         container: &str,
         options: &str,
     ) -> Result<ProcessTable> {
-        let (node, target) = self.on_node(caller, Verb::Get, project, name, container)?;
+        let (node, target) = self.on_node(caller, Verb::Get, project, name, container).await?;
         node.top(target, options.to_owned()).await
     }
 
@@ -201,7 +205,7 @@ impl Instances {
         container: &str,
         path: &str,
     ) -> Result<PathStat> {
-        let (node, target) = self.on_node(caller, Verb::Enter, project, name, container)?;
+        let (node, target) = self.on_node(caller, Verb::Enter, project, name, container).await?;
         node.stat_path(target, path.to_owned()).await
     }
 
@@ -217,7 +221,7 @@ impl Instances {
         container: &str,
         path: &str,
     ) -> Result<(PathStat, ByteStream)> {
-        let (node, target) = self.on_node(caller, Verb::Enter, project, name, container)?;
+        let (node, target) = self.on_node(caller, Verb::Enter, project, name, container).await?;
         node.read_archive(target, path.to_owned()).await
     }
 
@@ -237,7 +241,7 @@ impl Instances {
         keep_type: bool,
         archive: ByteStream,
     ) -> Result<()> {
-        let (node, target) = self.on_node(caller, Verb::Enter, project, name, container)?;
+        let (node, target) = self.on_node(caller, Verb::Enter, project, name, container).await?;
         node.write_archive(target, path.to_owned(), keep_type, archive).await
     }
 
@@ -252,7 +256,7 @@ impl Instances {
         name: &str,
         container: &str,
     ) -> Result<Vec<Change>> {
-        let (node, target) = self.on_node(caller, Verb::Get, project, name, container)?;
+        let (node, target) = self.on_node(caller, Verb::Get, project, name, container).await?;
         node.diff(target).await
     }
 
@@ -267,7 +271,7 @@ impl Instances {
         name: &str,
         container: &str,
     ) -> Result<DiskSize> {
-        let (node, target) = self.on_node(caller, Verb::Get, project, name, container)?;
+        let (node, target) = self.on_node(caller, Verb::Get, project, name, container).await?;
         node.disk_size(target).await
     }
 
@@ -276,7 +280,7 @@ impl Instances {
     /// # Errors
     /// See [`logs`](Self::logs).
     pub async fn guest(&self, caller: &Caller, project: &str, name: &str) -> Result<GuestFacts> {
-        let (node, target) = self.on_node(caller, Verb::Get, project, name, "")?;
+        let (node, target) = self.on_node(caller, Verb::Get, project, name, "").await?;
         node.guest(target).await
     }
 
@@ -293,7 +297,7 @@ impl Instances {
         request: CommitRequest,
     ) -> Result<String> {
         authorise(caller, Verb::Create, Kind::Image, "")?;
-        let (node, target) = self.on_node(caller, Verb::Enter, project, name, container)?;
+        let (node, target) = self.on_node(caller, Verb::Enter, project, name, container).await?;
         node.commit(target, request).await
     }
 
@@ -308,12 +312,13 @@ impl Instances {
         name: &str,
         container: &str,
     ) -> Result<ByteStream> {
-        let (node, target) = self.on_node(caller, Verb::Enter, project, name, container)?;
+        let (node, target) = self.on_node(caller, Verb::Enter, project, name, container).await?;
         node.export(target).await
     }
 
-    /// The node that has the instance, and what it calls the container.
-    pub(super) fn on_node(
+    /// The node that has the instance, and what it calls the container. One made a moment ago is
+    /// waited for until it is known where it is.
+    pub(super) async fn on_node(
         &self,
         caller: &Caller,
         verb: Verb,
@@ -322,9 +327,14 @@ impl Instances {
         container: &str,
     ) -> Result<(Arc<dyn NodePort>, Target)> {
         authorise(caller, verb, Kind::Instance, project)?;
-        let instance =
+        let mut instance =
             self.core.read(|state| find::<InstanceNoun>(state, project, name).cloned())?;
         instance.spec.container(container)?;
+        if instance.spec.placement.is_none() && instance.status.reason.is_none() {
+            let _ = tokio::time::timeout(PLACING, self.placed(caller, project, name)).await;
+            instance =
+                self.core.read(|state| find::<InstanceNoun>(state, project, name).cloned())?;
+        }
         let Some(placed) = &instance.spec.placement else {
             let reason = instance.status.reason.as_ref();
             let why = reason.map_or("it waits to be placed", |reason| &reason.message);
