@@ -391,6 +391,9 @@ def main():
     verb.add_argument("--readme", type=Path, help="write the table between its marks in this file")
     verb.set_defaults(action=lambda options: table.main(options.results, options.readme))
     options = parser.parse_args()
+    unknown = set(getattr(options, "figures", [])) - set(FIGURES)
+    if unknown:
+        parser.error(f"no such figures: {', '.join(sorted(unknown))} (there are {', '.join(FIGURES)})")
     return options.action(options)
 
 

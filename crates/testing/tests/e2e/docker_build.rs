@@ -192,7 +192,7 @@ fn a_build_ends_with_its_client() {
             .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
             .any(|words| words == b"sleep\x004321\x00")
     };
-    assert!(asleep());
+    until("the build's command to run", || asleep().then_some(()));
     drop(socket);
     until("the build's processes to end", || (!asleep()).then_some(()));
     let tag = node.tag();
