@@ -4,24 +4,27 @@
 //! `RESOLVE_IN_ROOT`): whatever links and `..` a container places, nothing outside is reached.
 
 mod info;
-mod pack;
 mod unpack;
 
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::error::Context;
 use model::{ErrorKind, Result};
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{Dir, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 
 pub use info::{FileInfo, FileKind};
-pub use pack::PackOptions;
 pub use unpack::UnpackOptions;
 
 /// How paths are resolved.
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
+/// How often a path is resolved again that changed meanwhile.
+const RACES: usize = 64;
 
 /// A root directory held open. It stays usable while it is held, mounted or not.
 #[derive(Debug, Clone)]
@@ -95,7 +98,7 @@ impl Rootfs {
     /// The names in a directory.
     pub fn names(&self, path: &str) -> Result<Vec<String>> {
         let directory = self.open(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-        let names = pack::names(&directory).map_err(|errno| missing(path, errno))?;
+        let names = sorted_names(&directory).map_err(|errno| missing(path, errno))?;
         Ok(names.iter().map(|name| name.to_string_lossy().into_owned()).collect())
     }
 
@@ -104,12 +107,23 @@ impl Rootfs {
         PathBuf::from(format!("/proc/self/fd/{}/.", self.root.as_raw_fd()))
     }
 
-    fn open_raw(&self, path: &str, flags: OFlags, mode: Mode) -> rustix::io::Result<OwnedFd> {
-        let path = match path.trim_start_matches('/') {
-            "" => ".",
-            rest => rest,
+    fn open_raw(
+        &self,
+        path: impl AsRef<Path>,
+        flags: OFlags,
+        mode: Mode,
+    ) -> rustix::io::Result<OwnedFd> {
+        let path = path.as_ref();
+        let path = match path.strip_prefix("/").unwrap_or(path) {
+            empty if empty.as_os_str().is_empty() => Path::new("."),
+            relative => relative,
         };
-        rustix::fs::openat2(self.root.as_fd(), path, flags | OFlags::CLOEXEC, mode, INSIDE)
+        let open = || rustix::fs::openat2(&self.root, path, flags | OFlags::CLOEXEC, mode, INSIDE);
+        // EAGAIN: something was renamed or mounted anywhere on the host while `..` was resolved.
+        (0..RACES)
+            .map(|_| open())
+            .find(|found| !matches!(found, Err(Errno::AGAIN)))
+            .unwrap_or_else(open)
     }
 }
 
@@ -119,13 +133,61 @@ impl AsFd for Rootfs {
     }
 }
 
+fn sorted_names(directory: &OwnedFd) -> rustix::io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(OsStr::from_bytes(name).to_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
 /// The error for what a path leads to not being there, or not being usable.
-fn missing(path: &str, errno: rustix::io::Errno) -> model::Error {
+fn missing(path: &str, errno: Errno) -> model::Error {
     let kind = match errno {
-        rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR => ErrorKind::NotFound,
-        rustix::io::Errno::LOOP | rustix::io::Errno::ISDIR => ErrorKind::Invalid,
-        rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT => ErrorKind::Exhausted,
+        Errno::NOENT | Errno::NOTDIR => ErrorKind::NotFound,
+        Errno::LOOP | Errno::ISDIR => ErrorKind::Invalid,
+        Errno::NOSPC | Errno::DQUOT => ErrorKind::Exhausted,
         _ => ErrorKind::Conflict,
     };
     model::Error::new(kind, format!("{path} in the container cannot be opened")).caused_by(errno)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn hostile_links_lead_nowhere_else() {
+        let outside = tempfile::tempdir().unwrap();
+        let root = tempfile::tempdir().unwrap();
+        symlink(outside.path(), root.path().join("absolute")).unwrap();
+        symlink("../../../../../../../..", root.path().join("climbs")).unwrap();
+        std::fs::write(outside.path().join("secret"), "s").unwrap();
+        let rootfs = Rootfs::at(root.path()).unwrap();
+        let secret = outside.path().join("secret");
+        assert!(rootfs.read_text("/absolute/secret", 10).is_err());
+        assert!(rootfs.read_text(&format!("/climbs{}", secret.display()), 10).is_err());
+    }
+
+    #[test]
+    fn files_are_told_as_they_are() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("file"), "text").unwrap();
+        symlink("file", root.path().join("link")).unwrap();
+        let rootfs = Rootfs::at(root.path()).unwrap();
+        assert_eq!(rootfs.names("/").unwrap(), ["file", "link"]);
+        assert_eq!(rootfs.read_text("/link", 4).unwrap(), "text");
+        assert!(rootfs.read_text("/link", 3).is_err());
+        let link = rootfs.stat_link("/link").unwrap();
+        assert_eq!((link.name.as_str(), link.target.as_deref()), ("link", Some("file")));
+        assert_eq!(rootfs.stat("/link").unwrap().size, 4);
+        assert_eq!(rootfs.stat("/no").unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(rootfs.stat("/").unwrap().name, "/");
+    }
 }

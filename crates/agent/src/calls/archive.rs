@@ -1,8 +1,8 @@
 //! Files in and out of a container.
 //!
-//! All of it is done by a thread whose root directory is the container's (chroot(2) after
-//! unshare(2) of the file-system context), so that no link, however it is swapped meanwhile, leads
-//! to a file of the host (CVE-2018-15664 was that race).
+//! What goes out is read by a thread whose root directory is the container's (chroot(2) after unshare(2) of the
+//! file-system context), and what comes in is written by paths that the kernel resolves inside it: no link, however it
+//! is swapped meanwhile, leads to a file of the host (CVE-2018-15664 was that race).
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -10,9 +10,10 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
-use containers::rootfs::Rootfs;
+use containers::rootfs::{FileKind, Rootfs, UnpackOptions};
 use futures::StreamExt;
 use link::ByteStream;
 use link::instance::{PathStat, Target};
@@ -28,6 +29,9 @@ const CHUNKS: usize = 16;
 const CHUNK: usize = 256 * 1024;
 /// What may follow the end of an archive, bytes. GNU tar fills up records of 10 KiB, of 1 MiB when asked.
 const LARGEST_PADDING: u64 = 1024 * 1024;
+/// What is still taken of an archive that was refused, bytes, and how long for.
+const LARGEST_REST: usize = 256 * 1024;
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What is at a path inside.
 pub async fn stat_path(calls: &Calls, target: &Target, path: &str) -> Result<PathStat> {
@@ -65,19 +69,32 @@ pub async fn write_archive(
     mut archive: ByteStream,
 ) -> Result<()> {
     let root = root(calls, target).await?;
-    let path = inner(path)?;
+    let path = inner(path)?.to_string_lossy().into_owned();
     let (chunks, receiver) = mpsc::channel::<Result<Bytes>>(CHUNKS);
     let (done, outcome) = oneshot::channel();
     std::thread::spawn(move || {
-        let _ = done.send(confine(&root).and_then(|()| unpack(&path, keep_type, receiver)));
+        let _ = done.send(unpack(&root, &path, keep_type, receiver));
     });
     while let Some(chunk) = archive.next().await {
         if chunks.send(chunk).await.is_err() {
+            let _ = tokio::time::timeout(FAREWELL, hear_out(archive)).await;
             break;
         }
     }
     drop(chunks);
     outcome.await.context(ErrorKind::Internal, || "the unpacking thread died".into())?
+}
+
+/// Takes what is left of an archive that was refused: a client that still sends would see a broken connection and not
+/// what was refused. A long one is broken off.
+async fn hear_out(mut archive: ByteStream) {
+    let mut left = LARGEST_REST;
+    while let Some(Ok(chunk)) = archive.next().await {
+        left = left.saturating_sub(chunk.len());
+        if left == 0 {
+            break;
+        }
+    }
 }
 
 async fn root(calls: &Calls, target: &Target) -> Result<Rootfs> {
@@ -248,49 +265,22 @@ fn keep_dot(builder: &mut tar::Builder<ChunkWriter>, name: &Path, end: &str) -> 
 }
 
 /// Unpacks into the directory `path`, which must exist.
-fn unpack(path: &Path, keep_type: bool, chunks: mpsc::Receiver<Result<Bytes>>) -> Result<()> {
-    let meta = std::fs::metadata(path).map_err(|error| missing(path, error))?;
-    if !meta.is_dir() {
-        return Err(Error::invalid(format!("{} is not a directory", path.display())).at("path"));
+fn unpack(
+    root: &Rootfs,
+    path: &str,
+    keep_kinds: bool,
+    chunks: mpsc::Receiver<Result<Bytes>>,
+) -> Result<()> {
+    if root.stat(path)?.kind != FileKind::Directory {
+        return Err(Error::invalid(format!("{path} is not a directory")).at("path"));
     }
-    let mut archive = tar::Archive::new(ChunkReader { chunks, rest: Bytes::new() });
-    archive.set_preserve_permissions(true);
-    archive.set_preserve_ownerships(true);
-    archive.set_overwrite(true);
-    archive.set_unpack_xattrs(true);
-    let bad = |error: io::Error| {
-        let kind = match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Exhausted,
-            _ => ErrorKind::Invalid,
-        };
-        Error::new(kind, "the archive cannot be unpacked").caused_by(error)
-    };
-    for entry in archive.entries().map_err(bad)? {
-        let mut entry = entry.map_err(bad)?;
-        if keep_type {
-            refuse_change_of_type(path, &mut entry)?;
-        }
-        if !entry.unpack_in(path).map_err(bad)? {
-            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            return Err(Error::invalid(format!("the archive's entry {name:?} leads out of it")));
-        }
-    }
+    let mut reader = ChunkReader { chunks, rest: Bytes::new() };
+    let options = UnpackOptions { keep_kinds, keep_owners: true, ..UnpackOptions::default() };
+    root.unpack(path, &options, &mut reader)?;
     // An archive is filled up with zeros. Who sends them must not find the door closed meanwhile.
-    let mut padding = archive.into_inner().take(LARGEST_PADDING);
-    io::copy(&mut padding, &mut io::sink()).map(drop).map_err(bad)
-}
-
-fn refuse_change_of_type<R: Read>(path: &Path, entry: &mut tar::Entry<'_, R>) -> Result<()> {
-    let bytes = entry.path_bytes().into_owned();
-    let name = Path::new(std::ffi::OsStr::from_bytes(&bytes));
-    let Ok(present) = std::fs::symlink_metadata(path.join(name)) else { return Ok(()) };
-    if present.is_dir() == entry.header().entry_type().is_dir() {
-        return Ok(());
-    }
-    Err(Error::conflict(format!(
-        "{} would change between a directory and a file",
-        path.join(name).display()
-    )))
+    io::copy(&mut reader.take(LARGEST_PADDING), &mut io::sink())
+        .map(drop)
+        .context(ErrorKind::Invalid, || "the archive breaks off after its end".into())
 }
 
 struct ChunkWriter {

@@ -3,19 +3,26 @@
 //! Each entry's directory is resolved inside the container and its file made there by name, never
 //! through a link: an archive and a container that work together reach nothing outside.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufWriter, Read};
 use std::os::fd::OwnedFd;
-use std::path::{Component, Path};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
 
-use model::{Error, Result};
+use model::{Error, ErrorKind, Result};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, chownat, fchmod, linkat,
-    mkdirat, mknodat, openat, statat, symlinkat, unlinkat, utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod,
+    fsetxattr, linkat, mkdirat, mknodat, openat, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
 use super::{Rootfs, missing};
+
+/// Most bytes of a file that are written at once.
+const PIECE: u64 = 256 * 1024;
+/// What a name of an extended attribute follows in a record of pax (as GNU tar, star and Go write them).
+const ATTRIBUTE: &[u8] = b"SCHILY.xattr.";
 
 /// How an archive is unpacked.
 #[derive(Debug, Clone, Default)]
@@ -37,9 +44,8 @@ impl Rootfs {
     pub fn unpack(&self, path: &str, options: &UnpackOptions, input: impl Read) -> Result<()> {
         let directory = self.open(path, OFlags::PATH | OFlags::DIRECTORY)?;
         drop(directory);
-        let unfit = |error: io::Error| {
-            Error::invalid(format!("the archive for {path} cannot be read")).caused_by(error)
-        };
+        let unfit =
+            |error: io::Error| Error::invalid("the archive cannot be unpacked").caused_by(error);
         let mut archive = tar::Archive::new(input);
         for entry in archive.entries().map_err(unfit)? {
             let mut entry = entry.map_err(unfit)?;
@@ -54,22 +60,23 @@ impl Rootfs {
         options: &UnpackOptions,
         entry: &mut tar::Entry<'_, R>,
     ) -> Result<()> {
-        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let Some((parent, last)) = place(base, &name)? else {
+        let name = PathBuf::from(OsStr::from_bytes(&entry.path_bytes()));
+        let Some((parent, last)) = place(Path::new(base), &name)? else {
             return Ok(());
         };
         let directory = self.make_directories(&parent)?;
-        self.put_in(&directory, &last, base, options, entry).map_err(|errno| missing(&name, errno))
+        let put = self.put_in(&directory, &last, base, options, entry);
+        put.map_err(|error| not_put(&name, base, error))
     }
 
     fn put_in<R: Read>(
         &self,
         directory: &OwnedFd,
-        name: &str,
+        name: &OsStr,
         base: &str,
         options: &UnpackOptions,
         entry: &mut tar::Entry<'_, R>,
-    ) -> rustix::io::Result<()> {
+    ) -> io::Result<()> {
         let header = entry.header().clone();
         let kind = header.entry_type();
         let mode = Mode::from_raw_mode(header.mode().unwrap_or(0o644) & 0o7777);
@@ -82,7 +89,7 @@ impl Rootfs {
             symlinkat(target.as_slice(), directory, name)?;
         } else if kind.is_hard_link() {
             let target = entry.link_name_bytes().ok_or(Errno::INVAL)?.into_owned();
-            return self.link(base, &String::from_utf8_lossy(&target), directory, name);
+            return Ok(self.link(base, OsStr::from_bytes(&target), directory, name)?);
         } else if kind.is_file() || kind.is_contiguous() {
             write(directory, name, entry)?;
         } else if let Some(special) = special(kind) {
@@ -99,102 +106,116 @@ impl Rootfs {
             }
             _ => options.owner,
         };
-        settle(directory, name, owner, mode, &header)
+        Ok(settle(directory, name, owner, mode, entry)?)
     }
 
     /// Another name for a file of the same archive.
     fn link(
         &self,
         base: &str,
-        target: &str,
+        target: &OsStr,
         directory: &OwnedFd,
-        name: &str,
+        name: &OsStr,
     ) -> rustix::io::Result<()> {
-        let Ok(Some((parent, last))) = place(base, target) else {
+        let Ok(Some((parent, last))) = place(Path::new(base), Path::new(target)) else {
             return Err(Errno::INVAL);
         };
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         let from = self.open_raw(&parent, flags, Mode::empty())?;
-        linkat(&from, last.as_str(), directory, name, AtFlags::empty())
+        linkat(&from, last, directory, name, AtFlags::empty())
     }
 
     /// The directory, made inside with those above it where they are not there.
-    fn make_directories(&self, path: &str) -> Result<OwnedFd> {
+    fn make_directories(&self, path: &Path) -> Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
-        match self.open_raw(path, flags, Mode::empty()) {
-            Err(Errno::NOENT) if !path.trim_matches('/').is_empty() => {
-                let (parent, last) =
-                    path.trim_end_matches('/').rsplit_once('/').unwrap_or(("", path));
-                let above = self.make_directories(parent)?;
-                match mkdirat(&above, last, Mode::from_raw_mode(0o755)) {
-                    Ok(()) | Err(Errno::EXIST) => {}
-                    Err(errno) => return Err(missing(path, errno)),
-                }
-                self.open_raw(path, flags, Mode::empty()).map_err(|errno| missing(path, errno))
-            }
-            other => other.map_err(|errno| missing(path, errno)),
+        let failed = |errno| missing(&path.to_string_lossy(), errno);
+        let (above, last) = match (self.open_raw(path, flags, Mode::empty()), path.parent()) {
+            (Err(Errno::NOENT), Some(above)) => (above, path.file_name().unwrap_or_default()),
+            (found, _) => return found.map_err(failed),
+        };
+        match mkdirat(self.make_directories(above)?, last, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(failed(errno)),
         }
+        self.open_raw(path, flags, Mode::empty()).map_err(failed)
     }
 }
 
+fn not_put(name: &Path, base: &str, error: io::Error) -> Error {
+    let name = name.to_string_lossy();
+    let kind = match (error.kind(), Errno::from_io_error(&error)) {
+        (io::ErrorKind::AlreadyExists, None) => {
+            let change = format!("{name} would change between a directory and a file");
+            return Error::conflict(change).at("path");
+        }
+        (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, _) => ErrorKind::Exhausted,
+        _ => ErrorKind::Invalid,
+    };
+    let sentence = format!("the archive cannot be unpacked: {name:?} cannot be made in {base}");
+    Error::new(kind, sentence).caused_by(error)
+}
+
 /// The directory and the name of an entry; `None` for the base itself.
-fn place(base: &str, name: &str) -> Result<Option<(String, String)>> {
-    let mut parts: Vec<&str> = Vec::new();
-    for component in Path::new(name).components() {
+fn place(base: &Path, name: &Path) -> Result<Option<(PathBuf, OsString)>> {
+    let mut path = PathBuf::new();
+    for component in name.components() {
         match component {
-            Component::Normal(part) => parts.push(part.to_str().unwrap_or_default()),
+            Component::Normal(part) => path.push(part),
             Component::RootDir | Component::CurDir => {}
             Component::ParentDir | Component::Prefix(_) => {
                 return Err(Error::invalid(format!(
-                    "the archive names {name:?}, which climbs out"
+                    "the archive's entry {:?} leads out of it",
+                    name.to_string_lossy()
                 )));
             }
         }
     }
-    let Some(last) = parts.pop() else {
+    let Some(last) = path.file_name().map(OsStr::to_owned) else {
         return Ok(None);
     };
-    let mut parent = base.trim_end_matches('/').to_owned();
-    for part in parts {
-        parent.push('/');
-        parent.push_str(part);
-    }
-    Ok(Some((parent, last.to_owned())))
+    path.pop();
+    Ok(Some((base.join(path), last)))
 }
 
 /// Removes what is in the way; false if it is a directory and a directory is to come.
 fn make_room(
     directory: &OwnedFd,
-    name: &str,
+    name: &OsStr,
     wants_directory: bool,
     keep_kinds: bool,
-) -> rustix::io::Result<bool> {
+) -> io::Result<bool> {
     let meta = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(meta) => meta,
         Err(Errno::NOENT) => return Ok(true),
-        Err(errno) => return Err(errno),
+        Err(errno) => return Err(errno.into()),
     };
     let is_directory = FileType::from_raw_mode(meta.st_mode) == FileType::Directory;
-    match (is_directory, wants_directory) {
-        (true, true) => Ok(false),
-        (true, false) if keep_kinds => Err(Errno::ISDIR),
-        (false, true) if keep_kinds => Err(Errno::NOTDIR),
-        // Only an empty one goes: nothing is lost that was not named.
-        (true, false) => unlinkat(directory, name, AtFlags::REMOVEDIR).map(|()| true),
-        (false, _) => unlinkat(directory, name, AtFlags::empty()).map(|()| true),
+    if keep_kinds && is_directory != wants_directory {
+        return Err(io::ErrorKind::AlreadyExists.into());
     }
+    match (is_directory, wants_directory) {
+        (true, true) => return Ok(false),
+        // Only an empty one goes: nothing is lost that was not named.
+        (true, false) => unlinkat(directory, name, AtFlags::REMOVEDIR)?,
+        (false, _) => unlinkat(directory, name, AtFlags::empty())?,
+    }
+    Ok(true)
 }
 
 fn write<R: Read>(
     directory: &OwnedFd,
-    name: &str,
+    name: &OsStr,
     entry: &mut tar::Entry<'_, R>,
-) -> rustix::io::Result<()> {
+) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = File::from(openat(directory, name, flags, Mode::from_raw_mode(0o600))?);
-    io::copy(entry, &mut file)
-        .map(drop)
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+    let file = File::from(openat(directory, name, flags, Mode::from_raw_mode(0o600))?);
+    let size = entry.size();
+    let piece = usize::try_from(size.min(PIECE)).unwrap_or_default();
+    let mut file = BufWriter::with_capacity(piece, file);
+    let written = io::copy(entry, &mut file)?;
+    file.into_inner().map_err(io::IntoInnerError::into_error)?;
+    // An archive that ends in the middle of a file is not a short file.
+    if written == size { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 fn special(kind: tar::EntryType) -> Option<FileType> {
@@ -206,32 +227,48 @@ fn special(kind: tar::EntryType) -> Option<FileType> {
     }
 }
 
-/// Sets owner, then bits, then times: each of the former would undo the latter.
-fn settle(
+/// Sets owner, then bits and attributes, then times: each of the former would undo the latter.
+fn settle<R: Read>(
     directory: &OwnedFd,
-    name: &str,
+    name: &OsStr,
     (uid, gid): (u32, u32),
     mode: Mode,
-    header: &tar::Header,
+    entry: &mut tar::Entry<'_, R>,
 ) -> rustix::io::Result<()> {
     let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
     chownat(directory, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)?;
-    let kind = header.entry_type();
+    let kind = entry.header().entry_type();
     if kind.is_file() || kind.is_contiguous() || kind.is_dir() {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        fchmod(openat(directory, name, flags, Mode::empty())?, mode)?;
+        let file = openat(directory, name, flags, Mode::empty())?;
+        fchmod(&file, mode)?;
+        set_attributes(&file, entry)?;
     }
-    let modified =
-        Timespec { tv_sec: i64::try_from(header.mtime().unwrap_or(0)).unwrap_or(0), tv_nsec: 0 };
+    let seconds = entry.header().mtime().unwrap_or(0);
+    let modified = Timespec { tv_sec: i64::try_from(seconds).unwrap_or(0), tv_nsec: 0 };
     let times = Timestamps { last_access: modified, last_modification: modified };
     utimensat(directory, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+fn set_attributes<R: Read>(
+    file: &OwnedFd,
+    entry: &mut tar::Entry<'_, R>,
+) -> rustix::io::Result<()> {
+    let Ok(Some(records)) = entry.pax_extensions() else { return Ok(()) };
+    for record in records.flatten() {
+        let Some(name) = record.key_bytes().strip_prefix(ATTRIBUTE) else { continue };
+        match fsetxattr(file, OsStr::from_bytes(name), record.value_bytes(), XattrFlags::empty()) {
+            // The file system has none of that kind: what is in the file matters more.
+            Ok(()) | Err(Errno::NOTSUP) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rootfs::PackOptions;
-    use model::ErrorKind;
     use std::os::unix::fs::{MetadataExt, symlink};
 
     fn archive(entries: &[(&str, tar::EntryType, &str)]) -> Vec<u8> {
@@ -298,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn packed_and_unpacked_again() {
+    fn files_are_unpacked_with_all_they_have() {
         let root = tempfile::tempdir().unwrap();
         let rootfs = Rootfs::at(root.path()).unwrap();
         use tar::EntryType::{Directory, Link, Regular, Symlink};
@@ -311,19 +348,41 @@ mod tests {
         ];
         std::fs::create_dir(root.path().join("in")).unwrap();
         rootfs.unpack("/in", &own(), archive(&entries).as_slice()).unwrap();
-        let options = PackOptions { name: "copy".to_owned(), ..PackOptions::default() };
-        let mut bytes = Vec::new();
-        rootfs.pack("/in/d", &options, &mut bytes).unwrap();
-        rootfs.unpack("/", &own(), bytes.as_slice()).unwrap();
-        assert_eq!(rootfs.read_text("/copy/link", 100).unwrap(), "text");
-        assert_eq!(rootfs.read_text("/copy/deep/file", 100).unwrap(), "more");
-        let file = std::fs::metadata(root.path().join("copy/file")).unwrap();
+        let file = std::fs::metadata(root.path().join("in/d/file")).unwrap();
         assert_eq!((file.mode() & 0o777, file.mtime(), file.nlink()), (0o640, 1_000_000, 2));
-        let link = rootfs.stat_link("/copy/link").unwrap();
-        assert_eq!((link.name.as_str(), link.target.as_deref()), ("link", Some("file")));
-        assert_eq!(rootfs.stat("/copy/link").unwrap().size, 4);
-        assert_eq!(rootfs.stat("/no").unwrap_err().kind(), ErrorKind::NotFound);
-        assert_eq!(rootfs.stat("/").unwrap().name, "/");
+        assert_eq!(rootfs.read_text("/in/d/link", 100).unwrap(), "text");
+        assert_eq!(rootfs.read_text("/in/d/deep/file", 100).unwrap(), "more");
+        assert_eq!(std::fs::read_link(root.path().join("in/d/link")).unwrap(), Path::new("file"));
+    }
+
+    #[test]
+    fn an_archive_that_breaks_off_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let rootfs = Rootfs::at(root.path()).unwrap();
+        let whole = archive(&[("file", tar::EntryType::Regular, "text")]);
+        let error = rootfs.unpack("/", &own(), &whole[..514]).unwrap_err();
+        assert_eq!(error.message(), "the archive cannot be unpacked: \"file\" cannot be made in /");
+    }
+
+    #[test]
+    fn names_are_bytes_and_attributes_are_kept() {
+        let root = tempfile::tempdir().unwrap();
+        let rootfs = Rootfs::at(root.path()).unwrap();
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append_pax_extensions([("SCHILY.xattr.user.color", &b"red"[..])]).unwrap();
+        let mut header = tar::Header::new_gnu();
+        header.as_old_mut().name[..4].copy_from_slice(b"\xffile");
+        header.set_mode(0o600);
+        header.set_size(0);
+        header.set_cksum();
+        builder.append(&header, io::empty()).unwrap();
+        rootfs.unpack("/", &own(), builder.into_inner().unwrap().as_slice()).unwrap();
+        let file = File::open(root.path().join(OsStr::from_bytes(b"\xffile"))).unwrap();
+        let mut color = [0; 8];
+        match rustix::fs::fgetxattr(&file, "user.color", &mut color[..]) {
+            Ok(length) => assert_eq!(&color[..length], b"red"),
+            Err(errno) => assert_eq!(errno, Errno::NOTSUP),
+        }
     }
 
     #[test]
@@ -336,8 +395,10 @@ mod tests {
         use tar::EntryType::{Directory, Regular};
         let over_directory = archive(&[("d", Regular, "x")]);
         let over_file = archive(&[("f/", Directory, "")]);
-        assert!(rootfs.unpack("/", &keep, over_directory.as_slice()).is_err());
-        assert!(rootfs.unpack("/", &keep, over_file.as_slice()).is_err());
+        for archive in [&over_directory, &over_file] {
+            let error = rootfs.unpack("/", &keep, archive.as_slice()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+        }
         rootfs.unpack("/", &own(), over_directory.as_slice()).unwrap();
         rootfs.unpack("/", &own(), over_file.as_slice()).unwrap();
     }
