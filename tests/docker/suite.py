@@ -43,8 +43,8 @@ class Result:
 
 
 class Suite:
-    def __init__(self, work, ours, record):
-        self.work, self.record = work, record
+    def __init__(self, work, ours, record, patience=1):
+        self.work, self.record, self.patience = work, record, patience
         text = (HERE / "differences").read_text() if ours else ""
         self.differences = scenario.differences(text)
 
@@ -57,7 +57,7 @@ class Suite:
         (home / ".docker/config.json").write_text(f'{{"cliPluginsExtraDirs": ["{CLIENTS}/plugins"]}}\n')
         environment = self._environment(home)
         sweep(found.name, environment)
-        shell = Shell(home, environment, int(found.settings.get("deadline", DEADLINE)))
+        shell = Shell(home, environment, self.patience * int(found.settings.get("deadline", DEADLINE)))
         try:
             faults, others = self._play(found, shell, home)
         finally:
@@ -114,8 +114,11 @@ def sweep(name, environment):
         [ -z "$found" ] || docker image rm --force $found
     """
     # What cannot be removed shows in the next run of that scenario.
-    subprocess.run(["bash", "-c", script, "sweep", name], env=environment, timeout=120,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    try:
+        subprocess.run(["bash", "-c", script, "sweep", name], env=environment, timeout=120,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    except subprocess.TimeoutExpired:
+        print(f"suite: what {name} left was not removed within two minutes", flush=True)
 
 
 def chosen(names):
@@ -171,6 +174,7 @@ def main():
     parser.add_argument("--ours", action="store_true", help="expect what stands in `differences`")
     parser.add_argument("--record", action="store_true", help="write down what is answered")
     parser.add_argument("--draft", type=Path, help="a file for what is to be added to `differences`")
+    parser.add_argument("--patience", type=int, default=1, metavar="N", help="deadlines are N times as long, on a machine with much else to do")
     parser.add_argument("--jobs", type=int, default=2, help="scenarios at a time")
     parser.add_argument("--work", type=Path, default=os.environ.get("ENGINE_WORK"), help="a directory that the engine sees by the same name")
     parser.add_argument("names", nargs="*", metavar="NAME")
@@ -180,7 +184,7 @@ def main():
     if not (CLIENTS / "docker").exists():
         raise SystemExit("suite: there are no clients: run tests/docker/clients")
     work = Path(tempfile.mkdtemp(prefix="hull-docker-", dir=args.work))
-    suite, results = Suite(work, args.ours, args.record), []
+    suite, results = Suite(work, args.ours, args.record, args.patience), []
     paths = [path for path in chosen(args.names) if is_possible(path)]
     together = [path for path in paths if "#: alone" not in path.read_text()]
     try:

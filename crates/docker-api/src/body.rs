@@ -45,7 +45,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for MaybeJson<T> {
     }
 }
 
-async fn whole(body: Body) -> Result<bytes::Bytes, Failure> {
+/// All of a body, within bounds.
+pub(crate) async fn whole(body: Body) -> Result<bytes::Bytes, Failure> {
     let whole = Limited::new(body, LONGEST).collect().await;
     whole.map(http_body_util::Collected::to_bytes).map_err(|error| {
         if error.is::<http_body_util::LengthLimitError>() {

@@ -71,6 +71,9 @@ pub(crate) fn routes() -> Router<Arc<Engine>> {
 /// The container of that name, id, or unique beginning of an id.
 pub(crate) fn find(engine: &Engine, caller: &Caller, name: &str) -> Reply<Arc<Instance>> {
     let bare = name.strip_prefix('/').unwrap_or(name);
+    if bare.is_empty() {
+        return Err(Failure::bad(format!("invalid name or ID supplied: {name:?}")));
+    }
     let found = engine.control.instances().get(caller, &engine.project, bare);
     found.map_err(|error| {
         if error.kind() == ErrorKind::Invalid {

@@ -21,6 +21,9 @@ const HEAD_START: std::time::Duration = std::time::Duration::from_millis(8);
 /// Keys that detach, unless a client says others: ctrl-p, ctrl-q.
 const DETACH: [u8; 2] = [16, 17];
 
+/// What a stream without frames is called, and many that have them.
+const RAW: &str = "application/vnd.docker.raw-stream";
+
 /// Where bytes come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -46,7 +49,7 @@ pub(crate) fn content_type(tty: bool, version: ApiVersion) -> &'static str {
     // Before 1.42 both were called raw.
     match !tty && version >= ApiVersion::minor(42) {
         true => "application/vnd.docker.multiplexed-stream",
-        false => "application/vnd.docker.raw-stream",
+        false => RAW,
     }
 }
 
@@ -120,12 +123,13 @@ pub(crate) fn hijack(
     wanted: Wanted,
     stop: tokio_util::sync::CancellationToken,
 ) -> Response {
-    let kind = HeaderValue::from_static(content_type(wanted.tty, version));
     let asked = request.headers().contains_key(header::UPGRADE);
     if !asked {
         let body = Body::from_stream(output_only(session, wanted, stop));
-        return ([(header::CONTENT_TYPE, kind)], body).into_response();
+        // Frames or not, an engine calls it so.
+        return ([(header::CONTENT_TYPE, RAW)], body).into_response();
     }
+    let kind = HeaderValue::from_static(content_type(wanted.tty, version));
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         match upgrade.await {

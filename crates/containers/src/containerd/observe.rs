@@ -54,9 +54,10 @@ impl Containerd {
         let begun = self.files(&config.id).begun();
         let state = match task.map(Process::status) {
             Some(TaskStatus::Created) => State::Created,
-            Some(TaskStatus::Running) => State::Running,
+            // Not known is what a shim does that does not answer in time: of ends it tells.
+            Some(TaskStatus::Running | TaskStatus::Unknown) => State::Running,
             Some(TaskStatus::Paused | TaskStatus::Pausing) => State::Paused,
-            Some(TaskStatus::Stopped | TaskStatus::Unknown) => State::Exited,
+            Some(TaskStatus::Stopped) => State::Exited,
             // Begun and not there: lost, and nobody knows how it ended.
             None if begun.is_some() => State::Exited,
             None => State::Idle,

@@ -182,11 +182,19 @@ impl Containerd {
     }
 
     /// The run of a container, if it has one.
+    ///
+    /// # Errors
+    /// `Unavailable` also when its shim does not say in time how it is: it may well run.
     pub(super) async fn task(&self, id: &ContainerId) -> Result<Option<Process>> {
         let request = GetRequest { container_id: id.to_string(), exec_id: String::new() };
         let answer = self.client().tasks().get(call(request, SLOW)).await;
         let found = gone(answer).explain(|| format!("container {id} cannot be looked up"))?;
-        Ok(found.and_then(|answer| answer.into_inner().process))
+        let found = found.and_then(|answer| answer.into_inner().process);
+        if found.as_ref().is_some_and(|task| task.status() == TaskStatus::Unknown) {
+            return Err(Error::unavailable(format!("nobody says how container {id} is"))
+                .next("try again when the machine has less to do"));
+        }
+        Ok(found)
     }
 
     /// The run of a container whose process exists.
@@ -262,8 +270,10 @@ impl Containerd {
         let mut cleared = self.delete_task_once(id).await;
         if matches!(&cleared, Err(status) if goes_on(status)) {
             self.kill_task(id, Signal::KILL).await?;
-            // Frozen processes die only when they thaw; others refuse to be thawed.
-            let _ = self.resume_task(id).await;
+            // Frozen processes die only when they thaw; others refuse to be thawed. Whether it is frozen is
+            // not asked: one that is being frozen at this moment would not be told so.
+            let thaw = call(ResumeTaskRequest { container_id: id.to_string() }, SLOW);
+            let _ = self.client().tasks().resume(thaw).await;
             let end = tokio::time::timeout(SLOW, self.wait_task(id)).await;
             end.context(ErrorKind::Unavailable, || format!("container {id} does not end"))??;
             cleared = self.delete_task_once(id).await;

@@ -31,6 +31,10 @@ const DISABLED: [&str; 20] = [
     "io.containerd.grpc.v1.healthcheck",
 ];
 
+/// How long a shim may take to say how its container is. After the usual two seconds, which pass on a
+/// machine with more to do than it can, containerd says that it does not know.
+const STATE_TIMEOUT: &str = "\"io.containerd.timeout.task.state\" = \"20s\"";
+
 /// The file for this version: its form is 2 before containerd 2.0, and 3 since.
 pub(super) fn render(places: &Places, version: Version) -> String {
     let form = if version.major >= 2 { 3 } else { 2 };
@@ -52,6 +56,8 @@ pub(super) fn render(places: &Places, version: Version) -> String {
     line(format!("  address = {}", quoted(&places.socket)));
     line("[debug]".to_owned());
     line("  level = \"warn\"".to_owned());
+    line("[timeouts]".to_owned());
+    line(format!("  {STATE_TIMEOUT}"));
     text
 }
 

@@ -240,6 +240,7 @@ fn committed(
         crate::images::config::lay_over(&mut config, &crate::images::config::from_docker(&body));
     }
     for line in changes.iter().filter(|line| !line.trim().is_empty()) {
+        crate::images::config::check_change(line)?;
         config.change(line)?;
     }
     Ok(config)

@@ -51,6 +51,9 @@ pub(super) async fn create(
         check_name(name, asked)?;
     }
     let mut parts = take_apart(body);
+    if parts.config == ContainerConfig::default() {
+        return Err(Failure::bad("config cannot be empty in order to create a container"));
+    }
     name_networks(&engine, &caller, &mut parts);
     refuse_own_annotations(&parts.host)?;
     let asked = parts.config.image.clone().unwrap_or_default();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use control::{Caller, Goal, Mode, StopOptions};
@@ -15,7 +16,7 @@ use super::create::nothing;
 use super::{find, id_of};
 use crate::failure::{Failure, Reply};
 use crate::query::Query;
-use crate::{Engine, Shared, words};
+use crate::{Engine, Shared, body, words};
 
 /// How long the effect of a verb is waited for: an engine waits without end, and clients have bounds
 /// of their own.
@@ -25,7 +26,9 @@ pub(super) async fn start(
     State(engine): Shared,
     Extension(caller): crate::By,
     Path(name): Path<String>,
+    body: Body,
 ) -> Reply {
+    refuse_settings(body).await?;
     let instance = find(&engine, &caller, &name)?;
     let (id, instances) = (id_of(&instance), engine.control.instances());
     let begun = instances.start(&caller, &engine.project, id, Mode::Apply).await;
@@ -41,6 +44,16 @@ pub(super) async fn start(
     let settled = instances.settle(&caller, &instance.meta.id, Goal::Started, PATIENCE).await;
     settled.map_err(|error| start_failure(&engine, &caller, &instance, error))?;
     Ok(if begun.changed { nothing() } else { StatusCode::NOT_MODIFIED.into_response() })
+}
+
+/// Before 1.24 a start could bring settings; clients write `{}` and `null` to this day.
+async fn refuse_settings(body: Body) -> Reply<()> {
+    if body::whole(body).await?.len() <= 7 {
+        return Ok(());
+    }
+    Err(Failure::bad(
+        "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
+    ))
 }
 
 /// Why a start failed, with the status by which clients tell a wrong request from a broken engine.

@@ -4,6 +4,32 @@ use bollard_stubs::models::{ContainerConfig, HealthConfig};
 use model::image::ImageConfig;
 use model::instance::{HealthCheck, Probe};
 
+use crate::failure::{Failure, Reply};
+
+/// What a line of a Dockerfile can change of an image that is there.
+const CHANGES: [&str; 11] = [
+    "CMD",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "HEALTHCHECK",
+    "LABEL",
+    "ONBUILD",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+];
+
+/// Refuses, in Engine's words, lines that change nothing of an image.
+pub(crate) fn check_change(line: &str) -> Reply<()> {
+    let word = line.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+    if word.is_empty() || CHANGES.contains(&word.as_str()) {
+        return Ok(());
+    }
+    Err(Failure::bad(format!("{word} is not a valid change command")))
+}
+
 /// From Docker's words; what an image has no part of is left out.
 pub(crate) fn from_docker(config: &ContainerConfig) -> ImageConfig {
     let text = |field: &Option<String>| field.clone().unwrap_or_default();

@@ -28,7 +28,16 @@ pub(super) async fn inspect(
     let shown = login.is_some();
     let images = engine.control.images();
     let found = images.look_up(&caller, "", &reference.to_string(), login).await;
-    let found = found.map_err(|error| create::refusal(&reference, shown, error))?;
+    let found = found.map_err(|error| {
+        let mut failure = create::refusal(&reference, shown, error);
+        // A pull says what it is that was not found; here the registry's own words are told.
+        if let Some(words) = failure.message.strip_prefix("manifest for ")
+            && let Some((_, words)) = words.split_once(" not found: ")
+        {
+            failure.message = words.to_owned();
+        }
+        failure
+    })?;
     let platforms: Vec<Value> = found.platforms.iter().map(platform).collect();
     let answer = json!({
         "Descriptor": {

@@ -95,7 +95,8 @@ impl Push {
         let tags = save::tags(&self.engine, &self.caller, target).await;
         let tags = tags.map_err(|failure| failure.message)?;
         if tags.is_empty() {
-            return Err(format!("no tags to push for {}", names::familiar_name(target)));
+            let name = names::familiar_name(target);
+            return Err(format!("An image does not exist locally with the tag: {name}"));
         }
         Ok(tags.iter().filter_map(|tag| Reference::parse(tag).ok()).collect())
     }

@@ -14,7 +14,7 @@ use model::{Error, ErrorKind};
 use serde_json::Value;
 
 use crate::failure::{Failure, Reply};
-use crate::images::{names, progress};
+use crate::images::{config, names, progress};
 use crate::query::Query;
 use crate::{Engine, body};
 
@@ -30,6 +30,7 @@ pub(super) async fn import(
 ) -> Reply {
     let source = query.text("fromSrc");
     let name = names::join(query.text("repo"), query.text("tag"))?;
+    query.all("changes").flat_map(str::lines).try_for_each(config::check_change)?;
     let comment = match query.text("message") {
         "" => format!("Imported from {source}"),
         message => message.to_owned(),
