@@ -70,6 +70,10 @@ test-guests: ## an operator's days on bare machines, each a virtual one (KINDS="
 	@python3 images/build.py up --no-config test
 	@python3 tests/guests/run.py $(KINDS)
 
+.PHONY: test-docker
+test-docker: ## run the Docker scenarios against a platform of their own on this machine
+	@scripts/test docker
+
 .PHONY: test-docker-engine
 test-docker-engine: ## run the Docker scenarios against Docker Engine itself, in a place of its own
 	@scripts/packages test

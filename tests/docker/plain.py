@@ -23,6 +23,8 @@ RULES = [
     (r":(3[2-9]\d{3}|[45]\d{4}|6[0-5]\d{3})\b", ":<port>"),
     (r"\b\d+(\.\d+)?\s?([kKMG]i?)?B\b", "<size>"),
     (r"\b\d+\.\d+%", "<share>"),
+    # An older runc does not say that what cannot be run is a directory.
+    (r"is a directory: permission denied", "permission denied"),
     # Columns are as wide as what stands in them.
     (r"(?<=\S)[ \t]{2,}", "  "),
 ]

@@ -8,7 +8,7 @@
     = 3
 
 No `=` stands for the exit code 0. A comment `#: KEY VALUE` is a setting: `deadline` in seconds, `alone` for a
-scenario that looks at everything the engine has, `needs` for what not every machine has (`cgroups-1`).
+scenario that looks at everything the engine has, `needs` for what not every machine or engine has (`cgroups-1`, `buildkit`).
 """
 
 from dataclasses import dataclass, field

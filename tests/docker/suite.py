@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the scenarios of tests/docker/scenarios against the engine that DOCKER_HOST names.
 
-    suite.py [--ours [--draft FILE]] [--record] [--jobs N] [--work DIR] [NAME...]
+    suite.py [--ours [--draft FILE]] [--record] [--jobs N] [--patience N] [--work DIR] [NAME...]
 
 Expected is what Docker Engine answered. With --ours the outcomes in `differences` stand in for Engine's:
 there each has its reason, and --draft writes down those that are missing. With --record what the engine answers is written into the scenarios.
@@ -140,7 +140,7 @@ def prepare():
     """The image that scenarios start from."""
     pull = subprocess.run([CLIENTS / "docker", "pull", "--quiet", "busybox"], stdout=subprocess.DEVNULL)
     if pull.returncode:
-        print("suite: busybox cannot be pulled; what needs it will fail")
+        raise SystemExit("suite: busybox cannot be pulled; scenarios need it")
 
 
 def draft(results):
@@ -155,12 +155,23 @@ def draft(results):
 
 
 def is_possible(path):
-    """Whether this machine has what the scenario needs."""
+    """Whether this machine and the engine have what the scenario needs."""
     needs = scenario.parse(path.stem, path.read_text()).settings.get("needs")
     if needs == "cgroups-1" and Path("/sys/fs/cgroup/cgroup.controllers").exists():
         print(f"skip   {path.stem}: this machine has version 2 of cgroups")
         return False
+    if needs == "buildkit" and not has_buildkit():
+        print(f"skip   {path.stem}: this engine has no BuildKit of its own")
+        return False
     return True
+
+
+def has_buildkit():
+    """Whether the engine says that clients are to build by BuildKit."""
+    kind, _, where = os.environ["DOCKER_HOST"].partition("://")
+    words = ["--unix-socket", where, "http://engine/_ping"] if kind == "unix" else [f"http://{where}/_ping"]
+    said = subprocess.run(["curl", "--silent", "--max-time", "20", "--head", *words], stdout=subprocess.PIPE, text=True)
+    return "builder-version: 2" in said.stdout.lower()
 
 
 def tell(result):
@@ -174,7 +185,7 @@ def main():
     parser.add_argument("--ours", action="store_true", help="expect what stands in `differences`")
     parser.add_argument("--record", action="store_true", help="write down what is answered")
     parser.add_argument("--draft", type=Path, help="a file for what is to be added to `differences`")
-    parser.add_argument("--patience", type=int, default=1, metavar="N", help="deadlines are N times as long, on a machine with much else to do")
+    parser.add_argument("--patience", type=int, default=1, metavar="N", help="make deadlines N times as long")
     parser.add_argument("--jobs", type=int, default=2, help="scenarios at a time")
     parser.add_argument("--work", type=Path, default=os.environ.get("ENGINE_WORK"), help="a directory that the engine sees by the same name")
     parser.add_argument("names", nargs="*", metavar="NAME")

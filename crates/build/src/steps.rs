@@ -78,6 +78,17 @@ impl Steps {
         }
     }
 
+    /// Why a file is not there to be copied, without the directory of this machine where it would be.
+    fn not_copied(&self, reason: &str) -> Option<String> {
+        let (directory, path) = absent_source(reason)?;
+        let verb = self.current.split_whitespace().next().unwrap_or("COPY");
+        let place = match directory.ends_with("/context") {
+            true => "file not found in build context or excluded by .dockerignore: ",
+            false => "",
+        };
+        Some(format!("{verb} failed: {place}stat {path}: file does not exist"))
+    }
+
     fn failure(&self, told: &str) -> Step {
         let reason = match told.strip_prefix("building at STEP \"") {
             Some(rest) => rest.split_once("\": ").map_or(rest, |(_, reason)| reason),
@@ -87,6 +98,9 @@ impl Steps {
         let reason = reason.split_once(": manifest unknown: ").map_or(reason, |(_, why)| why);
         let run = self.current.strip_prefix("RUN ");
         let code = reason.rsplit_once("exit status ").and_then(|(_, code)| code.parse().ok());
+        if let Some(message) = self.not_copied(reason) {
+            return Step::Failed { message, code: None };
+        }
         match (run, code) {
             (Some(command), Some(code)) => Step::Failed {
                 message: format!(
@@ -98,6 +112,14 @@ impl Steps {
             _ => Step::Failed { message: reason.to_owned(), code: None },
         }
     }
+}
+
+/// Where it looked is told before why: `checking on sources under "DIR": copier: stat: "/x": no such file`.
+fn absent_source(reason: &str) -> Option<(&str, &str)> {
+    let (_, rest) = reason.split_once("checking on sources under \"")?;
+    let (directory, rest) = rest.split_once("\": copier: stat: \"")?;
+    let (path, rest) = rest.split_once('"')?;
+    rest.contains("no such file").then(|| (directory, path.trim_start_matches('/')))
 }
 
 /// The command as Docker says it: a shell's, or the words of a list.
@@ -162,6 +184,14 @@ mod tests {
                 "Error: creating build container: reading manifest latest in 127.0.0.1:1/docker.io/\
                  library/x: manifest unknown: image x: not here\n",
                 "image x: not here",
+                None,
+            ),
+            (
+                "STEP 2/2: COPY nosuch /",
+                "Error: building at STEP \"COPY nosuch /\": checking on sources under \"/j/1/context\": \
+                 copier: stat: \"/nosuch\": no such file or directory\n",
+                "COPY failed: file not found in build context or excluded by .dockerignore: stat \
+                 nosuch: file does not exist",
                 None,
             ),
             (

@@ -214,8 +214,8 @@ fn matches(message: &Value, filters: &Filters) -> bool {
         })
     };
     let image = filters.any("image", |value| {
-        let name = if kind == "image" { id.clone() } else { text(&attributes["image"]) };
-        same_image(&name, value)
+        let name = text(&attributes[if kind == "image" { "name" } else { "image" }]);
+        (kind == "image" && id == value) || same_image(&name, value)
     });
     let event = |wanted: &str| {
         action == wanted || action.strip_prefix(wanted).is_some_and(|rest| rest.starts_with(':'))

@@ -18,6 +18,7 @@ use http::StatusCode;
 use link::instance::ExecRequest;
 use link::{Input, Output, Session};
 use model::Uid;
+use model::instance::Instance;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -101,8 +102,13 @@ impl Execs {
         id
     }
 
+    /// In which container it is to run.
+    fn container(&self, id: &str) -> Reply<String> {
+        self.lock().get(id).map(|exec| exec.container.clone()).ok_or_else(|| no_such(id))
+    }
+
     /// What was asked for, which is running from now on.
-    fn begin(&self, id: &str) -> Reply<(String, ExecConfig)> {
+    fn begin(&self, id: &str) -> Reply<ExecConfig> {
         let mut all = self.lock();
         let exec = all.get_mut(id).ok_or_else(|| no_such(id))?;
         if exec.state != Progress::Asked {
@@ -114,7 +120,7 @@ impl Execs {
             }));
         }
         exec.state = Progress::Running;
-        Ok((exec.container.clone(), exec.asked.clone()))
+        Ok(exec.asked.clone())
     }
 
     fn set_input(&self, id: &str, input: mpsc::Sender<Input>) {
@@ -167,46 +173,109 @@ async fn start(
     mut request: Request,
 ) -> Reply {
     let config = start_config(&mut request).await?;
-    let (container, asked) = engine.execs.begin(&id)?;
-    let ended = watched(&engine, &caller, &container, &id);
+    let instance = containers::find(&engine, &caller, &engine.execs.container(&id)?)?;
+    containers::check_running(&instance)?;
+    let asked = engine.execs.begin(&id)?;
+    let ended = watched(&engine, &caller, &instance, &id);
+    let stop = engine.stop.clone();
     let detach = config.detach.unwrap_or_default();
-    let begun = match run(&engine, &caller, &container, &asked, &config).await {
-        Err(failure) if words::no_directory(&failure.message) => Ok(not_begun(&failure.message)),
-        begun => begun,
-    };
-    let session = match begun {
-        Ok(session) => first_words(session, detach).await,
-        Err(failure) => Err((failure, NOT_EXECUTABLE)),
-    };
-    let session = match session {
-        Ok(session) => session,
-        Err((mut failure, code)) => {
-            ended.tell(code);
-            failure.message = words::of_exec(&failure.message);
-            return Err(failure);
-        }
-    };
-    engine.execs.set_input(&id, session.input.clone());
-    if let Ok(instance) = containers::find(&engine, &caller, &container) {
-        let action = format!("exec_start: {} ", told_words(&asked));
-        engine.tell(&caller, &instance, &action, &[("execID", &id)]);
-    }
-    if detach {
-        let Session { input, output } = session;
-        drop(input);
-        tokio::spawn(streams::drain(output, Some(ended)));
-        return Ok(StatusCode::OK.into_response());
-    }
     let flag = |flag: Option<bool>| flag.unwrap_or_default();
-    let wanted = Wanted {
+    let mut wanted = Wanted {
         tty: flag(asked.tty),
         stdin: flag(asked.attach_stdin),
         stdout: flag(asked.attach_stdout),
         stderr: flag(asked.attach_stderr),
         detach: streams::detach_keys(asked.detach_keys.as_deref().unwrap_or_default())?,
-        ended: Some(ended),
+        ended: None,
     };
-    Ok(streams::hijack(request, version, session, wanted, engine.stop.clone()))
+    let process =
+        Process { engine: engine.clone(), caller, instance, id: id.clone(), asked, config };
+    if detach {
+        return match process.begin().await {
+            Ok(Session { input, output }) => {
+                drop(input);
+                tokio::spawn(streams::drain(output, Some(ended)));
+                Ok(StatusCode::OK.into_response())
+            }
+            Err((failure, code)) => {
+                ended.tell(code);
+                Err(failure)
+            }
+        };
+    }
+    // Begun when the connection was taken over: who reads ahead of the answer's head has lost what
+    // came with it, as docker-py has.
+    let session = streams::later(async move {
+        process.begin().await.unwrap_or_else(|(failure, code)| not_begun(&failure.message, code))
+    });
+    engine.execs.set_input(&id, session.input.clone());
+    wanted.ended = Some(ended);
+    Ok(streams::hijack(request, version, session, wanted, stop))
+}
+
+/// A process that is to begin.
+struct Process {
+    engine: Arc<Engine>,
+    caller: Caller,
+    instance: Arc<Instance>,
+    id: String,
+    asked: ExecConfig,
+    config: ExecStartConfig,
+}
+
+impl Process {
+    /// Its session once it runs; else why it does not, in Engine's words, with an exit code.
+    async fn begin(&self) -> Result<Session, (Failure, i32)> {
+        let mut session = match self.run().await {
+            Ok(session) => session,
+            Err(failure) if words::no_directory(&failure.message) => {
+                return Err((Failure::bad(words::of_exec(&failure.message)), NOT_FOUND));
+            }
+            Err(mut failure) => {
+                failure.message = words::of_exec(&failure.message);
+                return Err((failure, NOT_EXECUTABLE));
+            }
+        };
+        match session.output.next().await {
+            Some(Ok(Output::Started)) | None => {}
+            // Of a process that did not begin, this is why.
+            Some(Ok(Output::Stderr(why))) => {
+                let why = words::of_exec(String::from_utf8_lossy(&why).trim_end());
+                let code = match session.output.next().await {
+                    Some(Ok(Output::Exit(code))) => code,
+                    _ => NOT_FOUND,
+                };
+                return Err((Failure::bad(why), code));
+            }
+            Some(other) => {
+                session.output = futures::stream::iter([other]).chain(session.output).boxed();
+            }
+        }
+        let action = format!("exec_start: {} ", told_words(&self.asked));
+        self.engine.tell(&self.caller, &self.instance, &action, &[("execID", &self.id)]);
+        Ok(session)
+    }
+
+    async fn run(&self) -> Reply<Session> {
+        let Self { asked, config, .. } = self;
+        let size = config.console_size.as_ref().or(asked.console_size.as_ref());
+        let side = |side: Option<&usize>| side.and_then(|side| u16::try_from(*side).ok());
+        let request = ExecRequest {
+            command: asked.cmd.clone().unwrap_or_default(),
+            env: asked.env.clone().unwrap_or_default(),
+            workdir: asked.working_dir.clone().unwrap_or_default(),
+            user: asked.user.clone().unwrap_or_default(),
+            tty: asked.tty.unwrap_or_default(),
+            stdin: asked.attach_stdin.unwrap_or_default(),
+            privileged: asked.privileged.unwrap_or_default(),
+            detach: config.detach.unwrap_or_default(),
+            // Docker says lines first.
+            size: size.and_then(|size| Some((side(size.get(1))?, side(size.first())?))),
+        };
+        let (instances, project) = (self.engine.control.instances(), &self.engine.project);
+        let id = containers::id_of(&self.instance);
+        Ok(instances.exec(&self.caller, project, id, "", request).await?)
+    }
 }
 
 /// A program that is there and cannot be run, as a shell's exit code tells.
@@ -224,35 +293,19 @@ async fn start_config(request: &mut Request) -> Reply<ExecStartConfig> {
 }
 
 /// Writes down how the process ended, whoever listens, and tells of it.
-fn watched(engine: &Arc<Engine>, caller: &Caller, container: &str, id: &str) -> streams::Ended {
-    let instance = containers::find(engine, caller, container).ok();
-    let (engine, caller, id) = (engine.clone(), caller.clone(), id.to_owned());
+fn watched(
+    engine: &Arc<Engine>,
+    caller: &Caller,
+    instance: &Arc<Instance>,
+    id: &str,
+) -> streams::Ended {
+    let (engine, caller) = (engine.clone(), caller.clone());
+    let (instance, id) = (instance.clone(), id.to_owned());
     streams::Ended::new(move |code| {
         engine.execs.end(&id, code);
-        if let Some(instance) = &instance {
-            let more = [("execID", id.as_str()), ("exitCode", &code.to_string())];
-            engine.tell(&caller, instance, "exec_die", &more);
-        }
+        let more = [("execID", id.as_str()), ("exitCode", &code.to_string())];
+        engine.tell(&caller, &instance, "exec_die", &more);
     })
-}
-
-/// The session, once it is known whether the process began. One that did not tells why in its output,
-/// as Engine's does, unless nobody looks at that, or its user is not there.
-async fn first_words(mut session: Session, detach: bool) -> Result<Session, (Failure, i32)> {
-    let Some(first) = session.output.next().await else { return Ok(session) };
-    let first = match first {
-        Ok(Output::Started) => return Ok(session),
-        Ok(Output::Stderr(why)) => {
-            let why = String::from_utf8_lossy(&why).trim_end().to_owned();
-            if detach || words::user(&why).is_some() {
-                return Err((Failure::bad(why), NOT_FOUND));
-            }
-            Ok(Output::Stdout(format!("{}\r\n", words::of_exec(&why)).into()))
-        }
-        other => other,
-    };
-    session.output = futures::stream::iter([first]).chain(session.output).boxed();
-    Ok(session)
 }
 
 /// The command in one line, for events: a kilobyte of it at most.
@@ -261,35 +314,10 @@ fn told_words(asked: &ExecConfig) -> String {
     words.chars().take(1024).collect()
 }
 
-/// The session of a process that was not begun: it tells why.
-fn not_begun(why: &str) -> Session {
-    let told = [Ok(Output::Stderr(why.to_owned().into())), Ok(Output::Exit(NOT_FOUND))];
+/// The session of a process that was not begun: it tells why where its output would stand.
+fn not_begun(why: &str, code: i32) -> Session {
+    let told = [Ok(Output::Stdout(format!("{why}\r\n").into())), Ok(Output::Exit(code))];
     Session { input: mpsc::channel(1).0, output: futures::stream::iter(told).boxed() }
-}
-
-async fn run(
-    engine: &Engine,
-    caller: &Caller,
-    container: &str,
-    asked: &ExecConfig,
-    config: &ExecStartConfig,
-) -> Reply<Session> {
-    let size = config.console_size.as_ref().or(asked.console_size.as_ref());
-    let side = |side: Option<&usize>| side.and_then(|side| u16::try_from(*side).ok());
-    let request = ExecRequest {
-        command: asked.cmd.clone().unwrap_or_default(),
-        env: asked.env.clone().unwrap_or_default(),
-        workdir: asked.working_dir.clone().unwrap_or_default(),
-        user: asked.user.clone().unwrap_or_default(),
-        tty: asked.tty.unwrap_or_default(),
-        stdin: asked.attach_stdin.unwrap_or_default(),
-        privileged: asked.privileged.unwrap_or_default(),
-        detach: config.detach.unwrap_or_default(),
-        // Docker says lines first.
-        size: size.and_then(|size| Some((side(size.get(1))?, side(size.first())?))),
-    };
-    let instances = engine.control.instances();
-    Ok(instances.exec(caller, &engine.project, container, "", request).await?)
 }
 
 async fn resize(State(engine): Shared, Path(id): Path<String>, query: Query) -> Reply {

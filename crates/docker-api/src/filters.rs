@@ -84,7 +84,7 @@ impl Filters {
         match value.as_str() {
             "1" | "true" | "True" | "TRUE" | "t" | "T" => Ok(Some(true)),
             "0" | "false" | "False" | "FALSE" | "f" | "F" => Ok(Some(false)),
-            other => Err(Failure::bad(format!("invalid filter '{name}={other}'"))),
+            other => Err(Failure::bad(format!("invalid filter '{name}=[{other}]'"))),
         }
     }
 

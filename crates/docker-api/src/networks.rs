@@ -7,6 +7,7 @@ mod create;
 mod show;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
@@ -14,6 +15,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 use bollard_stubs::models::{NetworkConnectRequest, NetworkDisconnectRequest};
 use control::{Caller, Editable, Goal, ListOptions, Mode};
+use futures::StreamExt;
 use http::StatusCode;
 use model::ErrorKind;
 use model::instance::{Instance, InstanceNoun, NetworkMode};
@@ -26,6 +28,9 @@ use crate::failure::{Failure, Reply};
 use crate::filters::Filters;
 use crate::query::Query;
 use crate::{Engine, Shared};
+
+/// How long a network's end is waited for: a node may be away.
+const GONE_WITHIN: Duration = Duration::from_secs(60);
 
 pub(crate) fn routes() -> Router<Arc<Engine>> {
     Router::new()
@@ -174,7 +179,26 @@ async fn remove(
             ),
         ));
     }
+    gone(&engine, &caller, id).await;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Waits until a network is not there any more: programs that tear an application down and set it up
+/// again would find it half gone.
+async fn gone(engine: &Engine, caller: &Caller, id: &str) {
+    let networks = engine.control.networks();
+    let project = Some(engine.project.as_str());
+    let wait = async {
+        let changes = networks.watch(caller, project, Default::default(), Default::default(), None);
+        let Ok(mut changes) = changes else { return };
+        while networks.get(caller, &engine.project, id).is_ok() {
+            if changes.next().await.is_none() {
+                return;
+            }
+        }
+    };
+    // It goes on in the background.
+    let _ = tokio::time::timeout(GONE_WITHIN, wait).await;
 }
 
 async fn prune(State(engine): Shared, Extension(caller): crate::By, query: Query) -> Reply {
@@ -195,6 +219,7 @@ async fn prune(State(engine): Shared, Extension(caller): crate::By, query: Query
         let id = meta.id.as_str();
         // One that was joined meanwhile is none to prune.
         if networks.delete(&caller, &engine.project, id, None, Mode::Apply).await.is_ok() {
+            gone(&engine, &caller, id).await;
             deleted.push(meta.name.clone());
         }
     }

@@ -148,6 +148,26 @@ pub(crate) fn hijack(
     response
 }
 
+/// A session that begins when its output is first read.
+pub(crate) fn later(begin: impl Future<Output = Session> + Send + 'static) -> Session {
+    let (input, mut inputs) = mpsc::channel(8);
+    let output = async_stream::stream! {
+        let Session { input, mut output } = begin.await;
+        let forward = tokio::spawn(async move {
+            while let Some(item) = inputs.recv().await {
+                if input.send(item).await.is_err() {
+                    break;
+                }
+            }
+        });
+        let _forward = tokio_util::task::AbortOnDropHandle::new(forward);
+        while let Some(item) = output.next().await {
+            yield item;
+        }
+    };
+    Session { input, output: output.boxed() }
+}
+
 /// The output alone, for clients that do not upgrade. It is read to its end when they leave.
 fn output_only(
     session: Session,
@@ -219,8 +239,9 @@ async fn converse(
         let writing = async {
             // A client that reads ahead of the answer's head loses what it does not know to be output
             // (docker-py does); an engine's process begins that much later.
-            tokio::time::sleep(HEAD_START).await;
+            let head = tokio::time::Instant::now() + HEAD_START;
             while let Some(item) = output.next().await {
+                tokio::time::sleep_until(head).await;
                 let mut out = BytesMut::new();
                 match item {
                     Ok(Output::Exit(code)) => {

@@ -1,6 +1,7 @@
-//! Times in queries: seconds since 1970, with a fraction or without, and RFC 3339.
+//! Times in queries: seconds since 1970, with a fraction or without, RFC 3339, and days.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use model::Time;
 
 use crate::failure::{Failure, Reply};
@@ -14,6 +15,13 @@ pub(crate) fn time(text: &str) -> Reply<Option<Time>> {
     let wrong = || Failure::bad(format!("failed to parse value as time or duration: {text:?}"));
     if let Ok(stamp) = text.parse::<Timestamp>() {
         return Ok(Some(Time(stamp)));
+    }
+    // A day, or a time of a day, as this machine's clocks show it. A number alone is seconds.
+    if text.contains('-')
+        && let Ok(day) = text.parse::<jiff::civil::DateTime>()
+    {
+        let stamp = day.to_zoned(TimeZone::system()).map_err(|_| wrong())?;
+        return Ok(Some(Time(stamp.timestamp())));
     }
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
     let seconds: i64 = seconds.parse().map_err(|_| wrong())?;

@@ -132,9 +132,7 @@ pub(crate) fn usage(engine: &Engine, caller: &Caller) -> Reply<Vec<Value>> {
 
 async fn list(State(engine): Shared, Extension(caller): crate::By, query: Query) -> Reply {
     let filters = Filters::read(&query, &["dangling", "driver", "label", "label!", "name"])?;
-    let dangling = filters.flag("dangling").map_err(|_| {
-        Failure::bad(format!("invalid filter 'dangling=[{}]'", filters.all("dangling").join(" ")))
-    })?;
+    let dangling = filters.flag("dangling")?;
     let names = filters.names()?;
     let used = used(&engine, &caller)?;
     let rows: Vec<_> = all(&engine, &caller)?

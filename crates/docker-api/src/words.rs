@@ -12,8 +12,14 @@ const START: &str = "failed to create task for container: failed to create shim 
 /// What goes before them when a further process is.
 const EXEC: &str = "OCI runtime exec failed: exec failed: unable to start container process: ";
 
+/// What is said of a path of the host's that is not there.
+const NO_SOURCE: &str = "bind source path does not exist: ";
+
 /// Why a container could not be started.
 pub(crate) fn of_start(message: &str) -> String {
+    if let Some((_, path)) = message.split_once(NO_SOURCE) {
+        return format!("invalid mount config for type \"bind\": {NO_SOURCE}{path}");
+    }
     user(message).unwrap_or_else(|| {
         reason(message).map_or_else(|| message.to_owned(), |reason| format!("{START}{reason}"))
     })

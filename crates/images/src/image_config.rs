@@ -83,6 +83,8 @@ pub(crate) struct RunConfig {
     healthcheck: Option<DockerHealth>,
     #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
     shell: Vec<String>,
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    on_build: Vec<String>,
 }
 
 /// Docker's `Healthcheck`; times in nanoseconds, 0 for the default.
@@ -203,6 +205,7 @@ impl RunConfig {
             stop_signal,
             healthcheck,
             shell,
+            on_build,
         } = self.clone();
         ImageConfig {
             user,
@@ -215,6 +218,7 @@ impl RunConfig {
             labels,
             stop_signal,
             health: healthcheck.and_then(|health| health.to_model(&shell)),
+            on_build,
         }
     }
 
@@ -234,6 +238,7 @@ impl RunConfig {
             stop_signal: config.stop_signal.clone(),
             healthcheck: config.health.as_ref().and_then(DockerHealth::from_model),
             shell: Vec::new(),
+            on_build: config.on_build.clone(),
         }
     }
 }

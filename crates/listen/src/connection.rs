@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 use crate::bounds::Bounds;
+use crate::lingering::Lingering;
 use crate::listeners::Shared;
 use crate::peer::Peer;
 
@@ -88,7 +89,7 @@ where
     });
     let builder = builder(&shared.bounds);
     let mut connection =
-        pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
+        pin!(builder.serve_connection_with_upgrades(TokioIo::new(Lingering::new(stream)), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = drain.cancelled() => {

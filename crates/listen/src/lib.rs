@@ -6,6 +6,7 @@
 
 mod bounds;
 mod connection;
+mod lingering;
 mod listeners;
 mod peer;
 mod socket;

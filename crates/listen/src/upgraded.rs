@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
+use crate::lingering::Lingering;
+
 /// Reads what the peer sends.
 pub type Reader = Box<dyn AsyncRead + Send + Unpin>;
 /// Writes to the peer; its shutdown ends this direction only.
@@ -29,17 +31,17 @@ pub struct Connection {
 
 impl From<Upgraded> for Connection {
     fn from(upgraded: Upgraded) -> Self {
-        let upgraded = match downcast::<TokioIo<UnixStream>>(upgraded) {
+        let upgraded = match downcast::<TokioIo<Lingering<UnixStream>>>(upgraded) {
             Ok(parts) => {
-                let stream = parts.io.into_inner();
+                let stream = parts.io.into_inner().into_inner();
                 let watched = stream.as_fd().try_clone_to_owned().ok();
                 return Self::new(stream, parts.read_buf, watched);
             }
             Err(upgraded) => upgraded,
         };
-        match downcast::<TokioIo<TlsStream<TcpStream>>>(upgraded) {
+        match downcast::<TokioIo<Lingering<TlsStream<TcpStream>>>>(upgraded) {
             Ok(parts) => {
-                let stream = parts.io.into_inner();
+                let stream = parts.io.into_inner().into_inner();
                 let watched = stream.get_ref().0.as_fd().try_clone_to_owned().ok();
                 Self::new(stream, parts.read_buf, watched)
             }

@@ -215,6 +215,9 @@ pub struct ImageConfig {
     /// How its health is told (Docker's extension).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthCheck>,
+    /// Lines that a build which begins with it carries out first (Docker's extension).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub on_build: Vec<String>,
 }
 
 /// One step in how an image came about.

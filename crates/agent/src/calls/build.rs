@@ -273,6 +273,9 @@ fn dockerfile(directory: &Path, path: &str) -> Result<String> {
     for candidate in candidates {
         match root.read_text(candidate, DOCKERFILE) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Ok(text) if text.trim().is_empty() => {
+                return Err(Error::invalid(format!("the Dockerfile ({path}) cannot be empty")));
+            }
             text => return text,
         }
     }
@@ -300,7 +303,8 @@ mod tests {
         std::fs::write(at("dockerfile"), "FROM a").unwrap();
         std::os::unix::fs::symlink("/etc/passwd", at("out")).unwrap();
         assert_eq!(dockerfile(directory.path(), "").unwrap(), "FROM a");
-        for absent in ["other", "out", "../x"] {
+        std::fs::write(at("empty"), "\n").unwrap();
+        for absent in ["other", "out", "../x", "empty"] {
             let error = dockerfile(directory.path(), absent).unwrap_err();
             assert!(!error.message().contains("root:"), "{absent}: {error}");
         }

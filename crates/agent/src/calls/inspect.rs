@@ -241,6 +241,7 @@ pub fn overlay(base: ImageConfig, changes: Option<ImageConfig>) -> ImageConfig {
         labels,
         stop_signal: text(changes.stop_signal, base.stop_signal),
         health: changes.health.or(base.health),
+        on_build: list(changes.on_build, base.on_build),
     }
 }
 

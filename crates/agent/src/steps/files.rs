@@ -12,8 +12,13 @@ use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::worker::Worker;
 
-const FILES: [(&str, &str); 3] =
-    [("hosts", "/etc/hosts"), ("hostname", "/etc/hostname"), ("resolv.conf", "/etc/resolv.conf")];
+const FILES: [(&str, &str); 4] = [
+    ("hosts", "/etc/hosts"),
+    ("hostname", "/etc/hostname"),
+    ("resolv.conf", "/etc/resolv.conf"),
+    // Empty. Programs that want to know whether they are in a container look for it.
+    ("dockerenv", "/.dockerenv"),
+];
 
 /// Domain under which the names of all instances stand.
 pub const DOMAIN: &str = "hull.internal";
@@ -49,14 +54,11 @@ pub fn machine_name(wanted: &Instance) -> String {
 pub fn write(worker: &Worker, wanted: &Instance) -> Result<()> {
     let name = host_name(worker, wanted);
     let host = matches!(wanted.spec.network, NetworkMode::Host);
-    let texts = match host {
-        true => {
-            [host_file("/etc/hosts"), dns::files::hostname(&name), host_file("/etc/resolv.conf")]
-        }
-        false => {
-            [hosts(worker, wanted, &name), dns::files::hostname(&name), resolv_conf(worker, wanted)]
-        }
+    let (hosts, resolv_conf) = match host {
+        true => (host_file("/etc/hosts"), host_file("/etc/resolv.conf")),
+        false => (hosts(worker, wanted, &name), resolv_conf(worker, wanted)),
     };
+    let texts = [hosts, dns::files::hostname(&name), resolv_conf, String::new()];
     std::fs::create_dir_all(&worker.dir)
         .context(ErrorKind::Unavailable, || format!("cannot make {}", worker.dir.display()))?;
     for ((file, _), text) in FILES.iter().zip(texts) {

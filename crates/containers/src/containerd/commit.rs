@@ -207,6 +207,7 @@ fn run_config(config: &ImageConfig) -> Value {
         "StopSignal": config.stop_signal,
         "Volumes": set(&config.volumes),
         "ExposedPorts": set(&config.exposed_ports),
+        "OnBuild": config.on_build,
         "Healthcheck": config.health.as_ref().map(healthcheck),
     });
     if let Some(object) = value.as_object_mut() {

@@ -239,9 +239,14 @@ fn committed(
     if let Some(body) = body {
         crate::images::config::lay_over(&mut config, &crate::images::config::from_docker(&body));
     }
+    let entrypoint = config.entrypoint.clone();
     for line in changes.iter().filter(|line| !line.trim().is_empty()) {
         crate::images::config::check_change(line)?;
         config.change(line)?;
+    }
+    if config.entrypoint.is_empty() {
+        // One that is made empty is as if it were not spoken of.
+        config.entrypoint = entrypoint;
     }
     Ok(config)
 }

@@ -46,9 +46,7 @@ pub(super) async fn list(
     let filters = Filters::read(&query, &FILTERS)?;
     check(&filters)?;
     let limit = query.number::<i64>("limit")?.unwrap_or(-1);
-    let mut found = all(&engine, &caller)?;
-    // Newest first.
-    found.sort_by(|a, b| b.meta.created.cmp(&a.meta.created).then(a.meta.id.cmp(&b.meta.id)));
+    let mut found = newest_first(all(&engine, &caller)?);
     let everything =
         query.flag("all") || limit > 0 || filters.has("status") || filters.has("exited");
     let ancestors = ancestors(&engine, &caller, &filters).await;
@@ -83,10 +81,15 @@ pub(crate) fn all(engine: &Engine, caller: &Caller) -> Reply<Vec<Arc<Instance>>>
     Ok(engine.control.instances().list(caller, Some(&engine.project), &options)?.items)
 }
 
+fn newest_first(mut all: Vec<Arc<Instance>>) -> Vec<Arc<Instance>> {
+    all.sort_by(|a, b| b.meta.created.cmp(&a.meta.created).then(a.meta.id.cmp(&b.meta.id)));
+    all
+}
+
 /// Rows of `df`.
 pub(crate) async fn usage(engine: &Engine, caller: &Caller) -> Reply<Vec<Value>> {
     let (now, mut rows) = (Time::now(), Vec::new());
-    for instance in all(engine, caller)? {
+    for instance in newest_first(all(engine, caller)?) {
         let mut row = row(engine, caller, &instance, now);
         let (changed, whole) = engine.sizes(caller, &instance).await;
         set_sizes(&mut row, changed, whole);

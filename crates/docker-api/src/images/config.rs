@@ -6,28 +6,20 @@ use model::instance::{HealthCheck, Probe};
 
 use crate::failure::{Failure, Reply};
 
-/// What a line of a Dockerfile can change of an image that is there.
-const CHANGES: [&str; 11] = [
-    "CMD",
-    "ENTRYPOINT",
-    "ENV",
-    "EXPOSE",
-    "HEALTHCHECK",
-    "LABEL",
-    "ONBUILD",
-    "STOPSIGNAL",
-    "USER",
-    "VOLUME",
-    "WORKDIR",
-];
-
 /// Refuses, in Engine's words, lines that change nothing of an image.
 pub(crate) fn check_change(line: &str) -> Reply<()> {
-    let word = line.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
-    if word.is_empty() || CHANGES.contains(&word.as_str()) {
+    let word = line.split_whitespace().next().unwrap_or_default();
+    if word.is_empty() {
         return Ok(());
     }
-    Err(Failure::bad(format!("{word} is not a valid change command")))
+    ImageConfig::default().change(line).map_err(|error| {
+        match error.message().ends_with("is no change of an image") {
+            true => {
+                Failure::bad(format!("{} is not a valid change command", word.to_ascii_uppercase()))
+            }
+            false => error.into(),
+        }
+    })
 }
 
 /// From Docker's words; what an image has no part of is left out.
@@ -45,6 +37,7 @@ pub(crate) fn from_docker(config: &ContainerConfig) -> ImageConfig {
         labels: config.labels.clone().unwrap_or_default().into_iter().collect(),
         stop_signal: text(&config.stop_signal),
         health: config.healthcheck.as_ref().and_then(health),
+        on_build: list(&config.on_build),
     }
 }
 
@@ -94,6 +87,7 @@ pub(crate) fn lay_over(base: &mut ImageConfig, over: &ImageConfig) {
     list(&mut base.command, &over.command);
     list(&mut base.volumes, &over.volumes);
     list(&mut base.exposed_ports, &over.exposed_ports);
+    list(&mut base.on_build, &over.on_build);
     let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
     for entry in &over.env {
         base.env.retain(|old| name(old) != name(entry));

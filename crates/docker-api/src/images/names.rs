@@ -16,33 +16,30 @@ pub(crate) fn parse(text: &str) -> Reply<Reference> {
             "invalid repository name ({text}), cannot specify 64-byte hexadecimal strings"
         )));
     }
-    Reference::parse(text).map_err(|_| {
-        let lower = Reference::parse(&text.to_lowercase()).ok();
-        match lower.filter(|_| text.bytes().any(|c| c.is_ascii_uppercase())) {
-            // Of a tag, capitals are allowed: it is the repository that has them.
-            Some(lower) => {
-                let path = &text[text.len() - path_length(text, &lower)..];
-                let path = path.split(['@', ':']).next().unwrap_or(path);
-                Failure::bad(format!(
-                    "invalid reference format: repository name ({}) must be lowercase",
-                    match lower.repository.strip_prefix("library/") {
-                        Some(bare) if bare.len() == path.len() => format!("library/{path}"),
-                        _ => path.to_owned(),
-                    }
-                ))
-            }
-            None => Failure::bad("invalid reference format"),
-        }
-    })
+    let repository = repository(text);
+    // Of a tag, capitals are allowed.
+    if repository.bytes().any(|c| c.is_ascii_uppercase()) {
+        return Err(Failure::bad(format!(
+            "invalid reference format: repository name ({repository}) must be lowercase"
+        )));
+    }
+    Reference::parse(text).map_err(|_| Failure::bad("invalid reference format"))
 }
 
-/// Bytes of the text behind the registry.
-fn path_length(text: &str, lower: &Reference) -> usize {
-    let registry = format!("{}/", lower.registry);
-    match text.to_lowercase().starts_with(&registry) {
-        true => text.len() - registry.len(),
-        false => text.len(),
-    }
+/// What stands between the registry and the tag, as Engine tells them apart before it looks closer.
+fn repository(text: &str) -> String {
+    let names_registry = |first: &str| {
+        first.contains(['.', ':'])
+            || first == "localhost"
+            || first.bytes().any(|c| c.is_ascii_uppercase())
+    };
+    let (registry, rest) = match text.split_once('/') {
+        Some((first, rest)) if names_registry(first) => (first, rest),
+        _ => ("docker.io", text),
+    };
+    let path = rest.split(':').next().unwrap_or(rest);
+    let official = matches!(registry, "docker.io" | "index.docker.io") && !rest.contains('/');
+    if official { format!("library/{path}") } else { path.to_owned() }
 }
 
 /// Refuses what is neither a name nor an id.
@@ -188,6 +185,10 @@ mod tests {
         for (text, told) in [
             ("", "invalid reference format"),
             ("a b", "invalid reference format"),
+            (
+                "Bad Name",
+                "invalid reference format: repository name (library/Bad Name) must be lowercase",
+            ),
             (
                 "Busybox",
                 "invalid reference format: repository name (library/Busybox) must be lowercase",

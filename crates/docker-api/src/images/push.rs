@@ -84,16 +84,14 @@ impl Push {
         if target.digest.is_some() {
             return Err("cannot push a digest reference".to_owned());
         }
-        if !self.whole {
-            let (images, name) = (self.engine.control.images(), target.to_string());
-            let found = images.get(&self.caller, "", &name).await;
-            return match found {
-                Ok(_) => Ok(vec![target.clone()]),
-                Err(_) => Err(format!("tag does not exist: {}", target.familiar())),
-            };
-        }
         let tags = save::tags(&self.engine, &self.caller, target).await;
         let tags = tags.map_err(|failure| failure.message)?;
+        if !self.whole && !tags.is_empty() {
+            return match tags.contains(&target.to_string()) {
+                true => Ok(vec![target.clone()]),
+                false => Err(format!("tag does not exist: {}", target.familiar())),
+            };
+        }
         if tags.is_empty() {
             let name = names::familiar_name(target);
             return Err(format!("An image does not exist locally with the tag: {name}"));

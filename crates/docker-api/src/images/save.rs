@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use control::Caller;
+use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use model::image::Reference;
 
@@ -64,7 +65,13 @@ async fn expand(engine: &Engine, caller: &Caller, name: &str) -> Reply<Vec<Strin
             return Ok(tags);
         }
     }
-    engine.image(caller, name).await?;
+    engine.image(caller, name).await.map_err(|mut failure| {
+        if failure.status == StatusCode::NOT_FOUND {
+            // As it was asked for, without the tag that nobody spoke of.
+            failure.message = format!("No such image: {name}");
+        }
+        failure
+    })?;
     Ok(vec![name.to_owned()])
 }
 

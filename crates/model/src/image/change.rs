@@ -1,10 +1,24 @@
 //! Changes of an image's configuration, a line each, as `docker commit --change` and `docker import
-//! --change` have them: `CMD`, `ENTRYPOINT`, `ENV`, `EXPOSE`, `LABEL`, `STOPSIGNAL`, `USER`, `VOLUME`,
-//! `WORKDIR`.
+//! --change` have them.
 
 use super::ImageConfig;
 use crate::error::{Error, Result};
 use crate::instance::{HealthCheck, Probe};
+
+/// What a line can begin with.
+const WORDS: [&str; 11] = [
+    "CMD",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "HEALTHCHECK",
+    "LABEL",
+    "ONBUILD",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+];
 
 impl ImageConfig {
     /// Changes what the line names.
@@ -31,9 +45,8 @@ impl ImageConfig {
                     self.env.push(format!("{key}={value}"));
                 }
             }
-            "HEALTHCHECK" if rest.eq_ignore_ascii_case("NONE") => {
-                self.health = Some(HealthCheck::new(Probe::None));
-            }
+            "HEALTHCHECK" => self.health = Some(health(rest)?),
+            "ONBUILD" => self.on_build.push(rest.to_owned()),
             "EXPOSE" => self.exposed_ports.extend(rest.split_whitespace().map(exposed)),
             "LABEL" => self.labels.extend(pairs(rest)?),
             "STOPSIGNAL" => rest.clone_into(&mut self.stop_signal),
@@ -44,9 +57,7 @@ impl ImageConfig {
             _ => {
                 return Err(Error::invalid(format!("{word:?} is no change of an image"))
                     .at("changes")
-                    .next(
-                        "use CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR",
-                    ));
+                    .next(format!("use {}", WORDS.join(", "))));
             }
         }
         Ok(())
@@ -58,6 +69,50 @@ fn command(text: &str) -> Result<Vec<String>> {
         return words(text);
     }
     Ok(vec!["/bin/sh".into(), "-c".into(), text.into()])
+}
+
+/// `NONE`, or options and then `CMD` with a command.
+fn health(text: &str) -> Result<HealthCheck> {
+    let first = |text: &str| {
+        let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+        (word.to_owned(), rest.trim().to_owned())
+    };
+    let mut check = HealthCheck::new(Probe::None);
+    let (mut word, mut rest) = first(text);
+    while let Some(option) = word.strip_prefix("--") {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        set(&mut check, name, value)?;
+        (word, rest) = first(&rest);
+    }
+    if word.eq_ignore_ascii_case("CMD") && !rest.is_empty() {
+        check.probe = Probe::Exec { command: command(&rest)? };
+    } else if !word.eq_ignore_ascii_case("NONE") || !rest.is_empty() {
+        return Err(Error::invalid(format!("{text:?} is no check of a container's health"))
+            .at("changes")
+            .next("write HEALTHCHECK CMD and a command, or HEALTHCHECK NONE"));
+    }
+    Ok(check)
+}
+
+fn set(check: &mut HealthCheck, option: &str, value: &str) -> Result<()> {
+    let refuse = || {
+        Error::invalid(format!("--{option}={value} says nothing of a check"))
+            .at("changes")
+            .next("use --interval, --timeout, --start-period, --start-interval, --retries")
+    };
+    if option == "retries" {
+        check.retries = value.parse().map_err(|error| refuse().caused_by(error))?;
+        return Ok(());
+    }
+    let span = match option {
+        "interval" => &mut check.interval,
+        "timeout" => &mut check.timeout,
+        "start-period" => &mut check.start_period,
+        "start-interval" => &mut check.start_interval,
+        _ => return Err(refuse()),
+    };
+    *span = value.parse().map_err(|error| refuse().caused_by(error))?;
+    Ok(())
 }
 
 fn words(text: &str) -> Result<Vec<String>> {
@@ -140,7 +195,26 @@ mod tests {
         assert_eq!(config.env, ["A=1", "B=1", "C=two words", "D=it's"]);
         assert_eq!((config.labels["x"].as_str(), config.labels["y"].as_str()), ("1", "2 3"));
         assert_eq!(config.workdir, "/a/b");
-        for line in ["", "CMD", "RUN x", "ENV A", "ENV =1", "CMD [x"] {
+        for line in ["ONBUILD RUN x", "HEALTHCHECK --retries=2 --interval=5s CMD true"] {
+            config.change(line).unwrap();
+        }
+        assert_eq!(config.on_build, ["RUN x"]);
+        let health = config.health.clone().unwrap();
+        assert_eq!((health.retries, health.interval), (2, "5s".parse().unwrap()));
+        assert_eq!(health.probe, Probe::Exec { command: command("true").unwrap() });
+        config.change("HEALTHCHECK none").unwrap();
+        assert_eq!(config.health.clone().unwrap().probe, Probe::None);
+        for line in [
+            "",
+            "CMD",
+            "RUN x",
+            "ENV A",
+            "ENV =1",
+            "CMD [x",
+            "HEALTHCHECK CMD",
+            "HEALTHCHECK --odd=1 CMD x",
+            "HEALTHCHECK --retries=x CMD x",
+        ] {
             assert!(config.change(line).is_err(), "{line}");
         }
     }

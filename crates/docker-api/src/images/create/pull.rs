@@ -53,6 +53,9 @@ pub(super) async fn pull(
     }
 }
 
+const NEWER: &str = "Downloaded newer image";
+const UP_TO_DATE: &str = "Image is up to date";
+
 struct Pull {
     engine: Arc<Engine>,
     caller: Caller,
@@ -93,7 +96,9 @@ impl Pull {
         let (images, name) = (self.engine.control.images(), repository.to_string());
         let found = images.tags(&self.caller, "", &name, self.login.clone()).await;
         let tags = found.map_err(|error| self.refusal(&repository, error))?;
+        let name = names::familiar_name(&repository);
         Ok(progress::respond(stream! {
+            let mut newer = false;
             for tag in tags {
                 let reference = Reference { tag: Some(tag), ..repository.clone() };
                 match self.begin(&reference).await {
@@ -101,6 +106,11 @@ impl Pull {
                         let mut lines =
                             std::pin::pin!(tell(reference, steps, self.login.is_some()));
                         while let Some(line) = lines.next().await {
+                            // How it went is told once, of all.
+                            if let Some(status) = status_of(&line) {
+                                newer |= status.starts_with(NEWER);
+                                continue;
+                            }
                             let failed = line.get("error").is_some();
                             yield line;
                             if failed {
@@ -114,8 +124,15 @@ impl Pull {
                     }
                 }
             }
+            let word = if newer { NEWER } else { UP_TO_DATE };
+            yield progress::status(format!("Status: {word} for {name}"));
         }))
     }
+}
+
+/// What the last line of a pull tells, if it is that.
+fn status_of(line: &Value) -> Option<&str> {
+    line["status"].as_str()?.strip_prefix("Status: ")
 }
 
 /// The lines of one pull.
@@ -163,7 +180,7 @@ fn tell(
 
 fn done(reference: &Reference, image: Option<&model::image::Image>, unchanged: bool) -> Vec<Value> {
     let digest = image.map(|image| image.digest.clone()).unwrap_or_default();
-    let word = if unchanged { "Image is up to date" } else { "Downloaded newer image" };
+    let word = if unchanged { UP_TO_DATE } else { NEWER };
     let name = match &reference.digest {
         Some(digest) => format!("{}@{digest}", names::familiar_name(reference)),
         None => reference.familiar(),
