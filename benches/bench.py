@@ -10,6 +10,7 @@ Memory, idle CPU and cold starts are taken with one engine alone: shared pages w
 """
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -163,26 +164,30 @@ class Bench:
         shutil.rmtree(data, ignore_errors=True)
         file, tree = _big_file(data / "file", self.options.copy_mb), _small_files(data / "tree", self.options.copy_files)
         targets = {e: engines.fresh_name() for e in self.all if isinstance(e, engines.DockerLike)}
+        numbers = itertools.count()
         for engine, name in targets.items():
             engines.call(engine.run_d("none", name))
 
         def copy(engine, source, target, amount):
-            back = data / "back"
-            shutil.rmtree(back, ignore_errors=True)
-            back.mkdir()
+            # Not over an earlier tree, nor after one was removed: ext4 keeps from using again what was deleted
+            # in the last seconds, and looks for long.
+            target = target.format(next(numbers))
             os.sync()  # what an earlier copy left to be written is not this one's
             start = time.perf_counter()
             engines.call(engine.copy(source, target))
             return amount / (time.perf_counter() - start)
 
         kinds = (
-            (f"a file of {self.options.copy_mb} MB", "MB/s", file, self.options.copy_mb),
-            (f"a tree of {self.options.copy_files} files", "files/s", tree, self.options.copy_files),
+            (f"a file of {self.options.copy_mb} MB", "MB/s", file, "file", self.options.copy_mb),
+            (f"a tree of {self.options.copy_files} files", "files/s", tree, "tree-{}", self.options.copy_files),
         )
-        for what, unit, path, amount in kinds:
+        (data / "back").mkdir()
+        for what, unit, path, to, amount in kinds:
+            for engine, name in targets.items():
+                engines.call(engine.copy(str(path), f"{name}:/source-{path.name}"))
             ways = {
-                f"cp in, {what}": lambda n, p=path: (str(p), f"{n}:/"),
-                f"cp out, {what}": lambda n, p=path: (f"{n}:/{p.name}", str(data / "back")),
+                f"cp in, {what}": lambda n, p=path, t=to: (str(p), f"{n}:/{t}"),
+                f"cp out, {what}": lambda n, p=path, t=to: (f"{n}:/source-{p.name}", str(data / "back" / t)),
             }
             for figure, way in ways.items():
                 actions = {e: lambda e=e, w=way(n), a=amount: copy(e, *w, a) for e, n in targets.items()}

@@ -12,7 +12,7 @@ const LOOK: Duration = Duration::from_secs(10);
 /// Who used less of the processors than this between two looks is idle: a hundredth of one.
 const QUIET: Duration = Duration::from_millis(100);
 /// Less work than this, since memory was last given back, left nothing behind that is worth it.
-const WORTH: Duration = Duration::from_millis(300);
+const WORTH: Duration = Duration::from_millis(100);
 
 /// Gives back the memory that a start needed, and after each burst of work what the work needed.
 /// Never ends.
@@ -55,8 +55,9 @@ mod tests {
         for (given, last, now, over) in [
             (0, 0, 0, false),
             (1000, 1000, 1099, false),
-            (1000, 1300, 1400, false),
-            (1000, 1250, 1300, true),
+            (1000, 1000, 1100, false),
+            (1000, 1050, 1099, false),
+            (1000, 1050, 1100, true),
             (1000, 9000, 9001, true),
             (9001, 9001, 9010, false),
         ] {

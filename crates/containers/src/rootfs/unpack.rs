@@ -307,14 +307,8 @@ mod tests {
         let outside = tempfile::tempdir().unwrap();
         let root = tempfile::tempdir().unwrap();
         symlink(outside.path(), root.path().join("absolute")).unwrap();
-        symlink("../../../../../../../..", root.path().join("climbs")).unwrap();
         std::fs::write(outside.path().join("secret"), "s").unwrap();
         let rootfs = Rootfs::at(root.path()).unwrap();
-        let secret = outside.path().join("secret");
-        let through = format!("/absolute{}", "/secret");
-        assert!(rootfs.read_text(&through, 10).is_err());
-        assert!(rootfs.read_text(&format!("/climbs{}", secret.display()), 10).is_err());
-
         use tar::EntryType::{Link, Regular, Symlink};
         for entries in [
             vec![("absolute/evil", Regular, "x")],
