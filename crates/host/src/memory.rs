@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::mm::{Advice, madvise};
 use rustix::time::{ClockId, clock_gettime};
 
-/// Gives back what the allocator holds free, and takes the program's own code out of the memory this
+/// Gives back what the allocator holds free, and takes the program's own code and constants out of the memory this
 /// process is counted for: what of it is used comes back from the page cache, a page at a time.
 ///
 /// A start runs through most of the program once. Afterwards a fraction of it is used, while all that
@@ -34,21 +34,30 @@ pub fn processor_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs().try_into().unwrap_or(0))
 }
 
-/// Where the code of the program and its libraries is mapped: begin and length.
+/// Bytes of memory that this process has now (`VmRSS`, proc_pid_status(5)); 0 where the kernel does not say.
+pub fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
+    kib.and_then(|kib| kib.trim().parse::<u64>().ok()).unwrap_or(0).saturating_mul(1024)
+}
+
+/// Where the code and the constants of the program and its libraries are mapped: begin and length.
 fn code() -> Vec<(usize, usize)> {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     maps.lines().filter_map(mapping).collect()
 }
 
-/// A line of proc_pid_maps(5), if it is the code of a file.
+/// A line of proc_pid_maps(5), if it is the code of a file or its constants. The latter are in the first
+/// segment; what is read only elsewhere may have been relocated (RELRO), and is no more as the file has it.
 fn mapping(line: &str) -> Option<(usize, usize)> {
     let mut words = line.split_whitespace();
     let (start, end) = words.next()?.split_once('-')?;
-    let executable = words.next()? == "r-xp";
-    let file = words.nth(3)?.starts_with('/');
+    let (access, offset) = (words.next()?, words.next()?);
+    let unchanged = access == "r-xp" || (access == "r--p" && offset.bytes().all(|b| b == b'0'));
+    let file = words.nth(2)?.starts_with('/');
     let number = |text| usize::from_str_radix(text, 16).ok();
     let (start, end) = (number(start)?, number(end)?);
-    (executable && file).then(|| (start, end.saturating_sub(start)))
+    (unchanged && file).then(|| (start, end.saturating_sub(start)))
 }
 
 #[cfg(test)]
@@ -59,7 +68,10 @@ mod tests {
     fn code_is_told_from_data() {
         let line = "55cb45fdd000-55cb484ce000 r-xp 009cd000 fe:00 5419585    /usr/bin/hull";
         assert_eq!(mapping(line), Some((0x55cb_45fd_d000, 0x24f_1000)));
+        let constants = "55cb45000000-55cb45fdd000 r--p 00000000 fe:00 5419585    /usr/bin/hull";
+        assert_eq!(mapping(constants), Some((0x55cb_4500_0000, 0xfd_d000)));
         for other in [
+            "55cb4857d000-55cb48583000 r--p 02f6b000 fe:00 5419585   /usr/bin/hull",
             "55cb48583000-55cb4858c000 rw-p 02f71000 fe:00 5419585   /usr/bin/hull",
             "7fff0000-7fff1000 r-xp 00000000 00:00 0    [vdso]",
             "7fff0000-7fff1000 r-xp 00000000 00:00 0",
@@ -72,6 +84,6 @@ mod tests {
     #[test]
     fn the_program_goes_on() {
         give_back();
-        assert!(!code().is_empty());
+        assert!(!code().is_empty() && resident() > 1 << 20);
     }
 }

@@ -13,6 +13,7 @@
 //! |---|---|
 //! | `line` | the socket, kept in step |
 //! | `system` | what the guest is, its addresses, its clock, its power, its file systems frozen |
+//! | `plugged` | processors and memory that came while it ran |
 //! | `file` | files of the guest, opened by the agent |
 //! | `process` | processes started by the agent |
 //! | `exec` | a process with streams, as `exec` of a container has |
@@ -24,6 +25,7 @@ mod exec;
 mod fake;
 mod file;
 mod line;
+mod plugged;
 mod process;
 mod system;
 #[cfg(test)]
@@ -42,6 +44,7 @@ use tokio::sync::Mutex;
 pub use exec::{Exec, Input, Output, Session};
 pub use file::GuestFile;
 use line::{Failure, Line};
+pub use plugged::InUse;
 pub use process::{Ended, Process};
 pub use system::{GuestAddress, GuestInterface, Info, OsInfo, Shutdown};
 

@@ -27,6 +27,8 @@ pub(super) fn start(socket: &Path) {
 #[derive(Default)]
 struct Agent {
     last: i64,
+    /// Whether what was plugged in is in use.
+    plugged_online: bool,
     files: HashMap<i64, File>,
     processes: HashMap<i64, Started>,
 }
@@ -98,6 +100,29 @@ impl Agent {
                 ],
                 "statistics": {},
             }])),
+            "guest-get-vcpus" => Ok(json!([
+                {"logical-id": 0, "online": true, "can-offline": false},
+                {"logical-id": 1, "online": self.plugged_online, "can-offline": true},
+            ])),
+            "guest-set-vcpus" => {
+                assert_eq!(arguments, &json!({"vcpus": [{"logical-id": 1, "online": true}]}));
+                self.plugged_online = true;
+                Ok(json!(1))
+            }
+            "guest-get-memory-block-info" => Ok(json!({"size": 128 << 20})),
+            "guest-get-memory-blocks" => Ok(json!([
+                {"phys-index": 0, "online": true, "can-offline": false},
+                {"phys-index": 32, "online": false, "can-offline": true},
+                {"phys-index": 33, "online": self.plugged_online, "can-offline": true},
+            ])),
+            // One that the guest cannot put to use stays as it is.
+            "guest-set-memory-blocks" => {
+                self.plugged_online = true;
+                Ok(json!([
+                    {"phys-index": 32, "response": "operation-failed", "error-code": 12},
+                    {"phys-index": 33, "response": "success"},
+                ]))
+            }
             "guest-exec" => self.exec(arguments),
             "guest-exec-status" => self.status(arguments["pid"].as_i64().unwrap()),
             "guest-file-open" => self.open(arguments),

@@ -273,6 +273,21 @@ async fn the_fake_does_what_every_agent_does() {
     tidied(&agent).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_plugged_in_is_put_to_use() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("agent.sock");
+    fake::start(&socket);
+    let agent = GuestAgent::new("fake", socket);
+    let processors = agent.use_processors().await.unwrap();
+    assert_eq!((processors.online, processors.offline), (2, 0));
+    let block = 128 << 20;
+    for _ in 0..2 {
+        let memory = agent.use_memory().await.unwrap();
+        assert_eq!((memory.online, memory.offline), (2 * block, block));
+    }
+}
+
 /// A qemu-ga that ends with the test.
 struct Running(Child);
 

@@ -271,9 +271,16 @@ fn frozen_grown_and_bounded() {
     assert!(http(port, "/").is_none(), "a frozen guest answers");
     node.ok(&["unpause", "grows"]);
     within(PATIENCE, "it goes on", || http(port, "/"));
+    let has = || {
+        let told = node.ok(&["exec", "grows", "grep", "MemTotal", "/proc/meminfo"]);
+        told.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    let before = has();
     node.ok(&["update", "--cpus", "2", "--memory", "448m", "grows"]);
     node.await_field("grows", "/status/machine/cpus", &json!(2));
     node.await_field("grows", "/status/machine/memory", &json!(448 << 20));
+    assert_eq!(node.ok(&["exec", "grows", "nproc"]).trim(), "2");
+    assert!(has() > before + (100 << 10), "the guest has {} kB", has());
     node.ok(&["update", "--memory", "2g", "grows"]);
     until("what waits is said", || {
         let pending = node.field("grows", "/status/machine/pending").to_string();
@@ -336,9 +343,6 @@ fn a_machine_with_an_address_of_each_family() {
         let routes = node.hull(&["exec", "sixth", "ip", "-6", "route"]).text();
         routes.contains("default via fe80::").then_some(())
     });
-    // This guest has no client of DHCPv6: it takes what it would be given.
-    let take = format!("ip -6 address add {address}/128 dev eth0");
-    node.ok(&["exec", "sixth", "sh", "-c", &take]);
     let script = format!("ping -6 -c 3 -W 5 {address} && nslookup -type=AAAA sixth");
     let told = node.ok(&["run", "--rm", "--network", "six", "busybox", "sh", "-c", &script]);
     assert!(told.contains(&format!("Address: {address}")), "{told}");
