@@ -2,6 +2,7 @@
 //! changed.
 
 mod changes;
+pub mod kept;
 mod refit;
 mod resize;
 

@@ -17,8 +17,8 @@ use crate::objects::Objects;
 use crate::request::Call;
 use crate::wire::archive::{PATH_STAT, decode_stat};
 use crate::wire::{
-    ArchiveQuery, ContainerQuery, KillRequest, LogsQuery, SettleQuery, SnapshotQuery, StatsQuery,
-    StopRequest, TAR, TopQuery, WaitQuery, Waited,
+    ArchiveQuery, CloneRequest, ContainerQuery, KillRequest, LogsQuery, SettleQuery, SnapshotQuery,
+    StatsQuery, StopRequest, TAR, TopQuery, WaitQuery, Waited,
 };
 use crate::{Client, download, session};
 
@@ -228,6 +228,16 @@ impl Instances {
     pub async fn restore_snapshot(&self, name: &str, snapshot: &str) -> Result<()> {
         let query = SnapshotQuery { snapshot: snapshot.to_owned() };
         self.verb(Method::POST, name, "restore").query(&query).done().await
+    }
+
+    /// Makes a machine of a snapshot of another. Made already is fine.
+    pub async fn clone_snapshot(
+        &self,
+        name: &str,
+        request: &CloneRequest,
+        plan: bool,
+    ) -> Result<Instance> {
+        self.write(name, "clone", plan).json(request).value().await
     }
 
     /// Removes a snapshot of a machine.

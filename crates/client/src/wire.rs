@@ -28,8 +28,8 @@ pub use image::{
     PushRequest, RemoveImageQuery, SaveQuery, TagQuery, TagRequest,
 };
 pub use instance::{
-    ArchiveQuery, ContainerQuery, Goal, KillRequest, LogsQuery, SettleQuery, SnapshotQuery,
-    StatsQuery, StopRequest, TopQuery, WaitFor, WaitQuery, Waited,
+    ArchiveQuery, CloneRequest, ContainerQuery, Goal, KillRequest, LogsQuery, SettleQuery,
+    SnapshotQuery, StatsQuery, StopRequest, TopQuery, WaitFor, WaitQuery, Waited,
 };
 pub use list::{Change, ChangeKind, List, ListQuery};
 pub use problem::Problem;

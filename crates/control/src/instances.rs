@@ -2,10 +2,11 @@
 //!
 //! `create` completes and checks a new one, `lifecycle` has the verbs that start and stop, `remove`
 //! takes away, `change` says what an existing one can take and `disks` what of
-//! a machine's disks, `wait` waits for what becomes of it,
+//! a machine's disks, `clone` makes a machine of another's snapshot, `wait` waits for what becomes of it,
 //! `streams` asks its node for what no record can say, and `console` for a machine's screen.
 
 mod change;
+mod clone;
 mod console;
 mod create;
 mod disks;
@@ -23,6 +24,7 @@ use crate::batch::Batch;
 use crate::reconcile::placement;
 use crate::service::{Context, Rules, Service};
 
+pub use clone::CloneOptions;
 pub(crate) use planner::{has_ended, is_over};
 pub use remove::RemoveOptions;
 pub(crate) use remove::{VOLUMES, delete_anonymous};

@@ -41,7 +41,9 @@ pub use control::{Config, Control, KeepSecret};
 pub use core::{Mode, Random};
 pub use events::{EventFilter, Events};
 pub use images::Images;
-pub use instances::{Condition, Exit, Goal, Instances, RemoveOptions, StopOptions, Verbed};
+pub use instances::{
+    CloneOptions, Condition, Exit, Goal, Instances, RemoveOptions, StopOptions, Verbed,
+};
 pub use networks::Networks;
 pub use nodes::Nodes;
 pub use operations::{Ongoing, Operations};

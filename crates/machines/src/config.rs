@@ -171,8 +171,10 @@ pub struct Kernel {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Disk {
-    /// Name in QEMU and serial number in the guest: `root`, `seed`, the volume's name.
+    /// Name in QEMU: `root`, `seed`, the volume's name.
     pub name: String,
+    /// Serial number in the guest; its name when empty.
+    pub serial: String,
     /// Its file or block device.
     pub path: PathBuf,
     /// Format of the file. Never found out by looking: a guest could write another format's header.
@@ -190,6 +192,11 @@ pub struct Disk {
 }
 
 impl Disk {
+    /// Its serial number in the guest.
+    pub fn serial(&self) -> &str {
+        if self.serial.is_empty() { &self.name } else { &self.serial }
+    }
+
     /// Whether it is one that the machine has for as long as it runs: its root, its first-boot data, a CD.
     pub fn is_own(&self) -> bool {
         matches!(self.name.as_str(), "root" | "seed") || self.bus == Bus::Cdrom

@@ -352,14 +352,14 @@ pub fn disk_devices(disk: &Disk) -> Vec<Device> {
         Device::new(driver).with("id", id).with("drive", node_name(&disk.name))
     };
     match disk.bus {
-        Bus::Virtio => vec![common("virtio-blk-pci").with("serial", disk.name.clone())],
+        Bus::Virtio => vec![common("virtio-blk-pci").with("serial", disk.serial().to_owned())],
         Bus::Scsi => {
             let controller = controller_name(&disk.name);
             let bus = format!("{controller}.0");
-            let disk = common("scsi-hd").with("serial", disk.name.clone()).with("bus", bus);
+            let disk = common("scsi-hd").with("serial", disk.serial().to_owned()).with("bus", bus);
             vec![Device::new("virtio-scsi-pci").with("id", controller), disk]
         }
-        Bus::Sata => vec![common("ide-hd").with("serial", disk.name.clone())],
+        Bus::Sata => vec![common("ide-hd").with("serial", disk.serial().to_owned())],
         Bus::Cdrom => vec![common("ide-cd")],
     }
 }

@@ -34,6 +34,8 @@ pub struct Seed {
     pub nics: Vec<Nic>,
     /// Directories it mounts.
     pub shares: Vec<Share>,
+    /// Its disks are copies of another machine's: what that one gave itself of an identity goes.
+    pub copied: bool,
 }
 
 /// Refuses what no guest could make use of.
@@ -66,7 +68,7 @@ pub fn build(seed: &Seed) -> Result<Vec<u8>> {
     let files = [
         ("meta-data", pretty(&meta)),
         ("user-data", seed.cloud_init.user_data.clone()),
-        ("vendor-data", vendor_data::merged(&seed.cloud_init.vendor_data, &seed.shares)),
+        ("vendor-data", vendor_data::merged(&seed.cloud_init.vendor_data, seed)),
         ("network-config", network),
     ];
     let files = files.into_iter().map(|(name, text)| Entry::file(name, text)).collect();
@@ -98,7 +100,7 @@ pub fn build_config_drive(seed: &Seed) -> Result<Vec<u8>> {
     if !user_data.is_empty() {
         files.push(Entry::file("user_data", user_data.clone()));
     }
-    let vendor = vendor_data::merged(vendor_data, &seed.shares);
+    let vendor = vendor_data::merged(vendor_data, seed);
     if !vendor.is_empty() {
         files.push(Entry::file("vendor_data.json", pretty(&json!({ "cloud-init": vendor }))));
     }
@@ -150,6 +152,7 @@ mod tests {
             },
             nics: vec![nic()],
             shares: vec![share("data", "/srv/it's", false), share("conf", "/etc/app", true)],
+            copied: false,
         }
     }
 

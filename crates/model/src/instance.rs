@@ -28,7 +28,8 @@ pub use container::{
 pub use health::{HealthCheck, Probe};
 pub use machine::{
     BootDevice, CloudInit, DiskBus, DiskCache, DiskOptions, FirmwareKind, GuestFacts,
-    GuestInterface, MachineDisk, MachineEnd, MachineProfile, MachineSpec, MachineStatus,
+    GuestInterface, MachineDisk, MachineEnd, MachineProfile, MachineSource, MachineSpec,
+    MachineStatus,
 };
 pub use mount::{Mount, MountKind, Propagation};
 pub use net::{Attachment, NetworkMode, Port, Protocol};

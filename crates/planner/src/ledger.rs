@@ -160,6 +160,12 @@ impl<'a> Ledger<'a> {
         Some(instance.spec.placement.as_ref().map_or("", |placed| &placed.node))
     }
 
+    /// The name of a placed instance, and where it is.
+    pub(crate) fn place_by_id(&self, id: &Uid) -> Option<(&str, &str)> {
+        let found = self.instances.iter().find(|it| it.meta.id == *id)?;
+        Some((&found.meta.name, &found.spec.placement.as_ref()?.node))
+    }
+
     pub(crate) fn volume(&self, project: &str, name: &str) -> Option<&'a Volume> {
         self.volumes.get(&key(project, name)).copied().filter(|it| it.meta.deleted.is_none())
     }

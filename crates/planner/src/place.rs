@@ -31,6 +31,8 @@ struct Needs<'a> {
     volumes: Vec<&'a Volume>,
     /// Instances whose namespaces are shared, and where they are.
     shares: Vec<(&'a str, &'a str)>,
+    /// The machine whose snapshot a new one is made of, and where it is.
+    source: Option<(&'a str, &'a str)>,
 }
 
 /// A node that could take the instance.
@@ -51,6 +53,7 @@ impl Ledger<'_> {
             interfaces: self.interfaces(instance)?,
             volumes: self.mounted(instance)?,
             shares: self.shared(instance)?,
+            source: self.source(instance)?,
         };
         let (mut candidates, mut refused) = (Vec::new(), Vec::new());
         for (name, book) in &self.nodes {
@@ -115,6 +118,9 @@ impl Ledger<'_> {
         if let Some((other, lives)) = needs.shares.iter().find(|(_, lives)| *lives != name) {
             let (instance, lives) = ((*other).to_owned(), (*lives).to_owned());
             return Err(Cause::Shares { instance, lives });
+        }
+        if let Some((other, lives)) = needs.source.filter(|(_, lives)| *lives != name) {
+            return Err(Cause::Source { instance: other.to_owned(), lives: lives.to_owned() });
         }
         has_room(instance, book)?;
         let before = instance.spec.placement.as_ref().map_or(&[][..], |placed| &placed.ports);
@@ -193,6 +199,23 @@ impl Ledger<'_> {
             Some(node) => Ok((name, node)),
         };
         partners(instance).map(find).collect()
+    }
+
+    /// The machine whose disks are copied for a new one, and where they are. One that has its place may
+    /// have outlived it.
+    fn source<'b>(&'b self, instance: &Instance) -> Result<Option<(&'b str, &'b str)>, Refusal> {
+        let asked = instance.spec.machine.as_ref().and_then(|machine| machine.source.as_ref());
+        let (Some(asked), None) = (asked, &instance.spec.placement) else { return Ok(None) };
+        match asked.id.as_ref().and_then(|id| self.place_by_id(id)) {
+            Some(found) => Ok(Some(found)),
+            None => {
+                let message = format!(
+                    "machine {:?}, of whose snapshot {:?} is to be made, is gone",
+                    asked.machine, instance.meta.name
+                );
+                Err(Refusal::anywhere("InstanceNotFound", message, "make it of another"))
+            }
+        }
     }
 }
 

@@ -76,6 +76,13 @@ pub enum Cause {
         /// Where it is.
         lives: String,
     },
+    /// A machine whose disks are to be copied is on another node.
+    Source {
+        /// Its name.
+        instance: String,
+        /// Where it is.
+        lives: String,
+    },
 }
 
 impl fmt::Display for Cause {
@@ -99,6 +106,9 @@ impl fmt::Display for Cause {
             Cause::Shares { instance, lives } => {
                 write!(f, "instance {instance:?}, whose namespaces it shares, is on node {lives}")
             }
+            Cause::Source { instance, lives } => {
+                write!(f, "machine {instance:?}, whose disks it begins with, is on node {lives}")
+            }
         }
     }
 }
@@ -114,7 +124,8 @@ impl Cause {
             | Cause::Elsewhere(_)
             | Cause::Cpus { .. }
             | Cause::Volume { .. }
-            | Cause::Shares { .. } => "NoNode",
+            | Cause::Shares { .. }
+            | Cause::Source { .. } => "NoNode",
         }
     }
 
@@ -134,6 +145,7 @@ impl Cause {
             }
             Cause::Cpus { has, .. } => format!("ask for {has} processors at most"),
             Cause::Volume { volume, .. } => format!("take another volume than {volume:?}"),
+            Cause::Source { instance, .. } => format!("make it of another one than {instance:?}"),
             Cause::Shares { instance, .. } => format!("share with another one than {instance:?}"),
         }
     }

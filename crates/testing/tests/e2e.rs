@@ -12,6 +12,7 @@ mod e2e {
     mod backup;
     mod changes;
     mod clean_node;
+    mod clones;
     mod copies;
     mod crash;
     mod docker;

@@ -10,23 +10,21 @@ use faults::may_die;
 use link::SnapshotCalls;
 use link::instance::Target;
 use link::snapshot::{MachineSnapshot, SnapshotRequest};
-use machines::config::{DISKS, Disk, MachineConfig};
+use machines::config::{Disk, MachineConfig};
 use machines::disk::tool::DiskFile;
 use machines::disk::{DiskFormat, DiskTool};
 use machines::qemu;
 use model::error::Context as _;
-use model::instance::{ContainerState, MountKind, Phase, RunState};
+use model::instance::{ContainerState, Phase, RunState};
 use model::{Error, ErrorKind, Result, Time};
 use tokio::sync::OwnedMutexGuard;
 
 use super::{Calls, Found};
 use crate::context::Context;
+use crate::guests::kept::{self, tag};
 use crate::guests::{self, Control};
-use crate::local::replace_file;
-use crate::steps::machine::{ROOT, VOLUME_DISK, resume_next, resumed};
+use crate::steps::machine::{resume_next, resumed};
 
-/// The list, in the instance's directory.
-const LIST: &str = "snapshots.json";
 /// How long the guest's memory may take to be written.
 const MEMORY: Duration = Duration::from_secs(600);
 
@@ -34,7 +32,7 @@ const MEMORY: Duration = Duration::from_secs(600);
 impl SnapshotCalls for Calls {
     async fn snapshots(&self, target: Target) -> Result<Vec<MachineSnapshot>> {
         let machine = Machine::find(self, &target)?;
-        read(&machine.list())
+        kept::read(&machine.directory())
     }
 
     async fn take_snapshot(
@@ -78,11 +76,6 @@ async fn to_the_end<T: Send + 'static>(
         .context(ErrorKind::Internal, || "work on a snapshot was cut short".to_owned())?
 }
 
-/// A snapshot's name in the disks. It is never a number there: those are taken for other names.
-fn tag(name: &str) -> String {
-    format!("s-{name}")
-}
-
 /// A machine whose snapshots are asked about.
 struct Machine {
     context: Arc<Context>,
@@ -116,10 +109,6 @@ impl Machine {
 
     fn directory(&self) -> PathBuf {
         self.context.places.instance(&self.found.instance.meta.id)
-    }
-
-    fn list(&self) -> PathBuf {
-        self.directory().join(LIST)
     }
 
     /// One at a time, and whoever comes second is told at once.
@@ -160,7 +149,7 @@ impl Machine {
     }
 
     async fn take(&self, request: SnapshotRequest) -> Result<MachineSnapshot> {
-        let mut list = read(&self.list())?;
+        let mut list = kept::read(&self.directory())?;
         if list.iter().any(|snapshot| snapshot.name == request.name) {
             return Err(Error::exists(format!(
                 "machine {:?} has a snapshot {:?}",
@@ -193,7 +182,7 @@ impl Machine {
         }
         may_die("snapshot.taken");
         list.push(snapshot.clone());
-        self.write(&list)?;
+        kept::write(&self.directory(), &list)?;
         late.map(|()| snapshot)
     }
 
@@ -302,7 +291,7 @@ impl Machine {
     }
 
     async fn forget(&self, name: &str) -> Result<()> {
-        let mut list = read(&self.list())?;
+        let mut list = kept::read(&self.directory())?;
         let Some(at) = list.iter().position(|snapshot| snapshot.name == name) else {
             return Ok(());
         };
@@ -326,11 +315,11 @@ impl Machine {
             }
         }
         may_die("snapshot.removed");
-        self.write(&list)
+        kept::write(&self.directory(), &list)
     }
 
     fn known(&self, name: &str) -> Result<MachineSnapshot> {
-        let list = read(&self.list())?;
+        let list = kept::read(&self.directory())?;
         list.into_iter().find(|snapshot| snapshot.name == name).ok_or_else(|| {
             Error::not_found(format!("machine {:?} has no snapshot {name:?}", self.name()))
                 .next(format!("hull snapshot ls {}", self.name()))
@@ -344,52 +333,13 @@ impl Machine {
 
     /// Where a disk's file is on the node.
     async fn path(&self, disk: &Disk) -> Result<PathBuf> {
-        if disk.name == "root" {
-            return Ok(self.directory().join(DISKS).join(ROOT));
-        }
-        let project = &self.found.instance.meta.project;
-        let volume = self.context.volume(project, &disk.name)?;
-        let id = volumes::VolumeId::from(&volume.meta.id);
-        let driver = &self.context.volumes;
-        driver.node_stage(&id).await?;
-        let path = driver.show(&id).await?.path;
-        let path = path.ok_or_else(|| Error::internal(format!("volume {id} has no path")))?;
-        Ok(crate::steps::directory(&path, self.subpath(&disk.name))?.join(VOLUME_DISK))
-    }
-
-    /// Directory of a volume that holds the machine's disk of that name.
-    fn subpath(&self, name: &str) -> &str {
-        let mounts = self.found.container.mounts.iter().filter(|mount| mount.disk.is_some());
-        mounts
-            .filter_map(|mount| match &mount.kind {
-                MountKind::Volume { name: volume, subpath, .. } if volume == name => Some(subpath),
-                MountKind::Volume { .. } | MountKind::Bind { .. } | MountKind::Tmpfs { .. } => None,
-            })
-            .next()
-            .map_or("", String::as_str)
-    }
-
-    fn write(&self, list: &[MachineSnapshot]) -> Result<()> {
-        let text = serde_json::to_vec(list).expect("plain data always encodes");
-        replace_file(&self.list(), &text)
+        kept::disk(&self.context, &self.found.instance, &disk.name).await
     }
 }
 
 /// A machine's disk without what it lies on.
 fn whole(path: &Path) -> DiskFile<'_> {
     DiskFile::alone(path, DiskFormat::Qcow2)
-}
-
-/// Reads the list; none if nothing was ever written.
-fn read(path: &Path) -> Result<Vec<MachineSnapshot>> {
-    match std::fs::read(path) {
-        Ok(text) => serde_json::from_slice(&text)
-            .context(ErrorKind::Internal, || format!("{} is damaged", path.display())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => {
-            Err(error).context(ErrorKind::Unavailable, || format!("cannot read {}", path.display()))
-        }
-    }
 }
 
 /// What a platform that was killed had removed already need not be there. QEMU has no word for it but a

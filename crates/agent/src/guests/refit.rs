@@ -128,11 +128,11 @@ impl Bench<'_> {
     async fn give_disk(&mut self, disk: &Disk, file: &Path, size: Option<Bytes>) -> Result<()> {
         match self.config.disks.iter().find(|has| has.name == disk.name).cloned() {
             Some(has)
-                if (has.bus, has.read_only, has.direct)
-                    != (disk.bus, disk.read_only, disk.direct) =>
+                if (has.bus, has.read_only, has.direct, has.serial())
+                    != (disk.bus, disk.read_only, disk.direct, disk.serial()) =>
             {
                 return Err(Error::conflict(
-                    "its bus, its cache and whether it can be written stay as they are",
+                    "its bus, cache and serial number, and whether it can be written, stay as they are",
                 )
                 .next("take it out and put it in again"));
             }

@@ -43,7 +43,7 @@ impl ImagesOf {
 pub async fn ensure(worker: &mut Worker, wanted: &Instance) -> Result<ImagesOf> {
     let mut images = BTreeMap::new();
     for container in wanted.spec.all_containers() {
-        let pinned = pinned(worker, container);
+        let pinned = pinned(worker, container).or_else(|| of_source(wanted));
         let image = worker.context.images.ensure(&container.image, container.pull, pinned).await?;
         resolve(worker, container, &image);
         images.insert(container.name.clone(), image);
@@ -56,6 +56,12 @@ pub async fn ensure(worker: &mut Worker, wanted: &Instance) -> Result<ImagesOf> 
 fn pinned<'a>(worker: &'a Worker, container: &ContainerSpec) -> Option<&'a str> {
     let seen = worker.local.status.container(&container.name)?;
     Some(seen.image_digest.as_str()).filter(|digest| !digest.is_empty())
+}
+
+/// The image of the machine whose snapshot this one is made of.
+fn of_source(wanted: &Instance) -> Option<&str> {
+    let source = wanted.spec.machine.as_ref()?.source.as_ref()?;
+    Some(source.image.as_str()).filter(|digest| !digest.is_empty())
 }
 
 fn resolve(worker: &mut Worker, container: &ContainerSpec, image: &Image) {

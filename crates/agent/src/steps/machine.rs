@@ -10,6 +10,7 @@
 //! ```
 
 mod cds;
+mod clone;
 mod disks;
 mod fitness;
 mod walls;
@@ -207,15 +208,19 @@ pub async fn disks(worker: &Worker) -> Option<OwnedMutexGuard<()>> {
 
 /// Makes the machine's disks where they are not there, once the image's files can be reached.
 pub async fn furnish(
-    worker: &Worker,
+    worker: &mut Worker,
     wanted: &Instance,
     image: &Image,
     machine: &MachineImage,
     root: Rootfs,
 ) -> Result<()> {
     let asked = wanted.spec.machine.clone().unwrap_or_default();
-    disks::root(worker, &asked, &image.id, machine, root).await?;
-    disks::variables(worker, &asked, machine)
+    disks::root(worker, &asked, image, machine, root).await?;
+    disks::variables(worker, &asked, machine)?;
+    if asked.source.is_some() {
+        worker.local.status.machine.get_or_insert_default().copied = true;
+    }
+    Ok(())
 }
 
 /// Takes in what the monitor of a machine told; says what is new of it.
@@ -466,6 +471,7 @@ fn seed(
         cloud_init: asked.cloud_init.clone().unwrap_or_default(),
         nics: machine.nics.clone(),
         shares: machine.shares.clone(),
+        copied: asked.source.is_some(),
     };
     // What brings a Windows guest up looks for a drive of the other kind.
     let data = match asked.profile {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use client::wire::SnapshotQuery;
+use client::wire::{CloneRequest, PlanQuery, SnapshotQuery};
+use control::CloneOptions;
 use http::{Method, StatusCode};
 use link::snapshot::{MachineSnapshot, SnapshotRequest};
 use model::instance::InstanceNoun;
 
 use super::instances::path;
-use super::objects::{Place, describe, json_value};
+use super::objects::{Place, describe, json_value, mode, object_response};
 use super::{Pace, Routes};
 use crate::admit::By;
 use crate::body::{Json, Params};
@@ -33,7 +34,16 @@ pub(super) fn routes(routes: Routes) -> Routes {
     let restoring = about("restoreSnapshot", "Takes a machine back to a snapshot.")
         .query::<SnapshotQuery>()
         .answers_nothing(204, "Done.");
+    let cloning = about("cloneSnapshot", "Makes a machine of a snapshot of another.")
+        .query::<PlanQuery>()
+        .body::<CloneRequest>()
+        .answers(
+            200,
+            "The machine as it is now, or with `plan=true` would be.",
+            Named::object::<InstanceNoun>(),
+        );
     routes
+        .add(Pace::Prompt, Method::POST, &path("clone"), clone, cloning)
         .add(Pace::Prompt, Method::GET, &path("snapshots"), list, listing)
         .add(Pace::Lasting, Method::POST, &path("snapshots"), take, taking)
         .add(Pace::Lasting, Method::DELETE, &path("snapshots"), remove, removing)
@@ -89,4 +99,19 @@ async fn restore(
     operation::finish(ongoing, restored.as_ref().map(drop)).await;
     restored?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn clone(
+    State(api): State<Arc<Api>>,
+    By(caller): By,
+    Path(Place { project, name }): Path<Place>,
+    Params(PlanQuery { plan }): Params<PlanQuery>,
+    Json(request): Json<CloneRequest>,
+) -> Reply<Response> {
+    let CloneRequest { snapshot, name: own, labels, ports, run } = request;
+    let options = CloneOptions { name: own, labels, ports, run };
+    let instances = api.control.instances();
+    let made =
+        instances.clone_snapshot(&caller, &project, &name, &snapshot, options, mode(plan)).await?;
+    object_response(StatusCode::OK, &made)
 }

@@ -4,21 +4,28 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
-use client::wire::{Goal, StopRequest};
+use client::Instances;
+use client::wire::{CloneRequest, Goal, StopRequest};
 use link::snapshot::{MachineSnapshot, SnapshotRequest};
-use model::Result;
+use model::instance::RunState;
+use model::{Result, Span};
 
 use crate::commands::each;
 use crate::commands::start::settle;
 use crate::context::{Context, Output};
-use crate::{complete, out};
+use crate::parse::{env, port};
+use crate::{complete, out, plan};
 
 const EXAMPLES: &str = "Examples:
   hull snapshot create db before-upgrade
   hull snapshot create db --memory
   hull snapshot ls db
   hull restore db before-upgrade
+  hull snapshot clone db before-upgrade db-test
   hull snapshot rm db before-upgrade";
+
+/// How long copying the disks of a machine may take before it starts.
+const COPYING: Span = Span(std::time::Duration::from_secs(3600));
 
 const TITLES: [&str; 5] = ["NAME", "AGE", "MEMORY", "CONSISTENT", "DISKS"];
 
@@ -30,6 +37,8 @@ pub enum Snapshot {
     Create(Create),
     /// List the snapshots of a machine
     Ls(Ls),
+    /// Make a new machine of a snapshot of a machine
+    Clone(CloneArgs),
     /// Remove snapshots of a machine
     Rm(Rm),
 }
@@ -63,6 +72,35 @@ pub struct Ls {
     output: Output,
 }
 
+/// Makes a new machine of a snapshot: its disks begin as they were then, and everything else is asked of it as
+/// of the first, but for what makes it that one: name, host name, addresses, published ports, labels. The guest
+/// boots; memory in the snapshot is left out.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  hull snapshot clone db before-upgrade db-test\n  hull snapshot clone -p 5433:5432 db before-upgrade db-test"
+)]
+pub struct CloneArgs {
+    /// Publish a port of the new machine: [ADDRESS:][HOST:]PORT[/PROTOCOL]
+    #[arg(short, long, value_name = "PORT")]
+    publish: Vec<String>,
+    /// Set a label
+    #[arg(short, long, value_name = "KEY[=VALUE]")]
+    label: Vec<String>,
+    /// Don't start it. Its disks are copied when it starts first, and the snapshot is kept until then
+    #[arg(long)]
+    no_start: bool,
+    /// Show what would be made, and make nothing
+    #[arg(long)]
+    plan: bool,
+    /// The machine
+    #[arg(add = ArgValueCompleter::new(complete::instances))]
+    machine: String,
+    /// The snapshot
+    snapshot: String,
+    /// Name of the new machine
+    name: String,
+}
+
 /// Removes snapshots.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  hull snapshot rm db before-upgrade")]
@@ -92,6 +130,7 @@ impl Snapshot {
         match self {
             Snapshot::Create(create) => create.run(context).await,
             Snapshot::Ls(ls) => ls.run(context).await,
+            Snapshot::Clone(clone) => clone.run(context).await,
             Snapshot::Rm(rm) => rm.run(context).await,
         }
     }
@@ -134,6 +173,49 @@ fn row(snapshot: &MachineSnapshot) -> Vec<String> {
         yes(snapshot.consistent),
         snapshot.disks.join(","),
     ]
+}
+
+impl CloneArgs {
+    async fn run(self, context: &Context) -> Result<ExitCode> {
+        let instances = context.instances();
+        let ports = self.publish.iter().map(|text| port::port(text));
+        let request = CloneRequest {
+            snapshot: self.snapshot.clone(),
+            name: self.name.clone(),
+            labels: env::labels(&[], &self.label)?,
+            ports: ports.collect::<Result<_>>()?,
+            run: if self.no_start { RunState::Stopped } else { RunState::Running },
+        };
+        let made = instances.clone_snapshot(&self.machine, &request, self.plan).await?;
+        if self.plan {
+            return plan::creation(&made).map(|()| ExitCode::SUCCESS);
+        }
+        self.tell_what_it_lacks(&instances).await?;
+        if !self.no_start {
+            let started = settle(&instances, &made, Goal::Started, Some(COPYING)).await?;
+            out::warnings(&started.status.warnings);
+        }
+        out::line(&made.meta.name);
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn tell_what_it_lacks(&self, instances: &Instances) -> Result<()> {
+        let snapshots = instances.snapshots(&self.machine).await?;
+        let Some(snapshot) = snapshots.iter().find(|it| it.name == self.snapshot) else {
+            return Ok(());
+        };
+        if snapshot.memory {
+            out::remark("the snapshot's memory is left out: the new machine boots");
+        }
+        let machine = instances.get(&self.machine).await?;
+        let mounts = machine.spec.containers.iter().flat_map(|container| &container.mounts);
+        for disk in mounts.filter(|mount| mount.disk.is_some()).filter_map(|mount| mount.volume()) {
+            if !snapshot.disks.iter().any(|kept| kept == disk) {
+                out::remark(format!("disk {disk} is not in the snapshot: {} has none", self.name));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Rm {

@@ -32,6 +32,7 @@ pub fn machine(flags: &MachineFlags) -> Result<Option<MachineSpec>> {
         pci: flags.pci.clone(),
         max_cpus: flags.max_cpus,
         max_memory: flags.max_memory,
+        source: None,
     };
     Ok((machine != MachineSpec::default()).then_some(machine))
 }
@@ -129,6 +130,7 @@ pub struct Disk {
     iops: Option<u64>,
     bps: Option<u64>,
     cache: Option<DiskCache>,
+    serial: Option<String>,
     read_only: bool,
 }
 
@@ -142,11 +144,13 @@ impl Disk {
             iops: self.iops.unwrap_or(was.iops),
             bps: self.bps.unwrap_or(was.bps),
             cache: self.cache.unwrap_or(was.cache),
+            serial: self.serial.clone().unwrap_or(was.serial),
         };
+        let serial = if options.serial.is_empty() { &self.name } else { &options.serial };
         let kind =
             MountKind::Volume { name: self.name.clone(), subpath: String::new(), no_copy: true };
         Mount {
-            target: options.bus.device(&self.name),
+            target: options.bus.device(serial),
             kind,
             read_only: self.read_only || before.is_some_and(|mount| mount.read_only),
             disk: Some(options),
@@ -159,11 +163,12 @@ pub fn disk(text: &str) -> Result<Mount> {
     Ok(disk_change(text)?.mount(None))
 }
 
-/// Reads one `--disk`: `NAME[,size=10g][,bus=virtio][,iops=N][,bps=SIZE][,cache=none][,ro]`.
+/// Reads one `--disk`: `NAME[,size=10g][,bus=virtio][,iops=N][,bps=SIZE][,cache=none][,serial=TEXT][,ro]`.
 pub fn disk_change(text: &str) -> Result<Disk> {
     let refuse = |why: &str| {
         Error::invalid(format!("{text:?} is not a disk: {why}")).at("--disk").next(
-            "write NAME[,size=10g][,bus=virtio|scsi|sata][,iops=N][,bps=SIZE][,cache=none][,ro]",
+            "write NAME[,size=10g][,bus=virtio|scsi|sata][,iops=N][,bps=SIZE][,cache=none]\
+             [,serial=TEXT][,ro]",
         )
     };
     let mut parts = text.split(',');
@@ -171,8 +176,9 @@ pub fn disk_change(text: &str) -> Result<Disk> {
     if name.is_empty() || name.contains(['/', '=']) {
         return Err(refuse("it begins with the name of a volume"));
     }
-    let (size, bus, iops, bps, cache, read_only) = (None, None, None, None, None, false);
-    let mut disk = Disk { name: name.to_owned(), size, bus, iops, bps, cache, read_only };
+    let (size, bus, iops, bps, cache, serial) = (None, None, None, None, None, None);
+    let name = name.to_owned();
+    let mut disk = Disk { name, size, bus, iops, bps, cache, serial, read_only: false };
     for part in parts {
         let (key, value) = part.split_once('=').unwrap_or((part, ""));
         let number = || value.parse::<u64>().map_err(|_| refuse(&format!("{key} is no number")));
@@ -195,6 +201,7 @@ pub fn disk_change(text: &str) -> Result<Disk> {
                     _ => return Err(refuse(&format!("there is no cache {value:?}"))),
                 });
             }
+            "serial" => disk.serial = Some(value.to_owned()),
             "ro" | "readonly" => disk.read_only = true,
             _ => return Err(refuse(&format!("unknown option {part:?}"))),
         }
@@ -220,6 +227,10 @@ mod tests {
         assert_eq!((options.size.unwrap().0, options.iops, options.bps), (1 << 30, 5, 9));
         let direct = disk("data,cache=none").unwrap().disk.unwrap();
         assert_eq!(direct.cache, DiskCache::None);
+        let known = disk("data,serial=old").unwrap();
+        assert_eq!(known.target, "/dev/disk/by-id/virtio-old");
+        let grown = disk_change("data,size=2g").unwrap().mount(Some(&known));
+        assert_eq!(grown.target, known.target);
         for wrong in ["a,cache=unsafe", "", "/x", "size=1g", "a,bus=ide", "a,iops=x", "a,what"] {
             assert!(disk(wrong).is_err(), "{wrong}");
         }

@@ -1,6 +1,9 @@
 //! Verbs of an instance.
 
+use std::collections::BTreeMap;
+
 use link::instance::LogsRequest;
+use model::instance::{Port, RunState};
 use model::{Error, Result, Span, Time};
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +41,25 @@ pub struct KillRequest {
 pub struct SnapshotQuery {
     /// Its name.
     pub snapshot: String,
+}
+
+/// The machine to be made of a snapshot of another. It is asked to be what that one is, with an identity of
+/// its own: id, name, host name, hardware and network addresses.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct CloneRequest {
+    /// The snapshot.
+    pub snapshot: String,
+    /// Its name.
+    pub name: String,
+    /// For selecting; those of the other machine are not taken over.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Ports of the host that lead to it; those of the other machine stay the other's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Port>,
+    /// Whether it starts at once. Its disks are copied when it starts first.
+    pub run: RunState,
 }
 
 /// What a wait waits for.

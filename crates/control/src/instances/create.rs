@@ -9,7 +9,7 @@ use model::network::{DEFAULT_NETWORK, Network, NetworkSpec};
 use model::volume::{Volume, VolumeSpec, anonymous_name};
 use model::{Error, Kind, Meta, Result};
 
-use super::VOLUMES;
+use super::{VOLUMES, clone};
 use crate::batch::Batch;
 use crate::keys;
 use crate::mirror::State;
@@ -36,6 +36,7 @@ pub(super) fn admit(
             .next("leave out the network mode, or the ports"));
     }
     resolve_partners(context.state, instance)?;
+    clone::admit(context, instance)?;
     if let Some(network) = check_networks(context, instance, batch)? {
         batch.create(&network);
     }
@@ -144,6 +145,7 @@ pub(super) fn make_volumes(
         id: instance.meta.id.clone(),
         name: instance.meta.name.clone(),
     };
+    let asked = instance.clone();
     let spec = &mut instance.spec;
     // One that has its node already has its volumes there, too.
     let node = spec.placement.as_ref().map(|placed| placed.node.clone());
@@ -164,7 +166,8 @@ pub(super) fn make_volumes(
             None if made.contains(name) => {}
             None => {
                 let owner = anonymous.then(|| owner.clone());
-                let volume = new_volume(context, &project, name, owner);
+                let spec = clone::volume_spec(context.state, &asked, name);
+                let volume = new_volume(context, &project, name, owner, spec);
                 batch.create(&match &node {
                     Some(node) => placement::housed(&volume, node),
                     None => volume,
@@ -176,11 +179,17 @@ pub(super) fn make_volumes(
     Ok(())
 }
 
-fn new_volume(context: &Context<'_>, project: &str, name: &str, owner: Option<Owner>) -> Volume {
+fn new_volume(
+    context: &Context<'_>,
+    project: &str,
+    name: &str,
+    owner: Option<Owner>,
+    spec: VolumeSpec,
+) -> Volume {
     let mut meta = Meta::new(project, name, context.core.new_id(), context.now);
     let anonymous = owner.is_some();
     meta.owner = owner;
-    Volume::new(meta, VolumeSpec { anonymous, ..VolumeSpec::default() })
+    Volume::new(meta, VolumeSpec { anonymous, ..spec })
 }
 
 /// Refuses at once what another instance holds by name: a port of every node, a fixed address.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::instance::{Instance, InstanceNoun, Phase, RunState, StopRequest};
 use model::{Error, Kind, Object, Result};
 
-use super::{Instances, is_active};
+use super::{Instances, clone, is_active};
 use crate::batch::Batch;
 use crate::caller::{Caller, Verb, authorise};
 use crate::core::Mode;
@@ -30,7 +30,7 @@ impl Instances {
     /// that is being removed already it changes nothing but what the options add.
     ///
     /// # Errors
-    /// `Conflict` for one that runs, unless `force`.
+    /// `Conflict` for one that runs, or that a machine is still to be made of, unless `force`.
     pub async fn remove(
         &self,
         caller: &Caller,
@@ -69,6 +69,9 @@ pub(super) fn prepare(
         let state = instance.status.phase.as_str();
         return Err(Error::conflict(format!("{} is {state}", instance.title()))
             .next(format!("`hull stop {name}` first, or `hull rm --force {name}`")));
+    }
+    if !options.force && instance.meta.deleted.is_none() {
+        clone::refuse_needed(context.state, instance, None)?;
     }
     let volumes = VOLUMES.to_owned();
     if options.volumes && !instance.meta.finalizers.contains(&volumes) {

@@ -14,7 +14,7 @@ use model::instance::{GuestFacts, InstanceNoun};
 use model::name::check_name;
 use model::{Error, Kind, Result, Time};
 
-use super::Instances;
+use super::{Instances, clone};
 use crate::caller::{Caller, Verb, authorise};
 use crate::service::find;
 
@@ -94,7 +94,7 @@ impl Instances {
     /// Removes a snapshot of a machine.
     ///
     /// # Errors
-    /// See [`snapshots`](Self::snapshots).
+    /// See [`snapshots`](Self::snapshots); `Conflict` for one that a machine is still to be made of.
     pub async fn remove_snapshot(
         &self,
         caller: &Caller,
@@ -103,6 +103,10 @@ impl Instances {
         snapshot: &str,
     ) -> Result<()> {
         let (node, target) = self.on_node(caller, Verb::Operate, project, name, "").await?;
+        self.core.read(|state| {
+            let instance = find::<InstanceNoun>(state, project, name)?;
+            clone::refuse_needed(state, instance, Some(snapshot))
+        })?;
         node.remove_snapshot(target, snapshot.to_owned()).await
     }
 

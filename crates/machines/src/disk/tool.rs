@@ -353,6 +353,39 @@ impl DiskTool {
         self.snapshot(disk, "-d", name).await
     }
 
+    /// Writes a state that a disk keeps, and nothing of its base, into a file that is there, empty, and the
+    /// tool's user's. `base` is what the disk lies on, as its header calls it, and what the copy will; what
+    /// is there as that is read of nowhere: an empty disk of the same format and size does. `most` bounds
+    /// what is written. Of a disk that QEMU has open, nobody may make or delete states meanwhile: the
+    /// tables of those that are there are written no more.
+    ///
+    /// # Errors
+    /// `Invalid` if the disk is damaged or has no such state, `Exhausted` beyond `most`.
+    pub async fn copy_state(
+        &self,
+        disk: DiskFile<'_>,
+        state: &str,
+        target: &Path,
+        base: DiskFormat,
+        most: u64,
+    ) -> Result<()> {
+        let (opened, state) = (disk.opened(), format!("snapshot.name={state}"));
+        let mut words = with(&["convert", "-q", "-U", "-l", &state, "-O", "qcow2"], &[]);
+        // Else it would take no care that the copy is on the disk when it is done.
+        words.extend(["-t", "writeback"]);
+        if let Some((_, called)) = disk.base {
+            words.extend(["-B", text(called)?, "-F", base.as_str()]);
+        }
+        words.extend(opened.iter().map(String::as_str));
+        words.push(TARGET);
+        let mut binds = disk.binds(DISK, false);
+        binds.extend(DiskFile::alone(target, DiskFormat::Qcow2).binds(TARGET, true));
+        let copied = self.inside(&words, binds, WRITE, most).await;
+        copied
+            .and_then(|output| judge(&output, "cannot be copied"))
+            .map_err(|error| about(disk.path, error))
+    }
+
     async fn known(&self, disk: DiskFile<'_>, name: &str) -> Result<()> {
         match self.snapshots(disk).await?.iter().any(|snapshot| snapshot.name == name) {
             true => Ok(()),
@@ -586,6 +619,49 @@ mod tests {
         let error = error.unwrap_err();
         assert!(error.message().contains("damaged or cut off"), "{}", error.chain());
         assert_eq!(tool.inspect(&at("none"), None).await.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn a_state_is_copied_without_its_base() {
+        let Some(tool) = tool() else { return };
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        let (base, stand_in, path) = (at("disk.raw"), at("none.raw"), at("root.qcow2"));
+        raw(&base);
+        File::create(&stand_in).unwrap().set_len(8 << 20).unwrap();
+        tool.create_overlay(&path, &base, DiskFormat::Raw, 16 << 20).await.unwrap();
+        let write = |text: &str| {
+            let written = std::process::Command::new("qemu-io")
+                .args(["-f", "qcow2", "-c", text])
+                .arg(&path)
+                .stdout(Stdio::null())
+                .status();
+            assert!(written.unwrap().success());
+        };
+        write("write -P 7 2M 64k");
+        tool.snapshot_create(DiskFile::alone(&path, DiskFormat::Qcow2), "kept").await.unwrap();
+        write("write -P 8 2M 64k");
+        let source =
+            DiskFile { path: &path, format: DiskFormat::Qcow2, base: Some((&stand_in, &base)) };
+        // The base itself is not looked at.
+        fs::rename(&base, at("away")).unwrap();
+        fs::copy(&stand_in, &base).unwrap();
+        let (copy, whole) = (at("copy.qcow2"), at("whole.raw"));
+        File::create(&copy).unwrap();
+        tool.copy_state(source, "kept", &copy, DiskFormat::Raw, 1 << 30).await.unwrap();
+        // Without walls the copy calls its base as it was given.
+        fs::rename(at("away"), &stand_in).unwrap();
+        assert!(fs::metadata(&copy).unwrap().len() < 1 << 20, "more than what was written");
+        let base = Some((stand_in.as_path(), stand_in.as_path()));
+        let copied = DiskFile { path: &copy, format: DiskFormat::Qcow2, base };
+        let into = DiskFile::alone(&whole, DiskFormat::Raw);
+        tool.convert(copied, into, false, 1 << 30).await.unwrap();
+        let found = fs::read(&whole).unwrap();
+        assert_eq!(found.len(), 16 << 20);
+        assert_eq!(&found[1 << 20..][..9], b"something");
+        assert!(found[2 << 20..][..64 << 10].iter().all(|byte| *byte == 7));
+        let error = tool.copy_state(source, "none", &copy, DiskFormat::Raw, 1 << 30).await;
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::Invalid);
     }
 
     #[tokio::test]

@@ -6,15 +6,32 @@
 
 use std::fmt::Write as _;
 
+use super::Seed;
 use crate::config::Share;
 
+/// Gives a copy of another machine's disk an identity of its own (machine-id(5)), once. cloud-init itself
+/// sees by the instance's id that it is new, and makes new host keys.
+const NEW_IDENTITY: &str = "#cloud-boothook\n#!/bin/sh\n\
+    # This machine began as a copy of another.\n\
+    cloud-init-per instance hull-machine-id sh -c '\n\
+    \x20 command -v systemd-machine-id-setup >/dev/null || exit 0\n\
+    \x20 rm -f /etc/machine-id /var/lib/dbus/machine-id\n\
+    \x20 systemd-machine-id-setup && ln -sf /etc/machine-id /var/lib/dbus/machine-id'\n";
+
 /// The user's vendor data with the platform's part, as one text.
-pub(super) fn merged(own: &str, shares: &[Share]) -> String {
-    let shares: Vec<&Share> = shares.iter().filter(|share| !share.target.is_empty()).collect();
-    match (own.trim().is_empty(), shares.is_empty()) {
-        (_, true) => own.to_owned(),
-        (true, false) => hook(&shares),
-        (false, false) => multipart(&[own, &hook(&shares)]),
+pub(super) fn merged(own: &str, seed: &Seed) -> String {
+    let shares: Vec<&Share> = seed.shares.iter().filter(|it| !it.target.is_empty()).collect();
+    let mount = (!shares.is_empty()).then(|| hook(&shares));
+    let parts = [
+        Some(own).filter(|own| !own.trim().is_empty()),
+        seed.copied.then_some(NEW_IDENTITY),
+        mount.as_deref(),
+    ];
+    let parts: Vec<&str> = parts.into_iter().flatten().collect();
+    match parts.as_slice() {
+        [] => own.to_owned(),
+        [one] => (*one).to_owned(),
+        several => multipart(several),
     }
 }
 
@@ -71,13 +88,17 @@ mod tests {
         Share { tag: "data".to_owned(), path: "/x".into(), target, read_only: true }
     }
 
+    fn with(shares: Vec<Share>) -> Seed {
+        Seed { shares, ..Seed::default() }
+    }
+
     #[test]
     fn both_parts_are_there() {
         let own = "#cloud-config\npackages: [jq]\n";
-        assert_eq!(merged(own, &[]), own);
-        assert_eq!(merged("", &[]), "");
-        assert!(merged(" \n", &[share()]).starts_with("#cloud-boothook\n#!/bin/sh\n"));
-        let both = merged(own, &[share()]);
+        assert_eq!(merged(own, &with(vec![])), own);
+        assert_eq!(merged("", &with(vec![])), "");
+        assert!(merged(" \n", &with(vec![share()])).starts_with("#cloud-boothook\n#!/bin/sh\n"));
+        let both = merged(own, &with(vec![share()]));
         assert!(both.contains("\n\n#cloud-config\npackages: [jq]\n"), "{both}");
         assert!(both.contains(r"share 'data' '/srv/it'\''s' ro"), "{both}");
         assert_eq!(both.matches("\n--hull\n").count(), 2);
@@ -85,10 +106,20 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_gets_an_identity_of_its_own() {
+        let copied = Seed { copied: true, ..with(vec![share()]) };
+        let all = merged("#cloud-config\n{}\n", &copied);
+        assert_eq!(all.matches("Content-Transfer-Encoding").count(), 3, "{all}");
+        assert!(all.contains("systemd-machine-id-setup"), "{all}");
+        assert_eq!(merged("", &Seed { copied: true, ..Seed::default() }), NEW_IDENTITY);
+        assert!(!merged("", &with(vec![share()])).contains("machine-id"));
+    }
+
+    #[test]
     fn a_message_goes_inside_as_it_is() {
         let own =
             "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"hull\"\n\n--hull--\n";
-        let both = merged(own, &[share()]);
+        let both = merged(own, &with(vec![share()]));
         assert!(both.starts_with("Content-Type: multipart/mixed; boundary=\"hull-"), "{both}");
         assert!(both.contains(&format!("\n{own}")), "{both}");
     }
@@ -96,6 +127,6 @@ mod tests {
     #[test]
     fn a_share_nobody_asked_to_mount_is_left() {
         let unmounted = Share { target: String::new(), ..share() };
-        assert_eq!(merged("", &[unmounted]), "");
+        assert_eq!(merged("", &with(vec![unmounted])), "");
     }
 }

@@ -4,10 +4,15 @@
 //! memory are the container's [`resources`](super::Resources), its mounts are shared directories and
 //! disks, its ports, networks, restart policy and health check are the instance's.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::id::Uid;
+use crate::name::check_name;
 use crate::quantity::Bytes;
+use crate::time::Time;
 
 /// What was asked of the machine. An instance whose image carries no disk refuses it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
@@ -56,6 +61,31 @@ pub struct MachineSpec {
     /// Memory it may come to have while it runs; what it starts with when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_memory: Option<Bytes>,
+    /// What its disks begin as; the image's disk, and empty ones, when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<MachineSource>,
+}
+
+/// The snapshot of another machine that the disks of a new one begin as. They are copied once.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MachineSource {
+    /// The other machine's name, as it was then.
+    pub machine: String,
+    /// Its identity; written by control.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<Uid>,
+    /// The snapshot.
+    pub snapshot: String,
+    /// When that was taken. Another that has come to have its name is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken: Option<Time>,
+    /// Digest of the image that both run from, wherever its name leads now.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub image: String,
+    /// What the volumes that are its disks begin as: names of disks in the snapshot.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub disks: BTreeMap<String, String>,
 }
 
 /// What a machine boots from first; from the other, if nothing is there that boots.
@@ -87,6 +117,25 @@ pub struct DiskOptions {
     /// Whose memory keeps what was read and what is yet to be written.
     #[serde(skip_serializing_if = "DiskCache::is_usual")]
     pub cache: DiskCache,
+    /// Its serial number in the guest; the volume's name when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub serial: String,
+}
+
+impl DiskOptions {
+    /// Most characters of a serial number (virtio 1.2, 5.2.6, `VIRTIO_BLK_ID_BYTES`).
+    pub const SERIAL: usize = 20;
+
+    pub(super) fn validate(&self) -> Result<()> {
+        let fits = self.serial.len() <= Self::SERIAL;
+        let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
+        if fits && self.serial.bytes().all(plain) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!("{:?} cannot be a disk's serial number", self.serial))
+            .at("serial")
+            .next("use 20 letters, digits, '-', '_' and '.' at most"))
+    }
 }
 
 /// Whose memory keeps what is read of a disk, and what is yet to be written. When the guest asks for its
@@ -189,6 +238,9 @@ pub struct MachineStatus {
     /// Disks it has, its root first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub disks: Vec<MachineDisk>,
+    /// Its disks are no longer those of what it was made from, but its own.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub copied: bool,
     /// Networks that its cards are on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<String>,
@@ -282,6 +334,9 @@ impl MachineSpec {
                     .at("pci")
                     .next("write it as lspci -D does: 0000:01:00.0"));
             }
+        }
+        if let Some(source) = &self.source {
+            check_name(&source.snapshot).map_err(|error| error.at("source.snapshot"))?;
         }
         Ok(())
     }

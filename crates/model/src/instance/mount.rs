@@ -121,6 +121,9 @@ impl Mount {
         if self.disk.is_some() && !matches!(self.kind, MountKind::Volume { .. }) {
             return Err(Error::invalid("only a volume can be a disk").at("disk"));
         }
+        if let Some(options) = &self.disk {
+            options.validate().map_err(|error| error.under("disk"))?;
+        }
         match &self.kind {
             MountKind::Volume { name, .. } if self.disk.is_some() && !is_disk_name(name) => {
                 Err(Error::invalid(format!("{name:?} cannot name a disk"))

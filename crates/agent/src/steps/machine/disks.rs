@@ -11,12 +11,13 @@ use machines::config::{Bus, DIRECTORY, DISKS, Disk, Format, MachineConfig};
 use machines::disk::tool::DiskFile;
 use machines::disk::{self, DiskFormat, DiskTool};
 use model::error::Context as _;
-use model::image::MachineImage;
+use model::image::{Image, MachineImage};
 use model::instance::{DiskBus, DiskCache, FirmwareKind, Instance, MachineSpec};
 use model::{Bytes, Error, ErrorKind, Result};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
+use super::clone;
 use super::walls::user_of;
 use crate::local::replace_file;
 use crate::steps::volume::{self, Mounted};
@@ -138,11 +139,12 @@ pub fn ovmf(secure: bool) -> Result<(PathBuf, PathBuf)> {
     Ok((PathBuf::from(code), PathBuf::from(variables)))
 }
 
-/// Makes the root disk: a layer on the image's disk, as large as asked and never smaller than it.
+/// Makes the root disk: a layer on the image's disk, as large as asked and never smaller than it; empty at
+/// first, or that of another machine.
 pub async fn root(
     worker: &Worker,
     asked: &MachineSpec,
-    id: &str,
+    whole: &Image,
     image: &MachineImage,
     files: Rootfs,
 ) -> Result<()> {
@@ -154,7 +156,7 @@ pub async fn root(
     // QEMU's user must be able to read it; those that KubeVirt's tools make belong to a user of theirs.
     let (inside, base) = match image.compressed || !is_readable(&inside) {
         false => (inside, PathBuf::from(&image.disk)),
-        true => unpacked(worker, id, inside).await?,
+        true => unpacked(worker, &whole.id, inside).await?,
     };
     let (format, has) = look(&inside, image.disk.trim_end_matches(".gz"))?;
     let size = match asked.root_size {
@@ -170,11 +172,21 @@ pub async fn root(
     };
     // Made where only root writes: QEMU's user may have put a link in the place of the disk.
     let draft = worker.dir.join(ROOT);
-    DiskTool::find()?.create_overlay(&draft, &base, format, size).await?;
+    match &asked.source {
+        None => DiskTool::find()?.create_overlay(&draft, &base, format, size).await?,
+        Some(source) => {
+            let base = clone::Base { called: &base, format, size: has };
+            clone::root(worker, source, whole, &draft, &base).await?;
+        }
+    }
     let user = user_of(&worker.uid);
     chown(&draft, Some(user), Some(user))
         .and_then(|()| std::fs::rename(&draft, &path))
-        .context(ErrorKind::Unavailable, || format!("cannot make {}", path.display()))
+        .context(ErrorKind::Unavailable, || format!("cannot make {}", path.display()))?;
+    match &asked.source {
+        None => Ok(()),
+        Some(_) => grow_root(worker, &path, asked.root_size).await,
+    }
 }
 
 /// Gives a root disk that is there the size that is asked for now. A run that goes on from a saved state has
@@ -261,7 +273,14 @@ pub async fn of_volume(
     let user = user_of(&worker.uid);
     match std::fs::symlink_metadata(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            DiskTool::find()?.create(&path, size).await?;
+            let draft = path.with_extension("new");
+            if clone::volume(worker, wanted, name, &draft).await? {
+                std::fs::rename(&draft, &path).context(ErrorKind::Unavailable, || {
+                    format!("cannot make {}", path.display())
+                })?;
+            } else {
+                DiskTool::find()?.create(&path, size).await?;
+            }
         }
         Err(error) => {
             return Err(error)
@@ -301,6 +320,7 @@ pub async fn of_volume(
     };
     let made = Disk {
         name: name.clone(),
+        serial: options.serial.clone(),
         path: PathBuf::from(&inside),
         format: Format::Qcow2,
         bus,
@@ -357,8 +377,13 @@ pub fn variables(worker: &Worker, asked: &MachineSpec, image: &MachineImage) -> 
         return Ok(());
     }
     let (_, from) = ovmf(secure)?;
-    let variables = std::fs::read(&from)
+    let mut variables = std::fs::read(&from)
         .context(ErrorKind::Unavailable, || format!("cannot read {}", from.display()))?;
+    if let Some(source) = &asked.source
+        && let Some(theirs) = clone::variables(worker, source, variables.len())
+    {
+        variables = theirs;
+    }
     write_owned(&path, user_of(&worker.uid), 0o600, &variables)
 }
 
