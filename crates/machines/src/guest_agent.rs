@@ -83,7 +83,7 @@ impl GuestAgent {
     /// # Errors
     ///
     /// `Unavailable` when no agent answers, `Unsupported` for a command that the agent does not know
-    /// or does not allow, `Conflict` for what fails in the guest.
+    /// or does not allow, `Conflict` for what fails in the guest, or when the machine does not run.
     pub async fn call(&self, command: &str, arguments: Value) -> Result<Value> {
         self.call_within(command, arguments, ANSWER).await
     }
@@ -123,7 +123,7 @@ impl GuestAgent {
             ))
             .next("install qemu-guest-agent in the guest, or wait until it has started"),
             Failure::NoSocket(cause) => {
-                Error::unavailable(format!("machine {machine:?} does not run")).caused_by(cause)
+                Error::conflict(format!("machine {machine:?} does not run")).caused_by(cause)
             }
             Failure::Late(bound) => Error::unavailable(format!(
                 "the guest agent in machine {machine:?} has not answered {command} for {} seconds",

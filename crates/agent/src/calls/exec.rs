@@ -33,7 +33,7 @@ pub async fn exec(calls: &Calls, target: &Target, request: ExecRequest) -> Resul
         return Err(Error::invalid("no program is named").at("command"));
     }
     if let Some(agent) = guest::of(calls, target)? {
-        return guest::exec(&agent, request).await;
+        return guest::exec(&calls.find(target)?, &agent, request).await;
     }
     let found = calls.find_live(target, false)?;
     let process = Process {

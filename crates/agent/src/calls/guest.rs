@@ -2,6 +2,7 @@
 //! inside it.
 
 mod files;
+mod run;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +14,12 @@ use model::instance::{GuestFacts, GuestInterface};
 use model::{Error, Result};
 use tokio::sync::mpsc;
 
-use super::Calls;
 use super::sessions::{Ends, open};
+use super::{Calls, Found};
 use crate::guests;
 
 pub use files::{read_archive, stat_path, write_archive};
+use run::Run;
 
 /// Most that is kept of what a program prints that is asked something, in bytes.
 const ANSWER: usize = 4 << 20;
@@ -82,40 +84,56 @@ fn short(text: &str) -> String {
 }
 
 /// Runs a further program in the guest.
-pub async fn exec(agent: &Arc<GuestAgent>, request: ExecRequest) -> Result<Session> {
+pub(super) async fn exec(
+    found: &Found,
+    agent: &Arc<GuestAgent>,
+    request: ExecRequest,
+) -> Result<Session> {
     let detach = request.detach;
-    let process = agent
-        .exec(&Exec {
-            command: request.command,
-            env: request.env,
-            user: request.user,
-            workdir: request.workdir,
-            terminal: request.tty.then_some(request.size),
-            stdin: request.stdin && !detach,
-            detach,
-        })
-        .await?;
+    let asked = Exec {
+        command: request.command,
+        env: request.env,
+        user: request.user,
+        workdir: request.workdir,
+        terminal: request.tty.then_some(request.size),
+        stdin: request.stdin && !detach,
+        detach,
+    };
+    let mut run = Run::of(found);
+    let process = tokio::select! {
+        process = agent.exec(&asked) => process?,
+        error = run.over() => return Err(error),
+    };
     let (ends, session) = open();
     tokio::spawn(async move {
         let started = ends.output.send(Ok(Output::Started)).await;
         if started.is_ok() && !detach {
-            converse(process, ends).await;
+            converse(process, ends, run).await;
         }
     });
     Ok(session)
 }
 
-/// Carries what both sides say until the program has ended or the user is gone.
-async fn converse(process: guest_agent::Session, ends: Ends) {
+/// Carries what both sides say until the program has ended, or its guest, or the user is gone.
+async fn converse(process: guest_agent::Session, ends: Ends, mut run: Run) {
     let guest_agent::Session { input, mut output } = process;
     let feeder = tokio::spawn(feed(ends.input, input));
     loop {
         let item = tokio::select! {
+            biased;
             item = output.recv() => item,
+            error = run.over() => {
+                let _ = ends.output.send(Err(error)).await;
+                break;
+            }
             () = ends.output.closed() => break,
         };
         let Some(item) = item else { break };
-        if ends.output.send(item.map(told)).await.is_err() {
+        let item = match item {
+            Ok(output) => Ok(told(output)),
+            Err(error) => Err(run.explains(error).await),
+        };
+        if ends.output.send(item).await.is_err() {
             break;
         }
     }

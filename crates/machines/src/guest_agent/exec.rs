@@ -253,6 +253,9 @@ impl Running {
                 }
                 Ok(Turn::Still) => heard = Instant::now(),
                 Err(error) if is_away(&error) && heard.elapsed() < AWAY => {}
+                Err(error) if is_away(&error) => {
+                    return drop(outputs.send(Err(self.lost(error))).await);
+                }
                 Err(error) => return drop(outputs.send(Err(error)).await),
             }
             tokio::select! {
@@ -272,6 +275,17 @@ impl Running {
                 }
             }
         }
+    }
+
+    /// Why a process is given up whose guest stands still, or has lost its agent.
+    fn lost(&self, error: Error) -> Error {
+        Error::unavailable(format!(
+            "the guest agent in machine {:?} has not answered for {} seconds: the process is given up",
+            self.agent.machine(),
+            AWAY.as_secs()
+        ))
+        .next("see on its console what the guest does")
+        .caused_by(error)
     }
 
     async fn turn(

@@ -356,7 +356,7 @@ async fn without_an_agent_it_is_said_what_to_install() {
     let agent = GuestAgent::new("old", &socket);
     agent.is_called("db");
     let error = agent.ping().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(error.kind(), ErrorKind::Conflict);
     assert_eq!(error.message(), "machine \"db\" does not run");
     let _listener = UnixListener::bind(&socket).unwrap();
     let error = agent.ping().await.unwrap_err();

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use serde_json::json;
 use testing::node::{Node, until};
 
+use super::machines::qemu;
 use super::process::{Named, begin, node};
 
 /// Leaves a machine running whose agent answers.
@@ -45,6 +46,37 @@ fn a_guest_is_asked_as_a_container_is() {
 
     node.ok(&["exec", "guest", "touch", "/root/well"]);
     node.await_field("guest", "/status/health", &json!("healthy"));
+}
+
+#[test]
+fn what_runs_in_a_guest_ends_with_it() {
+    let Some(node) = node() else { return };
+    let _it = machine(node, "mayfly", &[]);
+    let ends = |end: &dyn Fn(), how: &str| {
+        let mut running = node.command(&["exec", "mayfly", "sh", "-c", "echo begun; sleep 900"]);
+        let running = running.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut running = running.spawn().unwrap();
+        let mut begun = String::new();
+        BufReader::new(running.stdout.take().unwrap()).read_line(&mut begun).unwrap();
+        assert_eq!(begun, "begun\n");
+        end();
+        let told = until("it ends", || running.try_wait().unwrap());
+        let mut words = String::new();
+        running.stderr.take().unwrap().read_to_string(&mut words).unwrap();
+        assert!(!told.success() && words.contains(how), "{told}: {words}");
+    };
+    let again = || {
+        node.await_phase("mayfly", "exited");
+        node.ok(&["start", "mayfly"]);
+        until("it answers", || (node.hull(&["exec", "mayfly", "true"]).code == 0).then_some(()));
+    };
+    let asks = |word: &str| drop(node.hull(&["exec", "-d", "mayfly", word]));
+    ends(&|| asks("poweroff"), "machine \"mayfly\" shut down meanwhile");
+    again();
+    let kill = || testing::node::kill(qemu(node, "mayfly")).unwrap();
+    ends(&kill, "as QEMU did, meanwhile");
+    again();
+    ends(&|| asks("reboot"), "was restarted meanwhile");
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn processes(node: &Node, name: &str) -> Vec<i32> {
     [monitor].into_iter().chain(children).collect()
 }
 
-fn qemu(node: &Node, name: &str) -> i32 {
+pub(super) fn qemu(node: &Node, name: &str) -> i32 {
     let is_qemu = |pid: &i32| {
         let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         line.starts_with("/usr/bin/qemu-system")
