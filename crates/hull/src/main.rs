@@ -8,6 +8,7 @@ mod config;
 mod names;
 mod notify;
 mod pki;
+mod program;
 mod records;
 mod server;
 mod settle;

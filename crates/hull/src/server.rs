@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Places, create_dir};
 use crate::notify::{machine_goes_down, notify};
 use crate::pki::{Pki, write_private};
-use crate::records;
 use crate::settle::settle;
+use crate::{program, records};
 
 /// Time to stop in before the process just ends; what runs, runs on.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
@@ -191,14 +191,6 @@ async fn start_engine(config: &Config, places: &Places) -> Result<Supervisor> {
     Supervisor::start(settings).await
 }
 
-/// This program's file. After an upgrade another stands in the place of the one that runs.
-fn program() -> Result<PathBuf> {
-    let path = std::env::current_exe()
-        .context(ErrorKind::Internal, || "the program's own file is not known".to_owned())?;
-    let text = path.to_string_lossy();
-    Ok(text.strip_suffix(" (deleted)").map_or(path.clone(), PathBuf::from))
-}
-
 async fn start_agent(
     config: &Config,
     places: &Places,
@@ -221,7 +213,7 @@ async fn start_agent(
         api: config.api.listen,
         metadata: config.metadata.enabled.then_some(config.metadata.port),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        program: program()?,
+        program: program::file()?,
     };
     let drivers = Drivers {
         engine_title: format!("containerd {}", supervisor.version()),

@@ -18,6 +18,7 @@ use rustix::fs::{FlockOperation, flock};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::Places;
+use crate::program;
 
 /// Waits before another start double from the first to the last.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
@@ -118,8 +119,7 @@ async fn keep_running(root: &std::path::Path, places: &Places) -> Result<()> {
 }
 
 fn start(root: &std::path::Path, places: &Places) -> Result<Child> {
-    let program = std::env::current_exe()
-        .context(ErrorKind::Internal, || "cannot tell where hull is".into())?;
+    let program = program::file()?;
     let log = log(places)?;
     let both = log
         .try_clone()

@@ -161,8 +161,8 @@ impl DiskTool {
             Some(found) => found.clone(),
             None => FOUND.get_or_init(look_up()?).clone(),
         };
-        let walls = std::env::current_exe()
-            .context(ErrorKind::Internal, || "this program cannot be found".to_owned())?;
+        // The program that runs, also when an upgrade has put another in the place of its file.
+        let walls = PathBuf::from("/proc/self/exe");
         Ok(Self { program, walls: Some(walls), user: (USER, USER) })
     }
 
