@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use containers::Engine;
@@ -99,6 +100,7 @@ impl Agent {
             fabric: Fabric::new(drivers.network, reserved, config.metadata),
             volumes: drivers.volumes,
             storage: wakes.storage.clone(),
+            storage_grown: AtomicU64::new(0),
             images: ImageStore::new(drivers.content, drivers.images)?,
             names: Names::new(drivers.dns),
             metadata: Metadata::new(config.metadata),

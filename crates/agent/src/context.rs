@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ pub struct Context {
     pub volumes: Arc<dyn volumes::Driver>,
     /// Wakes the pass over volumes.
     pub storage: Wake,
+    /// How often volumes have grown.
+    pub storage_grown: AtomicU64,
     /// Images.
     pub images: ImageStore,
     /// The name server.

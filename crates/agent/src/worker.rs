@@ -93,6 +93,8 @@ pub struct Worker {
     tried: Option<Instant>,
     /// Devices that a machine's guest had given up when it was last looked at.
     pub(crate) gone: u32,
+    /// How often volumes had grown when the disks in them were last looked at.
+    pub(crate) grown: u64,
 }
 
 impl Worker {
@@ -126,6 +128,7 @@ impl Worker {
             holding: true,
             tried: None,
             gone: 0,
+            grown: 0,
         };
         let task = tokio::spawn(worker.run());
         Handle { wanted, known, poke, logs, attention, prepare, task }

@@ -349,7 +349,7 @@ pub struct MachineFlags {
     /// Give it a PCI device of the node: 0000:01:00.0
     #[arg(long, value_name = "ADDRESS")]
     pub pci: Vec<String>,
-    /// Put an image's disk in as a CD
+    /// Put an image's disk in as a CD; "" for a drive that is empty at first
     #[arg(long, value_name = "IMAGE")]
     pub cdrom: Vec<String>,
     /// What it boots from first: disk, cdrom

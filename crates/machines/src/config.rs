@@ -175,8 +175,10 @@ pub struct Disk {
     pub name: String,
     /// Serial number in the guest; its name when empty.
     pub serial: String,
-    /// Its file or block device.
+    /// Its file or block device; empty for a CD drive that nothing is in.
     pub path: PathBuf,
+    /// Of a CD, the image that it is of.
+    pub image: String,
     /// Format of the file. Never found out by looking: a guest could write another format's header.
     pub format: Format,
     /// Where it is plugged in.
@@ -197,7 +199,13 @@ impl Disk {
         if self.serial.is_empty() { &self.name } else { &self.serial }
     }
 
-    /// Whether it is one that the machine has for as long as it runs: its root, its first-boot data, a CD.
+    /// Whether it is a CD drive that nothing is in.
+    pub fn is_empty(&self) -> bool {
+        self.bus == Bus::Cdrom && self.path.as_os_str().is_empty()
+    }
+
+    /// Whether it is one that the machine has for as long as it runs: its root, its first-boot data, a CD
+    /// drive.
     pub fn is_own(&self) -> bool {
         matches!(self.name.as_str(), "root" | "seed") || self.bus == Bus::Cdrom
     }

@@ -348,8 +348,8 @@ pub fn bounded_device(disk: &Disk) -> String {
 /// The devices of a disk; the first is what is plugged into a port, where it is of a bus that has them.
 pub fn disk_devices(disk: &Disk) -> Vec<Device> {
     let common = |driver: &str| {
-        let id = device_name(&disk.name);
-        Device::new(driver).with("id", id).with("drive", node_name(&disk.name))
+        let device = Device::new(driver).with("id", device_name(&disk.name));
+        if disk.is_empty() { device } else { device.with("drive", node_name(&disk.name)) }
     };
     match disk.bus {
         Bus::Virtio => vec![common("virtio-blk-pci").with("serial", disk.serial().to_owned())],
@@ -390,7 +390,8 @@ fn plug_disk(
     (ports, sata): (&mut impl Iterator<Item = String>, &mut impl Iterator<Item = u32>),
     words: &mut Words,
 ) {
-    for node in block_nodes(disk) {
+    let nodes = (!disk.is_empty()).then(|| block_nodes(disk));
+    for node in nodes.into_iter().flatten() {
         words.pair("-blockdev", node.to_string());
     }
     let mut devices = disk_devices(disk);
@@ -637,13 +638,18 @@ mod tests {
     #[test]
     fn cds_are_booted_from_when_they_are_to_be() {
         let mut config = config();
-        let cd = Disk { name: "cd0".into(), bus: Bus::Cdrom, ..Disk::default() };
+        let drive = Disk { name: "cd0".into(), bus: Bus::Cdrom, ..Disk::default() };
+        let cd = Disk { path: "/machine/disks/cd0".into(), ..drive.clone() };
         config.disks.push(cd);
+        let empty = Disk { name: "cd1".into(), ..drive };
+        config.disks.push(empty);
+        assert!(words(&config).contains("-device ide-cd,id=dev-cd1,bus=ide.1,bootindex=3"));
+        assert!(!words(&config).contains("d-cd1-file"));
         assert!(words(&config).contains("ide-cd,id=dev-cd0,drive=d-cd0,bus=ide.0,bootindex=2"));
         config.cds_first = true;
         let words = words(&config);
         assert!(
-            words.contains("bus=ide.0,bootindex=1") && words.contains("serial=root,bootindex=2")
+            words.contains("bus=ide.0,bootindex=1") && words.contains("serial=root,bootindex=3")
         );
     }
 

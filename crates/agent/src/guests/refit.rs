@@ -28,8 +28,10 @@ const RELEASE: Duration = Duration::from_secs(10);
 /// What a running machine is to have.
 #[derive(Debug, Default)]
 pub struct Given {
-    /// Disks in volumes, each with its file on the node and the size asked for.
+    /// Disks in volumes, each with its file on the node and the size it is to have, if it is to be another.
     pub disks: Vec<(Disk, PathBuf, Option<Bytes>)>,
+    /// CD drives, each with the file of what is to be in it.
+    pub discs: Vec<(Disk, PathBuf)>,
     /// Network cards.
     pub nics: Vec<Nic>,
     /// Size of the root disk, where one is asked for.
@@ -58,6 +60,10 @@ pub async fn refit(worker: &Worker, given: Given) -> Result<Refitted> {
     for (disk, file, size) in &given.disks {
         let done = bench.give_disk(disk, file, *size).await;
         bench.note(&format!("disk {:?}", disk.name), done)?;
+    }
+    for (disc, file) in &given.discs {
+        let done = bench.give_disc(disc, file).await;
+        bench.note(&format!("CD drive {}", disc.name), done)?;
     }
     for nic in &given.nics {
         let done = bench.give_card(nic).await;
@@ -152,6 +158,28 @@ impl Bench<'_> {
             Some(size) if !disk.read_only => self.grow(&qemu::node_name(&disk.name), size).await,
             _ => Ok(()),
         }
+    }
+
+    /// Has a CD drive hold what it is to hold.
+    async fn give_disc(&mut self, disc: &Disk, file: &Path) -> Result<()> {
+        let has = self.config.disks.iter().find(|has| has.name == disc.name).cloned();
+        let Some(has) = has else {
+            return Err(Error::unsupported("the machine was started without it"));
+        };
+        if has.image == disc.image {
+            return Ok(());
+        }
+        let drive = qemu::device_name(&disc.name);
+        self.control.qmp.eject(&drive, RELEASE).await?;
+        self.close_disk(&has).await;
+        may_die("refit.ejected");
+        if !disc.is_empty() {
+            self.open_disk(disc, file).await?;
+            self.control.qmp.insert(&drive, &qemu::node_name(&disc.name)).await?;
+        }
+        self.control.qmp.close_tray(&drive).await?;
+        may_die("refit.inserted");
+        self.replace(disc)
     }
 
     async fn bound_root(&mut self, (iops, bps): (u64, u64)) -> Result<()> {

@@ -1,10 +1,11 @@
 //! Volumes and snapshots that the node should have exist, those it should not don't.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use faults::may_die;
 use link::Report;
-use model::instance::Reason;
+use model::instance::{Mount, Reason};
 use model::volume::{Snapshot, SnapshotStatus, Volume, VolumePhase, VolumeStatus};
 use model::{Bytes, Kind, Result};
 use tasks::Pass;
@@ -42,6 +43,10 @@ impl Storage {
                 ..volume.status.clone()
             },
         };
+        if status.size.is_some() {
+            // Before it is told: cut short, it is done again.
+            self.tell_machines(volume);
+        }
         status.observed_generation = volume.meta.generation;
         self.context.outbox.put(Report::Volume(volume.meta.id.clone(), status));
     }
@@ -79,6 +84,21 @@ impl Storage {
             driver.node_expand(&info.id).await?;
         }
         driver.show(&info.id).await
+    }
+
+    /// Wakes the machines that have a disk in a volume: it may fill the volume.
+    fn tell_machines(&self, volume: &Volume) {
+        self.context.storage_grown.fetch_add(1, Ordering::Release);
+        for (_, handle) in self.context.roster.all() {
+            let wanted = handle.wanted.borrow();
+            let mut mounts = wanted.spec.all_containers().flat_map(|container| &container.mounts);
+            let is = |mount: &Mount| {
+                mount.disk.is_some() && mount.volume() == Some(volume.meta.name.as_str())
+            };
+            if wanted.meta.project == volume.meta.project && mounts.any(is) {
+                handle.poke.notify_one();
+            }
+        }
     }
 
     async fn delete(&self, volume: &Volume) {

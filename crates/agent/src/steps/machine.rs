@@ -17,6 +17,7 @@ mod walls;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use containers::ContainerConfig;
@@ -160,10 +161,13 @@ pub async fn given(
         root_bounds: asked.map_or((0, 0), |machine| (machine.root_iops, machine.root_bps)),
         ..guests::Given::default()
     };
+    let cdroms = asked.map(|machine| machine.cdroms.as_slice()).unwrap_or_default();
+    let (discs, refused) = cds::given(worker, cdroms, &running).await;
+    (given.discs, given.refused) = (discs, refused);
     for (mounted, disk) in volume::disks(worker, wanted, container).await? {
         let open = running.disks.iter().any(|has| has.name == disk.name);
         match disks::of_volume(worker, wanted, &mounted, &disk, open).await {
-            Ok((made, bind)) => given.disks.push((made, bind.source, disk.options.size)),
+            Ok((made, bind, size)) => given.disks.push((made, bind.source, size)),
             Err(error) => {
                 // One that is there stays as it is.
                 let has = running.disks.iter().find(|has| has.name == disk.name);
@@ -244,6 +248,12 @@ pub fn observe(worker: &mut Worker, ended: bool) -> Vec<&'static str> {
         worker.local.taken_in = 0;
     }
     worker.gone = told.gone;
+    let grown = worker.context.storage_grown.load(Ordering::Acquire);
+    if grown != worker.grown {
+        // Perhaps what a disk fills.
+        worker.local.taken_in = 0;
+    }
+    worker.grown = grown;
     let seen = worker.local.status.machine.get_or_insert_default();
     (seen.reboots, seen.watchdog, seen.end) = (told.reboots, told.watchdog, told.end);
     if ended {

@@ -96,6 +96,13 @@ struct Changes {
     /// Most bytes of a machine's root disk in a second; 0 for no bound
     #[arg(long, value_name = "SIZE")]
     root_bps: Option<Bytes>,
+    /// Put an image's disk into a machine's CD drive, in the place of what is in it; the second one given is for its
+    /// second drive
+    #[arg(long, value_name = "IMAGE")]
+    cdrom: Vec<String>,
+    /// Take the discs out of a machine's CD drives
+    #[arg(long)]
+    eject: bool,
     /// When it starts again: no, on-failure[:N], always, unless-stopped
     #[arg(long, value_name = "POLICY")]
     restart: Option<String>,
@@ -126,8 +133,35 @@ pub async fn patched(
     if plan {
         return plan::change(&instances, name, change(&instances, name, true, &patch)).await;
     }
-    let changed = change(&instances, name, false, &patch).await?;
-    let applied = in_force(&instances, &changed).await?;
+    applied(&instances, name, patch).await?;
+    out::line(name);
+    Ok(())
+}
+
+/// Gives a machine's disk another size.
+pub async fn grow_disk(
+    instances: &Instances,
+    name: &str,
+    disk: &str,
+    size: Bytes,
+    plan: bool,
+) -> Result<()> {
+    let disk = vec![format!("{disk},size={}", size.0)];
+    let changes = Changes { disk, ..Changes::default() };
+    let patch = |old: &InstanceSpec| changes.patch(old, "");
+    match plan {
+        true => plan::change(instances, name, change(instances, name, true, patch)).await,
+        false => applied(instances, name, patch).await,
+    }
+}
+
+async fn applied(
+    instances: &Instances,
+    name: &str,
+    patch: impl Fn(&InstanceSpec) -> Result<Value>,
+) -> Result<()> {
+    let changed = change(instances, name, false, &patch).await?;
+    let applied = in_force(instances, &changed).await?;
     if let Some(reason) = applied.status.reason.as_ref().filter(|it| it.code == PARTLY) {
         out::remark(format!("hull: {name}: {}", reason.message));
     }
@@ -135,7 +169,6 @@ pub async fn patched(
     for pending in machine.into_iter().flat_map(|machine| &machine.pending) {
         out::remark(format!("hull: {name}: not before its next start: {pending}"));
     }
-    out::line(name);
     Ok(())
 }
 
@@ -208,10 +241,24 @@ impl Changes {
         if let Some(bps) = self.root_bps {
             machine.insert("rootBps".into(), bps.0.into());
         }
+        if self.eject || !self.cdrom.is_empty() {
+            let has = old.machine.as_ref().map(|machine| machine.cdroms.as_slice());
+            machine.insert("cdroms".into(), encoded(&self.discs(has.unwrap_or_default()))?);
+        }
         if !machine.is_empty() {
             spec.insert("machine".into(), machine.into());
         }
         Ok(json!({ "spec": spec }))
+    }
+
+    /// What is to be in the CD drives: what was in them, but where something else is given.
+    fn discs(&self, has: &[String]) -> Vec<String> {
+        let drives = has.len().max(self.cdrom.len());
+        let disc = |drive| {
+            let stays = has.get(drive).filter(|_| !self.eject);
+            self.cdrom.get(drive).or(stays).cloned().unwrap_or_default()
+        };
+        (0..drives).map(disc).collect()
     }
 
     fn change_disks(&self, container: &mut ContainerSpec) -> Result<()> {
@@ -295,5 +342,18 @@ mod tests {
         assert_eq!(containers[1]["resources"]["memory"], Value::Null);
         assert_eq!(containers[1]["resources"]["cpus"], "2");
         assert!(change.patch(&two(), "absent").is_err());
+    }
+
+    #[test]
+    fn discs_go_into_drives() {
+        let has = ["a".to_owned(), "b".to_owned()];
+        let discs = |cdrom: &[&str], eject| {
+            let cdrom = cdrom.iter().map(|it| (*it).to_owned()).collect();
+            Changes { cdrom, eject, ..Changes::default() }.discs(&has)
+        };
+        assert_eq!(discs(&["c"], false), ["c", "b"]);
+        assert_eq!(discs(&["a", "c", "d"], false), ["a", "c", "d"]);
+        assert_eq!(discs(&[], true), ["", ""]);
+        assert_eq!(discs(&["c"], true), ["c", ""]);
     }
 }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
 use client::Objects;
-use client::wire::{Draft, DraftMeta};
-use model::instance::Reason;
+use client::wire::{Draft, DraftMeta, ListQuery};
+use model::instance::{Mount, Reason};
 use model::volume::{
     Snapshot as KnownSnapshot, SnapshotNoun, SnapshotSpec, Volume as Known, VolumeNoun,
     VolumePhase, VolumeSource, VolumeSpec,
@@ -14,7 +14,7 @@ use model::volume::{
 use model::{Bytes, Error, Result};
 use serde_json::json;
 
-use crate::commands::each;
+use crate::commands::{each, update};
 use crate::complete;
 use crate::context::{Context, Output};
 use crate::objects::{self, Listing, View};
@@ -269,7 +269,7 @@ impl Volume {
                 .await;
             }
             Volume::Prune(args) => args.run(&volumes).await?,
-            Volume::Grow(args) => args.run(&volumes).await?,
+            Volume::Grow(args) => args.run(context, &volumes).await?,
             Volume::Rename(args) => {
                 let write = volumes.rename(&args.name, &args.new, args.plan);
                 if args.plan {
@@ -433,7 +433,49 @@ impl Prune {
 }
 
 impl Grow {
-    async fn run(&self, volumes: &Objects<VolumeNoun>) -> Result<()> {
+    async fn run(&self, context: &Context, volumes: &Objects<VolumeNoun>) -> Result<()> {
+        let machine = self.machine(context, volumes).await?;
+        if let Some((machine, _)) = machine.as_ref().filter(|(_, bounded)| !bounded) {
+            let instances = context.instances();
+            update::grow_disk(&instances, machine, &self.name, self.size, self.plan).await?;
+            if !self.plan {
+                out::line(&self.name);
+            }
+            return Ok(());
+        }
+        self.grow(volumes).await?;
+        if let Some((machine, _)) = machine.filter(|_| !self.plan) {
+            out::remark(format!(
+                "the disk in it has a size of its own: hull update --disk {},size=SIZE {machine}",
+                self.name
+            ));
+        }
+        Ok(())
+    }
+
+    /// The machine in which the volume is a disk with a size of its own, and whether the volume has one, too.
+    async fn machine(
+        &self,
+        context: &Context,
+        volumes: &Objects<VolumeNoun>,
+    ) -> Result<Option<(String, bool)>> {
+        let volume = volumes.get(&self.name).await?;
+        let bounded = volume.spec.size.is_some();
+        for instance in context.instances().list_all(&ListQuery::default()).await? {
+            let mut mounts = instance.spec.all_containers().flat_map(|container| &container.mounts);
+            let is = |mount: &Mount| {
+                let disk = mount.disk.as_ref();
+                let sized = disk.is_some_and(|disk| !bounded || disk.size.is_some());
+                sized && mount.volume() == Some(volume.meta.name.as_str())
+            };
+            if mounts.any(is) {
+                return Ok(Some((instance.meta.name.clone(), bounded)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn grow(&self, volumes: &Objects<VolumeNoun>) -> Result<()> {
         let patch = json!({ "spec": { "size": self.size } });
         let write = volumes.patch(&self.name, &patch, None, self.plan);
         if self.plan {

@@ -57,7 +57,8 @@ pub(super) fn change(
     Ok(())
 }
 
-/// A spec without what may change of a machine's disks: those in volumes, and the size and bounds of its root.
+/// A spec without what may change of a machine's disks: those in volumes, the size and bounds of its root, and
+/// what is in its CD drives.
 fn without_disks(mut spec: InstanceSpec) -> InstanceSpec {
     for container in &mut spec.containers {
         container.mounts.retain(|mount| mount.disk.is_none());
@@ -66,6 +67,7 @@ fn without_disks(mut spec: InstanceSpec) -> InstanceSpec {
         root_size: None,
         root_iops: 0,
         root_bps: 0,
+        cdroms: Vec::new(),
         ..spec.machine.take().unwrap_or_default()
     };
     // Nothing asked is the same as nothing said.

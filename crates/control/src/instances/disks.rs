@@ -22,7 +22,8 @@ pub(super) fn change(
         machine.map_or((0, 0), |it| (it.root_iops, it.root_bps))
     };
     let (before, after): (Vec<_>, Vec<_>) = (disks(old).collect(), disks(new).collect());
-    if before == after && root(old) == root(new) && bounds(old) == bounds(new) {
+    let same = before == after && root(old) == root(new) && bounds(old) == bounds(new);
+    if same && discs(old) == discs(new) {
         return Ok(());
     }
     if old.status.machine.is_none() && old.status.runs > 0 {
@@ -44,6 +45,11 @@ pub(super) fn change(
     twice(&after)?;
     house(context, new, batch)?;
     make_volumes(context, new, batch)
+}
+
+/// What is to be in its CD drives.
+fn discs(instance: &Instance) -> &[String] {
+    instance.spec.machine.as_ref().map(|machine| machine.cdroms.as_slice()).unwrap_or_default()
 }
 
 fn grown(field: &str, what: &str, was: Bytes, size: Bytes) -> Result<()> {

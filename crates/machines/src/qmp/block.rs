@@ -1,12 +1,17 @@
 //! Disks.
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
-use model::{Error, Result};
+use model::{Error, ErrorKind, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use super::Qmp;
+
+/// Wait before a guest that has a disc locked is asked for it again.
+const AGAIN: Duration = Duration::from_millis(250);
 
 impl Qmp {
     /// Opens a disk image, as `blockdev-add` takes it.
@@ -62,6 +67,49 @@ impl Qmp {
             "bps": bps, "bps_rd": 0, "bps_wr": 0,
         });
         self.command("block_set_io_throttle", limits).await
+    }
+
+    /// Takes the disc out of a CD drive; its tray stays open. A guest that has it locked is asked to let go;
+    /// after `patience` it is taken all the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`Qmp::execute`].
+    pub async fn eject(&self, drive: &str, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        while let Err(error) = self.open_tray(drive, false).await {
+            if error.kind() == ErrorKind::Unavailable {
+                return Err(error);
+            }
+            if Instant::now() >= deadline {
+                self.open_tray(drive, true).await?;
+                break;
+            }
+            sleep(AGAIN).await;
+        }
+        self.command("blockdev-remove-medium", json!({"id": drive})).await
+    }
+
+    async fn open_tray(&self, drive: &str, force: bool) -> Result<()> {
+        self.command("blockdev-open-tray", json!({"id": drive, "force": force})).await
+    }
+
+    /// Puts a disc that QEMU has opened into a CD drive whose tray is open and empty.
+    ///
+    /// # Errors
+    ///
+    /// As [`Qmp::execute`].
+    pub async fn insert(&self, drive: &str, node: &str) -> Result<()> {
+        self.command("blockdev-insert-medium", json!({"id": drive, "node-name": node})).await
+    }
+
+    /// Closes the tray of a CD drive.
+    ///
+    /// # Errors
+    ///
+    /// As [`Qmp::execute`].
+    pub async fn close_tray(&self, drive: &str) -> Result<()> {
+        self.command("blockdev-close-tray", json!({"id": drive})).await
     }
 
     /// Bytes of a disk, as the guest sees it.

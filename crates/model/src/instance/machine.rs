@@ -27,7 +27,7 @@ pub struct MachineSpec {
     /// Most bytes of its root disk in a second; 0 for no bound.
     #[serde(skip_serializing_if = "is_zero")]
     pub root_bps: u64,
-    /// Images whose disk is put in as a CD.
+    /// Images whose disks are put in as CDs, one for each drive; an empty name is an empty drive.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cdroms: Vec<String>,
     /// What it boots from first. A machine whose image has a kernel boots that.
@@ -320,7 +320,7 @@ impl DiskBus {
 
 impl MachineSpec {
     /// CDs a machine takes: its other SATA ports are for disks.
-    const CDS: usize = 3;
+    pub const CDS: usize = 3;
 
     pub(super) fn validate(&self) -> Result<()> {
         if self.cdroms.len() > Self::CDS {

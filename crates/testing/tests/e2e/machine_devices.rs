@@ -174,6 +174,35 @@ fn disks_come_go_and_grow_while_it_runs() {
     node.ok(&["volume", "rm", "bay-hot", "bay-boot", "bay-scsi"]);
 }
 
+/// `hull volume grow`, also where the disk fills a volume that has a size.
+#[test]
+fn a_volume_that_is_grown_is_a_larger_disk() {
+    let Some(node) = node() else { return };
+    node.ok(&["volume", "create", "--size", "320m", "filled"]);
+    let flags = ["--disk", "filled", "--disk", "plain,size=16m"];
+    let it = machine(node, "grower", &flags);
+    let before = size(node, "grower", "filled").expect("the disk");
+    assert!((250..320).contains(&before), "{before} MiB in a volume of 320");
+    node.ok(&["volume", "grow", "filled", "400m"]);
+    until("the guest sees it", || {
+        let size = size(node, "grower", "filled")?;
+        (size >= before + 70 && size < 400).then_some(())
+    });
+    // To its end.
+    let device = device(node, "grower", "filled");
+    let last = size(node, "grower", "filled").unwrap_or_default() - 1;
+    let write = format!("dd if=/dev/urandom of={device} bs=1M seek={last} count=1 conv=fsync 2>&1");
+    guest(node, "grower", &write);
+    node.ok(&["volume", "grow", "--plan", "plain", "24m"]);
+    assert_eq!(size(node, "grower", "plain"), Some(16));
+    node.ok(&["volume", "grow", "plain", "24m"]);
+    await_disk(node, "grower", "plain", Some(24));
+    let refused = node.hull(&["volume", "grow", "plain", "8m"]);
+    assert!(refused.code == 2 && refused.stderr.contains("do not shrink"), "{}", refused.stderr);
+    drop(it);
+    node.ok(&["volume", "rm", "filled", "plain"]);
+}
+
 #[test]
 fn a_disk_that_the_guest_does_not_give_up() {
     let Some(node) = node() else { return };

@@ -342,6 +342,60 @@ fn a_machine_boots_from_a_cd() {
 }
 
 #[test]
+fn discs_come_and_go_while_a_machine_runs() {
+    let Some(node) = node() else { return };
+    let disks = Disks::new("discs");
+    for (file, label) in [("one.iso", b"DISC-ONE"), ("two.iso", b"DISC-TWO")] {
+        let mut bytes = disc();
+        bytes[16 * 2048 + 40..][..8].copy_from_slice(label);
+        fs::write(disks.at(file), bytes).unwrap();
+        assert_eq!(disks.import(node, file, &file.replace(".iso", "-disc"), &[]).code, 0);
+    }
+    let it = Named(node, "juke");
+    let run = ["run", "-d", "--name", "juke", "--memory", "192m"];
+    node.ok(&[&run[..], &["--cdrom", "one-disc", "--cdrom", "", "hull-tiny"]].concat());
+    let guest = |script: &str| node.hull(&["exec", "juke", "sh", "-c", script]);
+    within(Duration::from_secs(120), "the agent answers", || {
+        (guest("modprobe -a ahci sr_mod isofs && ls /dev/sr0 /dev/sr1").code == 0).then_some(())
+    });
+    // Opened anew, so that the guest's kernel looks what is in.
+    let label = |drive: u32| {
+        let script = format!("head -c 32776 /dev/sr{drive} 2>/dev/null | tail -c 8; true");
+        guest(&script).text()
+    };
+    let holds = |drive, expected: &str| {
+        until(&format!("drive {drive} holds {expected:?}"), || {
+            (label(drive).contains(expected) && label(drive).is_empty() == expected.is_empty())
+                .then_some(())
+        });
+    };
+    holds(0, "DISC-ONE");
+    holds(1, "");
+    node.ok(&["update", "--cdrom", "two-disc", "juke"]);
+    holds(0, "DISC-TWO");
+    node.ok(&["update", "--cdrom", "two-disc", "--cdrom", "one-disc", "juke"]);
+    holds(0, "DISC-TWO");
+    holds(1, "DISC-ONE");
+    // One that the guest holds on to is taken after a while.
+    guest("exec 3</dev/sr0; echo 1 > /proc/sys/dev/cdrom/lock; sleep 600 <&3 >/dev/null 2>&1 &");
+    node.ok(&["update", "--eject", "juke"]);
+    holds(0, "");
+    holds(1, "");
+    assert_eq!(node.field("juke", "/status/machine/pending"), Value::Null);
+    let told = node.hull(&["update", "--cdrom", "no-such-disc", "juke"]);
+    assert!(told.stderr.contains("no-such-disc"), "{}", told.stderr);
+    let told = node.hull(&["update", "--cdrom", "", "--cdrom", "", "--cdrom", "one-disc", "juke"]);
+    assert!(told.stderr.contains("started without it"), "{}", told.stderr);
+    node.ok(&["restart", "-t", "0", "juke"]);
+    within(Duration::from_secs(120), "the third drive is there", || {
+        guest("modprobe -a ahci sr_mod").text();
+        label(2).contains("DISC-ONE").then_some(())
+    });
+    drop(it);
+    node.ok(&["image", "rm", "one-disc", "two-disc"]);
+}
+
+#[test]
 fn a_machine_travels_as_every_image_does() {
     let Some(node) = node() else { return };
     let (disks, registry) = (Disks::new("travels"), Registry::open().unwrap());

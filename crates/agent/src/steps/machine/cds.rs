@@ -1,9 +1,9 @@
 //! CDs: disks of images, read-only, once on the node however many machines have them in.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use machines::config::{Bus, DIRECTORY, DISKS, Disk, Format};
+use machines::config::{Bus, DIRECTORY, DISKS, Disk, Format, MachineConfig};
 use machines::disk::{self, DiskFormat, DiskTool};
 use model::error::Context as _;
 use model::image::Image;
@@ -15,6 +15,16 @@ use super::walls::{own_directory, user_of};
 use crate::calls::images::disk::{Room, receive};
 use crate::worker::Worker;
 
+/// The name of a CD drive.
+fn drive(index: usize) -> String {
+    format!("cd{index}")
+}
+
+/// A drive that nothing is in.
+fn empty(index: usize) -> Disk {
+    Disk { name: drive(index), bus: Bus::Cdrom, read_only: true, ..Disk::default() }
+}
+
 /// Puts in the CDs that are asked for.
 pub async fn put_in(worker: &Worker, asked: &MachineSpec) -> Result<Vec<Disk>> {
     let mut cds = Vec::new();
@@ -23,29 +33,52 @@ pub async fn put_in(worker: &Worker, asked: &MachineSpec) -> Result<Vec<Disk>> {
     }
     for (index, image) in asked.cdroms.iter().enumerate() {
         let cd = one(worker, index, image).await;
-        cds.push(cd.map_err(|error| error.at("machine.cdroms"))?);
+        cds.push(cd.map_err(|error| error.at("machine.cdroms"))?.0);
     }
     Ok(cds)
 }
 
-async fn one(worker: &Worker, index: usize, name: &str) -> Result<Disk> {
+/// What the drives of a running machine are to hold, each with its file; and which cannot have what is asked
+/// for, and why.
+pub async fn given(
+    worker: &Worker,
+    asked: &[String],
+    running: &MachineConfig,
+) -> (Vec<(Disk, PathBuf)>, Vec<String>) {
+    let (mut given, mut refused) = (Vec::new(), Vec::new());
+    for (index, image) in asked.iter().enumerate() {
+        match one(worker, index, image).await {
+            Ok(disc) => given.push(disc),
+            // What is in stays in.
+            Err(error) => refused.push(format!("CD drive {}: {}", drive(index), error.chain())),
+        }
+    }
+    let more = (asked.len()..MachineSpec::CDS).map(|index| (empty(index), PathBuf::new()));
+    let has = |disc: &Disk| running.disks.iter().any(|has| has.name == disc.name);
+    given.extend(more.filter(|(disc, _)| has(disc)));
+    (given, refused)
+}
+
+async fn one(worker: &Worker, index: usize, name: &str) -> Result<(Disk, PathBuf)> {
+    if name.is_empty() {
+        return Ok((empty(index), PathBuf::new()));
+    }
     let image = worker.context.images.ensure(name, PullPolicy::default(), None).await?;
     let Some(machine) = &image.machine else {
         return Err(Error::invalid(format!("image {name:?} carries no disk to put in as a CD"))
             .next("make one of an ISO: hull image import --machine --name NAME FILE.iso"));
     };
-    let disc = format!("cd{index}");
-    let own = directory(worker).join(&disc);
+    let own = directory(worker).join(drive(index));
     let file = kept(worker, &image, &own).await?;
     let (format, _) = look(&file, machine.disk.trim_end_matches(".gz"))?;
-    Ok(Disk {
-        name: disc.clone(),
-        path: Path::new(DIRECTORY).join(DISKS).join(disc),
+    let disc = Disk {
+        path: Path::new(DIRECTORY).join(DISKS).join(drive(index)),
+        image: image.id.clone(),
         format: if format == DiskFormat::Raw { Format::Raw } else { Format::Qcow2 },
-        bus: Bus::Cdrom,
-        read_only: true,
-        ..Disk::default()
-    })
+        ..empty(index)
+    };
+    // Root's own name of the file, not that in the directory of QEMU's user.
+    Ok((disc, worker.context.places.unpacked(&image.id)))
 }
 
 /// The disk of an image as a file by itself, and `own`, a further name of it.

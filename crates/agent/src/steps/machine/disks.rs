@@ -247,19 +247,21 @@ pub async fn volumes(
     let mut found = Vec::new();
     for volume in mounted {
         let Some(disk) = &volume.disk else { continue };
-        found.push(of_volume(worker, wanted, volume, disk, false).await?);
+        let (disk, bind, _) = of_volume(worker, wanted, volume, disk, false).await?;
+        found.push((disk, bind));
     }
     Ok(found)
 }
 
-/// The disk in a volume, made and grown as it is needed. One that QEMU has `open` is left alone.
+/// The disk in a volume, made and grown as it is needed, and the size that it is to have now. One that QEMU
+/// has `open` is left alone.
 pub async fn of_volume(
     worker: &Worker,
     wanted: &Instance,
     volume: &Mounted,
     asked: &volume::Disk,
     open: bool,
-) -> Result<(Disk, Bind)> {
+) -> Result<(Disk, Bind, Option<Bytes>)> {
     let (name, options) = (&asked.name, &asked.options);
     let info = worker.context.volumes.show(&volume.id).await?;
     if info.published.iter().any(|user| *user != worker.uid.as_str()) {
@@ -269,7 +271,11 @@ pub async fn of_volume(
         .next(format!("stop who uses it: hull volume show {name}")));
     }
     let path = volume.source()?.join(VOLUME_DISK);
-    let size = options.size.unwrap_or(VOLUME_SIZE).0;
+    let whole = match (options.size, info.size) {
+        (None, Some(volume)) => Some(fitting(name, &path, volume)?),
+        _ => None,
+    };
+    let mut size = options.size;
     let user = user_of(&worker.uid);
     match std::fs::symlink_metadata(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -279,7 +285,8 @@ pub async fn of_volume(
                     format!("cannot make {}", path.display())
                 })?;
             } else {
-                DiskTool::find()?.create(&path, size).await?;
+                let size = options.size.or(whole).unwrap_or(VOLUME_SIZE);
+                DiskTool::find()?.create(&path, size.0).await?;
             }
         }
         Err(error) => {
@@ -293,7 +300,6 @@ pub async fn of_volume(
                 wanted.title()
             )));
         }
-        Ok(_) if open => {}
         Ok(_) => {
             let file = File::options()
                 .read(true)
@@ -304,10 +310,11 @@ pub async fn of_volume(
             if format != DiskFormat::Qcow2 {
                 return Err(Error::conflict(format!("volume {name:?} holds no disk of ours")));
             }
-            if options.size.is_some_and(|size| size.0 > has) {
+            size = size.or(whole.filter(|whole| whole.0 > has));
+            if let Some(size) = size.filter(|size| !open && size.0 > has) {
                 give(&path, user)?;
                 let tool = DiskTool::find()?.as_user(user, user);
-                tool.resize(DiskFile::alone(&path, format), size).await?;
+                tool.resize(DiskFile::alone(&path, format), size.0).await?;
             }
         }
     }
@@ -322,6 +329,7 @@ pub async fn of_volume(
         name: name.clone(),
         serial: options.serial.clone(),
         path: PathBuf::from(&inside),
+        image: String::new(),
         format: Format::Qcow2,
         bus,
         read_only: volume.read_only,
@@ -332,7 +340,25 @@ pub async fn of_volume(
             DiskCache::None => true,
         },
     };
-    Ok((made, Bind { read_only: volume.read_only, ..Bind::new(path, inside) }))
+    Ok((made, Bind { read_only: volume.read_only, ..Bind::new(path, inside) }, size))
+}
+
+/// The size of a disk that fills a volume, with what its file takes besides.
+fn fitting(name: &str, path: &Path, volume: Bytes) -> Result<Bytes> {
+    const MIB: u64 = 1 << 20;
+    let directory = path.parent().unwrap_or(path);
+    let room = rustix::fs::statvfs(directory)
+        .context(ErrorKind::Unavailable, || format!("cannot look at {}", directory.display()))?;
+    // Without what only root may fill; and no more than the volume's, where its disk is everybody's.
+    let usable = room.f_blocks.saturating_sub(room.f_bfree - room.f_bavail.min(room.f_bfree));
+    let usable = usable.saturating_mul(room.f_frsize).min(volume.0);
+    // Tables of a qcow2 file take an 6,500th of it, and a few clusters.
+    let fits = usable.saturating_sub(usable / 1024 + MIB) / MIB * MIB;
+    if fits == 0 {
+        return Err(Error::invalid(format!("volume {name:?} has no room for a disk"))
+            .next(format!("hull volume grow {name} SIZE")));
+    }
+    Ok(Bytes(fits))
 }
 
 /// Gives a file to the machine's user; of a link, the link.
