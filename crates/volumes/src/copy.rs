@@ -26,6 +26,9 @@ use crate::fault::Fault;
 /// Directories inside directories that are followed; each holds two descriptors open.
 const DEEPEST: usize = 200;
 
+/// The directory in which a file system keeps what its repair finds; not contents.
+pub const LOST_AND_FOUND: &str = "lost+found";
+
 /// What was copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
@@ -53,6 +56,19 @@ pub fn open_inside(root: &Path, path: &Path) -> Result<Option<File>> {
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
         Err(error) => Err(error).fault(what),
     }
+}
+
+/// Whether a directory has no contents.
+///
+/// # Errors
+/// The file system's.
+pub fn is_empty(directory: &Path) -> std::io::Result<bool> {
+    for entry in std::fs::read_dir(directory)? {
+        if entry?.file_name() != LOST_AND_FOUND {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Copies everything in `source` into the directory `target`, and the attributes of `source` itself

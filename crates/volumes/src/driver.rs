@@ -27,7 +27,7 @@ pub use types::{
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use model::{Bytes, Result};
+use model::{Bytes, Error, Result};
 
 /// A storage driver: CSI's Identity, Controller and Node services in one.
 ///
@@ -90,6 +90,19 @@ pub trait Driver: Send + Sync + 'static {
     /// # Errors
     /// `NotFound`.
     async fn node_stage(&self, id: &VolumeId) -> Result<()>;
+
+    /// Where a staged volume's contents are for this consumer, before it is published to him. Storage
+    /// that wants to know each of its users hears of this one here, until
+    /// [`Driver::node_unpublish`]. No counterpart in CSI; Docker's volume plugins have it as `Mount`.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when it is not staged.
+    async fn node_claim(&self, request: &Publish) -> Result<PathBuf> {
+        let info = self.show(&request.volume).await?;
+        info.path.ok_or_else(|| {
+            Error::conflict(format!("volume {:?} is not mounted", info.name)).next("stage it first")
+        })
+    }
 
     /// Gives a consumer the path of the volume's contents (`NodePublishVolume`) and counts it as a
     /// user until [`Driver::node_unpublish`]. The answer survives restarts of this process.

@@ -19,7 +19,7 @@ pub struct Attachment {
     pub populated: Option<Populated>,
 }
 
-/// Stages a volume, fills it when `populate` is given, and publishes it. Safe to repeat.
+/// Stages and claims a volume, fills it when `populate` is given, and publishes it. Safe to repeat.
 ///
 /// # Errors
 /// Those of the three verbs.
@@ -43,6 +43,7 @@ async fn once(
     populate: Option<&Populate>,
 ) -> Result<Attachment> {
     driver.node_stage(&request.volume).await?;
+    driver.node_claim(request).await?;
     let populated = match populate {
         Some(source) => Some(driver.populate(&request.volume, source.clone()).await?),
         None => None,

@@ -9,13 +9,10 @@ use model::{Bytes, Error, Result};
 use super::core::Core;
 use super::record::{Filled, Layout, VolumeRecord};
 use super::shelf::Place;
-use crate::copy::{self, Tally};
+use crate::copy::{self, LOST_AND_FOUND, Tally};
 use crate::driver::{Populate, Populated, VolumeId};
 use crate::fault::Fault;
 use crate::kernel::btrfs;
-
-/// The directory in which a file system keeps what its repair finds; not contents.
-const LOST_AND_FOUND: &str = "lost+found";
 
 impl Core {
     /// Fills a volume.
@@ -32,7 +29,7 @@ impl Core {
         let what = || format!("volume {:?} cannot be filled", record.name);
         if record.filled == Filled::Copying {
             clear(&contents).fault(what)?;
-        } else if !empty(&contents).fault(what)? {
+        } else if !copy::is_empty(&contents).fault(what)? {
             self.mark(&place, &mut record, Filled::Done)?;
             return Ok(Populated::InUse);
         }
@@ -109,16 +106,6 @@ fn refuse_overfull(record: &VolumeRecord, contents: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Whether a directory has no contents.
-fn empty(directory: &Path) -> io::Result<bool> {
-    for entry in fs::read_dir(directory)? {
-        if entry?.file_name() != LOST_AND_FOUND {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// Removes the contents of a directory, not the directory.
