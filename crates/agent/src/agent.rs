@@ -65,7 +65,7 @@ pub struct Drivers {
     /// The network.
     pub network: Arc<dyn network::Driver>,
     /// The node's own storage.
-    pub volumes: Arc<dyn volumes::Driver>,
+    pub volumes: volumes::Services,
     /// The name server.
     pub dns: Arc<dyn dns::NameServer>,
 }
@@ -124,6 +124,7 @@ impl Agent {
         tasks.spawn(node, Timing::every(Duration::from_secs(30)), wakes.node.clone());
         tasks.spawn_plain(crate::guests::follow_changes(context.clone()));
         tasks.spawn_plain(keep_names(context.clone()));
+        tasks.spawn_plain(crate::reconcile::settle_mounts(context.clone()));
         tasks.spawn_plain(keep_firewall(context.clone(), wakes.firewall.clone()));
         let firewall = HostFirewall::new(context.clone(), wakes.node);
         tasks.spawn(firewall, RULES, wakes.firewall);

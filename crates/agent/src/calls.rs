@@ -15,6 +15,7 @@ mod logs;
 mod machine;
 mod sessions;
 mod snapshots;
+mod storage;
 
 use std::sync::Arc;
 

@@ -43,8 +43,8 @@ pub struct Context {
     pub engine: Arc<dyn Engine>,
     /// The network.
     pub fabric: Fabric,
-    /// Storage: the node's own.
-    pub volumes: Arc<dyn volumes::Driver>,
+    /// Storage: the node's own, and that of plugins.
+    pub volumes: volumes::Services,
     /// Wakes the pass over volumes.
     pub storage: Wake,
     /// How often volumes have grown.

@@ -82,7 +82,7 @@ fn forget_superseded(batch: &mut Vec<Report>) {
             Report::Volume(id, _) => !seen.insert(('v', id.to_string())),
             Report::Snapshot(id, _) => !seen.insert(('s', id.to_string())),
             Report::Node(_) => !seen.insert(('m', String::new())),
-            Report::Removed(..) | Report::Event(_) => false,
+            Report::Removed(..) | Report::Kept(..) | Report::Event(_) => false,
         };
         if !replaced {
             kept.push(report);

@@ -115,13 +115,25 @@ async fn create(
 /// Makes the containers of an instance that is not to run yet, so that their files are there.
 pub async fn prepare(worker: &mut Worker, wanted: &Arc<Instance>) -> Result<()> {
     let images = image::ensure(worker, wanted).await?;
-    let volumes = volume::attach(worker, wanted, &images).await?;
+    let made = match volume::attach(worker, wanted, &images).await {
+        Ok(volumes) => create_all(worker, wanted, &images, &volumes).await,
+        Err(error) => Err(error),
+    };
+    volume::detach(worker, wanted).await?;
+    made
+}
+
+async fn create_all(
+    worker: &mut Worker,
+    wanted: &Instance,
+    images: &image::ImagesOf,
+    volumes: &volume::VolumesOf,
+) -> Result<()> {
     let mut made = Ok(());
     for container in wanted.spec.all_containers() {
-        let ready = container::Ready { image: images.of(container)?, volumes: &volumes };
+        let ready = container::Ready { image: images.of(container)?, volumes };
         made = made.and(container::create(worker, wanted, container, &ready).await);
     }
-    volume::detach(worker, wanted).await?;
     made
 }
 

@@ -215,22 +215,40 @@ pub async fn until<N: Noun>(
 }
 
 /// Waits until an object is gone.
-async fn until_gone<N: Noun>(objects: &Objects<N>, id: &Uid) -> Result<()> {
+pub async fn until_gone<N: Noun>(objects: &Objects<N>, id: &Uid) -> Result<()> {
     let waited = tokio::time::timeout(PATIENCE, async {
         let mut changes = objects.watch(&by_id(id)).await?;
         // The watch began before this look: whatever happens after it is told.
         match objects.get(id.as_str()).await {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            other => other?,
-        };
+            Ok(object) => going(&object)?,
+            Err(error) => return Err(error),
+        }
         while let Some(change) = changes.next().await {
-            if change?.r#type == ChangeKind::Removed {
+            let change = change?;
+            if change.r#type == ChangeKind::Removed {
                 return Ok(());
             }
+            change.object.as_deref().map_or(Ok(()), going)?;
         }
         Err(Error::unavailable("the connection to the platform ended"))
     });
     waited.await.unwrap_or_else(|_| Err(late::<N>()))
+}
+
+/// Refuses an object whose removal was called off: others' storage may refuse one.
+fn going<N: Noun>(object: &Object<N>) -> Result<()> {
+    if object.meta.deleted.is_some() {
+        return Ok(());
+    }
+    let status = serde_json::to_value(&object.status).unwrap_or_default();
+    let told = |field: &str| status.pointer(field).and_then(|words| words.as_str());
+    let why = told("/reason/message").unwrap_or("nobody says why");
+    let error = Error::conflict(format!("{} is not removed: {why}", object.title()));
+    Err(match told("/reason/next") {
+        Some(next) => error.next(next),
+        None => error,
+    })
 }
 
 fn late<N: Noun>() -> Error {

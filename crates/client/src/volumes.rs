@@ -12,4 +12,9 @@ impl Objects<VolumeNoun> {
         let call = self.client().post(format!("{}/prune", self.collection_path()));
         call.plan(plan).json(&PruneVolumesRequest { all }).value().await
     }
+
+    /// Removes a volume whose plugin will not, or is gone; what it holds stays there.
+    pub async fn forget(&self, name: &str) -> Result<()> {
+        self.client().post(format!("{}/forget", self.object_path(name))).done().await
+    }
 }

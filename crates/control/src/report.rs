@@ -74,7 +74,8 @@ impl Sorted {
                 Report::Instance(id, _)
                 | Report::Network(id, _)
                 | Report::Volume(id, _)
-                | Report::Snapshot(id, _) => Some(id.clone()),
+                | Report::Snapshot(id, _)
+                | Report::Kept(id, _) => Some(id.clone()),
             };
             let place = *places.entry(about).or_insert(sorted.statuses.len());
             match sorted.statuses.get_mut(place) {
@@ -142,6 +143,16 @@ fn merge_one(state: &State, node: &str, report: &Report, now: Time, batch: &mut 
         Report::Node(status) => {
             if let Some(old) = state.nodes.by_name("", node) {
                 return merge_node(old, status, now, batch);
+            }
+        }
+        Report::Kept(id, reason) => {
+            let here = |it: &&Arc<Volume>| it.spec.node.as_deref() == Some(node);
+            let Some(old) = state.volumes.by_id(id).filter(here) else { return false };
+            if old.meta.deleted.is_some() {
+                let mut new = Volume::clone(old);
+                new.meta.deleted = None;
+                new.status.reason = Some(reason.clone());
+                batch.replace(old, &new);
             }
         }
         Report::Removed(..) | Report::Event(_) => {}

@@ -77,6 +77,15 @@ pub trait Rules: Mirrored {
         let _ = (context, object, batch);
     }
 
+    /// Refuses a new object for what only its node knows, before anything is worked out.
+    fn foresee(
+        service: &Service<Self>,
+        spec: &Self::Spec,
+    ) -> impl Future<Output = Result<()>> + Send {
+        let _ = (service, spec);
+        std::future::ready(Ok(()))
+    }
+
     /// Whether `shown` leaves objects as they are.
     const SHOWN_WHOLE: bool = true;
 

@@ -1,11 +1,12 @@
 //! Snapshots: copies of volumes at a point in time.
 
-use model::volume::{Snapshot, SnapshotNoun, VolumeNoun, VolumePhase, VolumeSource};
+use model::volume::{LOCAL, Snapshot, SnapshotNoun, VolumeNoun, VolumePhase, VolumeSource};
 use model::{Error, Result};
 
 use crate::batch::Batch;
 use crate::reconcile::AGENT;
 use crate::service::{Context, Rules, Service, find, first_difference};
+use crate::volumes::cannot_copy;
 
 /// The verbs of snapshots.
 pub type Snapshots = Service<SnapshotNoun>;
@@ -15,6 +16,9 @@ impl Rules for SnapshotNoun {
         let project = &snapshot.meta.project;
         let volume = find::<VolumeNoun>(context.state, project, &snapshot.spec.volume)
             .map_err(|error| error.at("spec.volume"))?;
+        if volume.spec.storage != LOCAL {
+            return Err(cannot_copy(volume).at("spec.volume"));
+        }
         let refuse = |why: &str| {
             let error = Error::conflict(format!("{} {why}", volume.title())).at("spec.volume");
             Err(error.next("try again when the volume is ready"))

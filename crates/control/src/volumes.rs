@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use link::storage::{Plugin, PluginVolume, PluginVolumes};
 use model::event::Event;
 use model::instance::{Instance, MountKind};
 use model::meta::Owner;
@@ -35,14 +36,30 @@ impl Rules for VolumeNoun {
     fn admit(context: &Context<'_>, volume: &mut Volume, _: &mut Batch) -> Result<()> {
         volume.spec.node = None;
         if volume.spec.storage != LOCAL {
-            return Err(Error::unsupported(format!(
-                "there is no storage service {:?}",
-                volume.spec.storage
-            ))
-            .at("spec.storage")
-            .next(format!("leave it out: {LOCAL:?} is the node's own disk")));
+            check_foreign(context.state, volume)?;
         }
         check_source(context.state, volume)
+    }
+
+    fn describe(volume: &Volume, event: Event) -> Event {
+        match volume.spec.storage == LOCAL {
+            true => event,
+            false => event.with("storage", &volume.spec.storage),
+        }
+    }
+
+    async fn foresee(service: &Volumes, spec: &VolumeSpec) -> Result<()> {
+        if spec.storage == LOCAL {
+            return Ok(());
+        }
+        let core = &service.core;
+        let names = core.node_port(&core.node)?.plugin_names().await?;
+        if names.contains(&spec.storage) {
+            return Ok(());
+        }
+        Err(Error::not_found(format!("there is no storage plugin {:?}", spec.storage))
+            .at("spec.storage")
+            .next(format!("start the plugin, or leave it out: {LOCAL:?} is the node's own disk")))
     }
 
     fn change(context: &Context<'_>, old: &Volume, new: &mut Volume, _: &mut Batch) -> Result<()> {
@@ -54,6 +71,14 @@ impl Rules for VolumeNoun {
         }
         check_growth(old, new)?;
         match users(context.state, old).next() {
+            _ if old.meta.name != new.meta.name && old.spec.storage != LOCAL => {
+                Err(Error::conflict(format!(
+                    "{} cannot be renamed: storage {:?} knows it by its name",
+                    old.title(),
+                    old.spec.storage
+                ))
+                .at("meta.name"))
+            }
             Some(user) if old.meta.name != new.meta.name => Err(Error::conflict(format!(
                 "{} cannot be renamed while {} mounts it",
                 old.title(),
@@ -84,12 +109,45 @@ impl Rules for VolumeNoun {
     }
 }
 
+/// Refuses of a volume in others' storage what only the node's own has, and a name that the storage
+/// knows for another project's volume.
+fn check_foreign(state: &State, volume: &Volume) -> Result<()> {
+    let VolumeSpec { storage, size, source, .. } = &volume.spec;
+    if size.is_some() {
+        return Err(Error::unsupported(format!("storage {storage:?} is told no sizes"))
+            .at("spec.size")
+            .next("give the size as an option, if the storage has one"));
+    }
+    if source.is_some() {
+        return Err(Error::unsupported(format!("storage {storage:?} makes no copies"))
+            .at("spec.source")
+            .next("make an empty volume and copy into it"));
+    }
+    let twin = |other: &&Arc<Volume>| {
+        other.meta.name == volume.meta.name && other.spec.storage == *storage
+    };
+    match state.volumes.iter().find(twin) {
+        None => Ok(()),
+        Some(other) => Err(Error::exists(format!(
+            "storage {storage:?} has {} for project {:?} already",
+            other.title(),
+            other.meta.project
+        ))
+        .at("meta.name")
+        .next("take another name: a plugin has one for all projects")),
+    }
+}
+
 fn check_source(state: &State, volume: &Volume) -> Result<()> {
     let project = &volume.meta.project;
     let gone = match &volume.spec.source {
         None => return Ok(()),
         Some(VolumeSource::Volume(name)) => {
-            find::<VolumeNoun>(state, project, name)?.meta.deleted.is_some()
+            let from = find::<VolumeNoun>(state, project, name)?;
+            if from.spec.storage != LOCAL {
+                return Err(cannot_copy(from).at("spec.source"));
+            }
+            from.meta.deleted.is_some()
         }
         Some(VolumeSource::Snapshot(name)) => {
             let snapshot = find::<model::volume::SnapshotNoun>(state, project, name)?;
@@ -100,6 +158,12 @@ fn check_source(state: &State, volume: &Volume) -> Result<()> {
         return Ok(());
     }
     Err(Error::conflict("what the volume is to begin with is being removed").at("spec.source"))
+}
+
+/// Why there is neither a snapshot nor a clone of a volume in others' storage.
+pub(crate) fn cannot_copy(volume: &Volume) -> Error {
+    let (title, storage) = (volume.title(), &volume.spec.storage);
+    Error::unsupported(format!("{title} is in storage {storage:?}, which makes no copies"))
 }
 
 fn check_growth(old: &Volume, new: &Volume) -> Result<()> {
@@ -183,7 +247,7 @@ pub(crate) fn users<'a>(
 
 impl Volumes {
     /// Removes the volumes of a project that no instance uses: anonymous ones, or with `all` every
-    /// one.
+    /// one. What others' storage has is left alone, as others may use it.
     ///
     /// # Errors
     /// Those of the store.
@@ -200,6 +264,7 @@ impl Volumes {
             let plan = |state: &State, batch: &mut Batch| {
                 let unused = state.volumes.in_project(project).filter(|volume| {
                     volume.meta.deleted.is_none()
+                        && volume.spec.storage == LOCAL
                         && (all || volume.spec.anonymous)
                         && users(state, volume).next().is_none()
                         && awaiting_clone(state, volume).is_none()
@@ -218,6 +283,63 @@ impl Volumes {
                 return Ok(pruned);
             }
         }
+    }
+
+    /// The plugins of a node that answer, and what they implement.
+    ///
+    /// # Errors
+    /// `Unavailable` when the node is not connected.
+    pub async fn plugins(&self, caller: &Caller) -> Result<Vec<Plugin>> {
+        authorise(caller, Verb::Get, Kind::Node, "")?;
+        self.core.node_port(&self.core.node)?.plugins().await
+    }
+
+    /// The names of the plugins of a node, whether they answer or not.
+    ///
+    /// # Errors
+    /// As [`Volumes::plugins`].
+    pub async fn plugin_names(&self, caller: &Caller) -> Result<Vec<String>> {
+        authorise(caller, Verb::Get, Kind::Node, "")?;
+        self.core.node_port(&self.core.node)?.plugin_names().await
+    }
+
+    /// All volumes that plugins of a node tell of, those that nobody here has made among them.
+    ///
+    /// # Errors
+    /// As [`Volumes::plugins`].
+    pub async fn in_plugins(&self, caller: &Caller) -> Result<PluginVolumes> {
+        authorise(caller, Verb::Get, Kind::Node, "")?;
+        self.core.node_port(&self.core.node)?.plugin_volumes().await
+    }
+
+    /// A volume as its plugin tells of it now; `None` when it has none of that name.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such plugin; `Unavailable` when it does not answer soon.
+    pub async fn in_plugin(
+        &self,
+        caller: &Caller,
+        storage: &str,
+        name: &str,
+    ) -> Result<Option<PluginVolume>> {
+        authorise(caller, Verb::Get, Kind::Node, "")?;
+        self.core.node_port(&self.core.node)?.plugin_volume(storage, name).await
+    }
+
+    /// Removes a volume whose plugin will not, or is there no more: the platform forgets it, and what it
+    /// holds stays with the plugin.
+    ///
+    /// # Errors
+    /// As `delete`; `Unavailable` when the node is not connected.
+    pub async fn forget(&self, caller: &Caller, project: &str, name: &str) -> Result<()> {
+        let volume = self.delete(caller, project, name, None, Mode::Plan).await?;
+        if volume.spec.storage == LOCAL {
+            return Err(Error::invalid(format!("{} is in no plugin", volume.title()))
+                .next("remove it: nobody else has it"));
+        }
+        let id = volume.meta.id.as_str();
+        self.core.node_port(&self.core.node)?.forget_volume(&volume.meta.id).await?;
+        self.delete(caller, project, id, None, Mode::Apply).await.map(drop)
     }
 
     /// Lets a volume hold more.

@@ -191,6 +191,8 @@ fn changed(path: &Path) -> Option<SystemTime> {
 /// Where everything of a node is.
 #[derive(Debug, Clone)]
 pub struct Places {
+    /// What everything lies below; `/` unless told otherwise.
+    pub root: PathBuf,
     /// State that must outlive a reboot.
     pub state: PathBuf,
     /// Sockets and files of this boot.
@@ -203,6 +205,7 @@ impl Places {
     /// The places below `root`.
     pub fn below(root: &Path) -> Self {
         Self {
+            root: root.to_owned(),
             state: root.join("var/lib/hull"),
             run: root.join("run/hull"),
             etc: root.join("etc/hull"),

@@ -200,10 +200,7 @@ async fn start_agent(
 ) -> Result<Agent> {
     let node = control.nodes().get(&Caller::platform(), "", name)?;
     let engine = supervisor.engine();
-    let volumes = places.state.join("volumes");
-    let volumes = tokio::task::spawn_blocking(move || volumes::local::LocalDriver::open(&volumes))
-        .await
-        .context(ErrorKind::Internal, || "opening the volumes failed".into())??;
+    let volumes = open_volumes(places).await?;
     let tag = NodeTag::of(&node.meta.id);
     keep_tag(&tag, places)?;
     let settings = agent::Config {
@@ -226,10 +223,25 @@ async fn start_agent(
             ..images::Settings::default()
         },
         network: Arc::new(NetDriver::new(Names::new(tag), &places.run)),
-        volumes: Arc::new(volumes),
+        volumes,
         dns: Arc::new(crate::names::process(places)),
     };
     Agent::start(settings, drivers, control.clone()).await
+}
+
+/// The node's own storage, and that of Docker's volume plugins.
+async fn open_volumes(places: &Places) -> Result<volumes::Services> {
+    let (own, theirs) = (places.state.join("volumes"), places.state.join("plugin-volumes"));
+    let found = volumes::plugin::Places::below(&places.root);
+    let found = found.barring(&places.state).barring(&places.run).barring(&places.etc);
+    let open = move || {
+        let local = volumes::local::LocalDriver::open(&own)?;
+        let boot = host::facts::boot_id();
+        let plugins = volumes::plugin::PluginVolumes::open(&theirs, found, &boot)?;
+        Ok(volumes::Services::new(Arc::new(local), plugins))
+    };
+    let opened = tokio::task::spawn_blocking(open).await;
+    opened.context(ErrorKind::Internal, || "opening the volumes failed".into())?
 }
 
 /// Writes the node's tag down before anything carries it.

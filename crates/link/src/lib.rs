@@ -17,6 +17,7 @@ pub mod machine;
 pub mod report;
 pub mod session;
 pub mod snapshot;
+pub mod storage;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub use machine::MachineCalls;
 pub use report::Report;
 pub use session::{Input, Output, Session};
 pub use snapshot::SnapshotCalls;
+pub use storage::StorageCalls;
 
 /// A stream of results that can cross tasks. It is read by one reader and ends after an error.
 pub type ResultStream<T> = Pin<Box<dyn Stream<Item = Result<T>> + Send>>;
@@ -57,11 +59,17 @@ pub trait ControlPort: Send + Sync {
 
 /// What control asks of a node.
 pub trait NodePort:
-    InstanceCalls + ConsoleCalls + SnapshotCalls + ImageCalls + BuildCalls + MachineCalls
+    InstanceCalls + ConsoleCalls + SnapshotCalls + ImageCalls + BuildCalls + MachineCalls + StorageCalls
 {
 }
 
 impl<T> NodePort for T where
-    T: InstanceCalls + ConsoleCalls + SnapshotCalls + ImageCalls + BuildCalls + MachineCalls
+    T: InstanceCalls
+        + ConsoleCalls
+        + SnapshotCalls
+        + ImageCalls
+        + BuildCalls
+        + MachineCalls
+        + StorageCalls
 {
 }

@@ -1,7 +1,7 @@
 //! What a node saw.
 
 use model::event::Event;
-use model::instance::InstanceStatus;
+use model::instance::{InstanceStatus, Reason};
 use model::network::NetworkStatus;
 use model::node::NodeStatus;
 use model::volume::{SnapshotStatus, VolumeStatus};
@@ -24,6 +24,8 @@ pub enum Report {
     Snapshot(Uid, SnapshotStatus),
     /// An object whose removal was asked for has left nothing on the node.
     Removed(Kind, Uid),
+    /// A volume whose removal was asked for stays, as its storage would not remove it.
+    Kept(Uid, Reason),
     /// Something happened that people may want to know.
     Event(Box<Event>),
 }

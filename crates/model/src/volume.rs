@@ -102,7 +102,7 @@ pub struct VolumeStatus {
     pub reason: Option<Reason>,
     /// The generation of the spec that was acted on.
     pub observed_generation: u64,
-    /// How its size is enforced: `btrfs`, `projectQuota`, `image`, or `none`.
+    /// How its size is enforced: `btrfs`, `projectQuota`, `image`, `plugin`, or `none`.
     pub format: String,
     /// Where its contents are on the node, while mounted.
     pub path: String,

@@ -1,7 +1,8 @@
 //! Volumes: named storage of a node, behind one interface shaped as CSI.
 //!
 //! Start at [`driver::Driver`], the interface. [`local`] is the storage every node has: directories,
-//! btrfs subvolumes or one file-system image per volume. [`fake`] is the same on plain directories
+//! btrfs subvolumes or one file-system image per volume. [`plugin`] is storage behind Docker's volume
+//! plugins, and [`services`] all that a node has as one driver. [`fake`] is the same on plain directories
 //! with faults on demand, for tests of whoever uses a driver. [`conformance`] is what both must pass.
 //!
 //! This room knows nothing of instances: who uses a volume is a word it is given
@@ -18,8 +19,10 @@ pub mod fake;
 mod fault;
 mod kernel;
 pub mod local;
+pub mod plugin;
 mod program;
 mod remove;
+mod services;
 mod turns;
 
 pub use driver::{
@@ -27,3 +30,4 @@ pub use driver::{
     Method, Populate, Populated, Publish, SnapshotInfo, Source, Stats, VolumeId, VolumeInfo,
     attach, detach,
 };
+pub use services::Services;

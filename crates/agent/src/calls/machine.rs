@@ -9,6 +9,7 @@ use link::MachineCalls;
 use link::machine::{DiskUsage, Finding};
 use model::error::Context as _;
 use model::{Bytes, ErrorKind, Result};
+use volumes::{Driver as _, Format, VolumeInfo};
 
 use super::Calls;
 
@@ -42,7 +43,9 @@ impl MachineCalls for Calls {
         let context = self.context.clone();
         let images = context.images.local.usage(&|_| None).await?.total;
         let mut volumes = 0;
-        for volume in context.volumes.list().await? {
+        // What plugins have is on no disk of the node's, and might keep whoever looks.
+        let own = |volume: &VolumeInfo| volume.format != Format::Plugin;
+        for volume in context.volumes.list().await?.into_iter().filter(own) {
             if let Ok(stats) = context.volumes.stats(&volume.id).await {
                 volumes += stats.allocated.0;
             }

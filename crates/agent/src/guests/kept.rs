@@ -7,6 +7,7 @@ use machines::config::DISKS;
 use model::error::Context as _;
 use model::instance::{Instance, MountKind};
 use model::{Error, ErrorKind, Result};
+use volumes::Driver as _;
 
 use crate::context::Context;
 use crate::local::replace_file;
@@ -49,7 +50,10 @@ pub async fn disk(context: &Context, machine: &Instance, name: &str) -> Result<P
     let driver = &context.volumes;
     driver.node_stage(&id).await?;
     let path = driver.show(&id).await?.path;
-    let path = path.ok_or_else(|| Error::internal(format!("volume {id} has no path")))?;
+    let path = path.ok_or_else(|| {
+        Error::conflict(format!("{} is not mounted", volume.title()))
+            .next("start the machine: its storage is there while it runs")
+    })?;
     Ok(crate::steps::directory(&path, subpath(machine, name))?.join(VOLUME_DISK))
 }
 

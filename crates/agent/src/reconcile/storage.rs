@@ -2,57 +2,95 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use faults::may_die;
 use link::Report;
 use model::instance::{Mount, Reason};
-use model::volume::{Snapshot, SnapshotStatus, Volume, VolumePhase, VolumeStatus};
+use model::volume::{LOCAL, Snapshot, SnapshotStatus, Volume, VolumePhase, VolumeStatus};
 use model::{Bytes, Kind, Result};
 use tasks::Pass;
-use volumes::{CreateSnapshot, VolumeId, VolumeInfo};
+use volumes::{CreateSnapshot, Driver as _, VolumeId, VolumeInfo};
 
+use super::errands::{Errands, Stage};
 use crate::context::Context;
 use crate::steps::request_of;
 
 /// The pass.
+#[derive(Clone)]
 pub struct Storage {
     context: Arc<Context>,
+    errands: Errands,
 }
 
 impl Storage {
     /// The pass of a node.
     pub fn new(context: Arc<Context>) -> Self {
-        Self { context }
+        Self { context, errands: Errands::default() }
     }
 
-    async fn volume(&self, volume: &Volume) {
+    /// Works on a plugin's volume beside the others.
+    async fn send(&self, volume: &Arc<Volume>) {
+        if !self.errands.begin(volume) {
+            return self.tell_place(volume).await;
+        }
+        let (storage, volume) = (self.clone(), volume.clone());
+        tokio::spawn(async move {
+            let stage = storage.volume(&volume).await;
+            storage.errands.note(&volume.meta.id, stage);
+            storage.look_again(&volume);
+        });
+    }
+
+    /// Tells where a plugin's volume is, which is known only while it is mounted.
+    async fn tell_place(&self, volume: &Volume) {
+        let id = &volume.meta.id;
+        let Some(told) = self.errands.told(id) else { return };
+        let Ok(info) = self.context.volumes.show(&VolumeId::from(id)).await else { return };
+        let status = VolumeStatus { path: place(&info), ..told.clone() };
+        if status != told {
+            self.errands.note(id, Stage::There(status.clone()));
+            self.context.outbox.put(Report::Volume(id.clone(), status));
+        }
+    }
+
+    /// Wakes the pass if more was asked of a volume while a plugin was at work on it.
+    fn look_again(&self, begun: &Volume) {
+        let desired = self.context.desired.borrow().clone();
+        let now = desired.volumes.iter().find(|volume| volume.meta.id == begun.meta.id);
+        if now.is_some_and(|now| now.meta.revision != begun.meta.revision) {
+            self.context.storage.wake();
+        }
+    }
+
+    async fn volume(&self, volume: &Volume) -> Stage {
         if volume.meta.deleted.is_some() {
-            return self.delete(volume).await;
+            self.delete(volume).await;
+            return Stage::Tried;
         }
-        let settled = volume.status.phase == VolumePhase::Ready
-            && volume.status.reason.is_none()
-            && volume.status.observed_generation == volume.meta.generation;
-        if settled {
-            return;
+        if is_settled(volume) {
+            return Stage::There(volume.status.clone());
         }
-        let mut status = match self.make(volume).await {
-            Ok(info) => self.grow(volume, info).await,
-            Err(error) => VolumeStatus {
-                phase: VolumePhase::Failed,
-                reason: Some(Reason::from_error("CannotMake", &error)),
-                ..volume.status.clone()
-            },
+        let (mut status, stage): (_, fn(VolumeStatus) -> Stage) = match self.make(volume).await {
+            Ok(info) => (self.grow(volume, info).await, Stage::There),
+            Err(error) => {
+                let reason = Some(Reason::from_error("CannotMake", &error));
+                let phase = VolumePhase::Failed;
+                let status = VolumeStatus { phase, reason, ..volume.status.clone() };
+                (status, |_| Stage::Failed(Instant::now()))
+            }
         };
         if status.size.is_some() {
             // Before it is told: cut short, it is done again.
             self.tell_machines(volume);
         }
         status.observed_generation = volume.meta.generation;
-        self.context.outbox.put(Report::Volume(volume.meta.id.clone(), status));
+        self.context.outbox.put(Report::Volume(volume.meta.id.clone(), status.clone()));
+        stage(status)
     }
 
     async fn make(&self, volume: &Volume) -> Result<VolumeInfo> {
-        let driver = self.context.volumes.as_ref();
+        let driver = &self.context.volumes;
         match driver.show(&VolumeId::from(&volume.meta.id)).await {
             Ok(info) => Ok(info),
             Err(_) => {
@@ -77,7 +115,7 @@ impl Storage {
     }
 
     async fn expand(&self, info: &VolumeInfo, size: Bytes) -> Result<VolumeInfo> {
-        let driver = self.context.volumes.as_ref();
+        let driver = &self.context.volumes;
         let expanded = driver.expand(&info.id, size).await?;
         may_die("storage.grown");
         if expanded.node_expansion_required && info.staged() {
@@ -108,10 +146,17 @@ impl Storage {
                 let removed = Report::Removed(Kind::Volume, volume.meta.id.clone());
                 self.context.outbox.put(removed);
             }
+            Err(error) if volume.spec.storage != LOCAL => {
+                let mut reason = Reason::from_error(CANNOT_REMOVE, &error);
+                let next = reason.next.map(|next| format!("{next}, or ")).unwrap_or_default();
+                let name = &volume.meta.name;
+                reason.next = Some(format!("{next}give it up: `hull volume rm --forget {name}`"));
+                self.context.outbox.put(Report::Kept(volume.meta.id.clone(), reason));
+            }
             Err(error) => {
                 let status = VolumeStatus {
                     phase: VolumePhase::Removing,
-                    reason: Some(Reason::from_error("CannotRemove", &error)),
+                    reason: Some(Reason::from_error(CANNOT_REMOVE, &error)),
                     ..volume.status.clone()
                 };
                 self.context.outbox.put(Report::Volume(volume.meta.id.clone(), status));
@@ -158,11 +203,26 @@ impl Storage {
     }
 }
 
+/// Why a volume is still there.
+const CANNOT_REMOVE: &str = "CannotRemove";
+
+/// Whether a volume is as it should be. That it would not be removed is no fault of it.
+fn is_settled(volume: &Volume) -> bool {
+    let reason = volume.status.reason.as_ref();
+    volume.status.phase == VolumePhase::Ready
+        && reason.is_none_or(|reason| reason.code == CANNOT_REMOVE)
+        && volume.status.observed_generation == volume.meta.generation
+}
+
+fn place(info: &VolumeInfo) -> String {
+    info.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
+}
+
 fn ready(info: &VolumeInfo) -> VolumeStatus {
     VolumeStatus {
         phase: VolumePhase::Ready,
         format: info.format.to_string(),
-        path: info.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        path: place(info),
         size: info.size,
         method: info.method.map(|method| method.to_string()).unwrap_or_default(),
         ..VolumeStatus::default()
@@ -178,8 +238,12 @@ impl Pass for Storage {
             self.snapshot(snapshot).await;
         }
         for volume in &desired.volumes {
-            self.volume(volume).await;
+            match volume.spec.storage == LOCAL {
+                true => drop(self.volume(volume).await),
+                false => self.send(volume).await,
+            }
         }
+        self.errands.keep(&desired.volumes);
         Ok(format!("{} volumes, {} snapshots", desired.volumes.len(), desired.snapshots.len()))
     }
 }

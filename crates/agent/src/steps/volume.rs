@@ -10,7 +10,9 @@ use model::error::Context as _;
 use model::instance::{ContainerSpec, DiskOptions, ImageVolume, Instance, MountKind};
 use model::volume::Volume;
 use model::{Bytes, Error, ErrorKind, Result};
-use volumes::{CreateVolume, Populate, Publish, Source, VolumeId, VolumeInfo};
+use volumes::{
+    CreateVolume, Driver as _, Populate, Publish, Services, Source, VolumeId, VolumeInfo,
+};
 
 use crate::context::Context;
 use crate::steps::image::ImagesOf;
@@ -51,10 +53,10 @@ pub async fn attach(worker: &mut Worker, wanted: &Instance, _: &ImagesOf) -> Res
     for container in wanted.spec.all_containers() {
         let mut mounted = Vec::new();
         for (asked, wish) in named(worker, wanted, container)? {
-            mounted.push(stage(&worker.context, wanted, asked, wish).await?);
+            mounted.push(stage(worker, asked, wish).await?);
         }
         for (asked, wish) in unnamed(worker, container) {
-            mounted.push(stage(&worker.context, wanted, asked, wish).await?);
+            mounted.push(stage(worker, asked, wish).await?);
         }
         if !mounted.is_empty() {
             volumes.insert(container.name.clone(), mounted);
@@ -74,7 +76,7 @@ pub async fn disks(
         if wish.disk.is_none() {
             continue;
         }
-        let mut mounted = stage(&worker.context, wanted, asked, wish).await?;
+        let mut mounted = stage(worker, asked, wish).await?;
         let Some(disk) = mounted.disk.take() else { continue };
         publish(worker, &mounted).await?;
         found.push((mounted, disk));
@@ -186,14 +188,15 @@ pub fn request_of(context: &Context, volume: &Volume) -> Result<CreateVolume> {
     Ok(CreateVolume {
         id: VolumeId::from(&volume.meta.id),
         name: volume.meta.name.clone(),
+        storage: volume.spec.storage.clone(),
         size: volume.spec.size,
         source,
         options: volume.spec.options.clone(),
     })
 }
 
-async fn stage(context: &Context, wanted: &Instance, asked: Asked, wish: Wish) -> Result<Mounted> {
-    let driver = context.volumes.as_ref();
+async fn stage(worker: &Worker, asked: Asked, wish: Wish) -> Result<Mounted> {
+    let (context, driver) = (&worker.context, &worker.context.volumes);
     let (id, size) = (asked.id(), asked.size());
     match driver.show(&id).await {
         Ok(info) if info.size < size => grow(driver, &info, size).await?,
@@ -206,16 +209,23 @@ async fn stage(context: &Context, wanted: &Instance, asked: Asked, wish: Wish) -
     }
     driver.node_stage(&id).await?;
     may_die("volume.staged");
-    let path = driver.show(&id).await?.path.ok_or_else(|| {
-        Error::internal(format!("volume {id} of {} has no path after staging", wanted.title()))
-    })?;
+    let path = driver.node_claim(&user(worker, &id)).await?;
+    may_die("volume.claimed");
+    tell_place(worker, &id);
     let Wish { disk, target, fill, read_only, subpath } = wish;
     Ok(Mounted { id, path, target, fill, read_only, subpath, disk })
 }
 
+/// Has it told where a plugin's volume is: that changes with its users.
+fn tell_place(worker: &Worker, volume: &VolumeId) {
+    if worker.context.volumes.plugins().has(volume) {
+        worker.context.storage.wake();
+    }
+}
+
 /// Gives a volume that could not be grown while it was used its size, before it is used again. One that
 /// others use has to stay as it is.
-async fn grow(driver: &dyn volumes::Driver, info: &VolumeInfo, size: Option<Bytes>) -> Result<()> {
+async fn grow(driver: &Services, info: &VolumeInfo, size: Option<Bytes>) -> Result<()> {
     match size {
         Some(size) if !info.staged() => driver.expand(&info.id, size).await.map(drop),
         _ => Ok(()),
@@ -232,7 +242,7 @@ pub async fn fill(
     root: impl AsyncFnOnce() -> Result<Rootfs>,
 ) -> Result<()> {
     let Some(mounted) = volumes.get(&container.name) else { return Ok(()) };
-    let driver = worker.context.volumes.as_ref();
+    let driver = &worker.context.volumes;
     if mounted.iter().any(|mounted| mounted.fill) {
         let root = root().await?;
         for mounted in mounted.iter().filter(|mounted| mounted.fill) {
@@ -254,14 +264,18 @@ pub async fn hold(worker: &Worker, volumes: &VolumesOf, container: &ContainerSpe
 }
 
 async fn publish(worker: &Worker, mounted: &Mounted) -> Result<()> {
-    let publish = Publish { volume: mounted.id.clone(), consumer: worker.uid.to_string() };
-    worker.context.volumes.node_publish(publish).await.map(drop)
+    worker.context.volumes.node_publish(user(worker, &mounted.id)).await.map(drop)
+}
+
+/// The instance as the user of a volume.
+fn user(worker: &Worker, volume: &VolumeId) -> Publish {
+    Publish { volume: volume.clone(), consumer: worker.uid.to_string() }
 }
 
 /// Ends a machine's hold on volumes that it mounts no more, but for those of these names, which its guest
 /// has not let go of.
 pub async fn release_others(worker: &Worker, wanted: &Instance, names: &[String]) -> Result<()> {
-    let driver = worker.context.volumes.as_ref();
+    let driver = &worker.context.volumes;
     let (held, user) = (held(worker, wanted), worker.uid.as_str());
     for volume in driver.list().await? {
         let its = volume.published.iter().any(|by| by == user);
@@ -300,10 +314,11 @@ pub fn directory(volume: &Path, subpath: &str) -> Result<PathBuf> {
 
 /// Ends the instance's hold on its volumes.
 pub async fn detach(worker: &Worker, wanted: &Instance) -> Result<()> {
-    let driver = worker.context.volumes.as_ref();
+    let driver = &worker.context.volumes;
     let held = held(worker, wanted);
     for id in &held {
         volumes::detach(driver, id, worker.uid.as_str()).await?;
+        tell_place(worker, id);
     }
     if worker.local.status.machine.is_some() {
         release_others(worker, wanted, &[]).await?;

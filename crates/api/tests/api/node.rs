@@ -15,10 +15,11 @@ use link::instance::{
     LogRecord, LogsRequest, PathStat, ProcessTable, Stats, Target,
 };
 use link::machine::{DiskUsage, Finding, MachineCalls};
+use link::storage::{Plugin, PluginVolume, PluginVolumes, StorageCalls};
 use link::{ByteStream, ConsoleCalls, Display, Input, Output, ResultStream, Session};
 use model::image::{Image, ImageConfig};
 use model::instance::GuestFacts;
-use model::{Error, ErrorKind, Result, Time};
+use model::{Error, ErrorKind, Result, Time, Uid};
 use tokio::sync::mpsc;
 
 /// The node. What was asked of it is in `calls`; streams of its that somebody still holds are counted
@@ -492,5 +493,29 @@ impl ConsoleCalls for Node {
 
     async fn screenshot(&self, _: Target) -> Result<Bytes> {
         Ok(Bytes::from_static(b"picture"))
+    }
+}
+
+/// It has no plugins.
+#[async_trait]
+impl StorageCalls for Node {
+    async fn plugin_names(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    async fn plugins(&self) -> Result<Vec<Plugin>> {
+        Ok(Vec::new())
+    }
+
+    async fn plugin_volumes(&self) -> Result<PluginVolumes> {
+        Ok(PluginVolumes::default())
+    }
+
+    async fn plugin_volume(&self, storage: &str, _: &str) -> Result<Option<PluginVolume>> {
+        Err(Error::not_found(format!("there is no storage plugin {storage:?}")))
+    }
+
+    async fn forget_volume(&self, _: &Uid) -> Result<()> {
+        Ok(())
     }
 }

@@ -121,8 +121,13 @@ pub struct Show {
 
 /// Removes volumes, with all that is in them.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  hull volume rm data")]
+#[command(
+    after_help = "Examples:\n  hull volume rm data\n  hull volume rm --forget data    # whose plugin is gone"
+)]
 pub struct Rm {
+    /// Give up a volume that its plugin will not remove: what it holds stays there
+    #[arg(long, conflicts_with = "plan")]
+    forget: bool,
     /// Don't wait until they are gone
     #[arg(long)]
     no_wait: bool,
@@ -263,10 +268,7 @@ impl Volume {
                 .await;
             }
             Volume::Rm(args) => {
-                return each(&args.names, async |name| {
-                    objects::remove(&volumes, name, args.plan, !args.no_wait).await
-                })
-                .await;
+                return each(&args.names, async |name| args.remove(&volumes, name).await).await;
             }
             Volume::Prune(args) => args.run(&volumes).await?,
             Volume::Grow(args) => args.run(context, &volumes).await?,
@@ -413,6 +415,21 @@ impl Create {
         let options = env::labels(&[], &self.opt)?;
         let spec = VolumeSpec { storage: self.storage, options, ..VolumeSpec::default() };
         self.new.make(volumes, self.name, spec).await
+    }
+}
+
+impl Rm {
+    async fn remove(&self, volumes: &Objects<VolumeNoun>, name: &str) -> Result<()> {
+        if !self.forget {
+            return objects::remove(volumes, name, self.plan, !self.no_wait).await;
+        }
+        let id = volumes.get(name).await?.meta.id;
+        volumes.forget(name).await?;
+        if !self.no_wait {
+            objects::until_gone(volumes, &id).await?;
+        }
+        out::line(name);
+        Ok(())
     }
 }
 

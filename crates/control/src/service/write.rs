@@ -78,6 +78,7 @@ impl<N: Rules> Service<N> {
         new: New<N>,
         mode: Mode,
     ) -> Result<Arc<Object<N>>> {
+        N::foresee(self, &new.spec).await?;
         let (project, now) = (Self::scope(project), self.core.now());
         let seed = u64::from_le_bytes(self.core.random.bytes()[..8].try_into().unwrap_or_default());
         let mut contended = false;

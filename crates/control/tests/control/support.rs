@@ -18,14 +18,15 @@ use link::instance::{
     ProcessTable, Stats, Target,
 };
 use link::machine::{DiskUsage, Finding};
+use link::storage::{Plugin, PluginVolume, PluginVolumes};
 use link::{
     ByteStream, ConsoleCalls, ControlPort, Desired, Display, ImageCalls, InstanceCalls,
-    MachineCalls, Report, ResultStream, Session,
+    MachineCalls, Report, ResultStream, Session, StorageCalls,
 };
 use model::image::Image;
 use model::instance::{
     ContainerSpec, ContainerState, ContainerStatus, GuestFacts, Instance, InstanceNoun,
-    InstanceSpec, InstanceStatus, Mount, MountKind, Phase, Port, RunState,
+    InstanceSpec, InstanceStatus, Mount, MountKind, Phase, Port, Reason, RunState,
 };
 use model::node::NodeStatus;
 use model::volume::{SnapshotStatus, VolumePhase, VolumeStatus};
@@ -286,6 +287,10 @@ fn act(desired: &Desired, memory: &Memory) -> Vec<Report> {
     }
     for volume in &desired.volumes {
         reports.push(match volume.meta.deleted {
+            Some(_) if volume.spec.options.contains_key("stays") => {
+                let reason = Reason::from_error("CannotRemove", &Error::conflict("it stays"));
+                Report::Kept(volume.meta.id.clone(), reason)
+            }
             Some(_) => Report::Removed(Kind::Volume, volume.meta.id.clone()),
             None => Report::Volume(
                 volume.meta.id.clone(),
@@ -333,6 +338,9 @@ fn step(instance: &Instance, status: &mut InstanceStatus) {
         RunState::Running | RunState::Paused | RunState::Stopped => {}
     }
 }
+
+/// The node's plugin.
+pub const PLUGIN: &str = "plug";
 
 /// What was asked of the node.
 #[derive(Default)]
@@ -571,6 +579,30 @@ impl link::SnapshotCalls for Calls {
     }
 
     async fn remove_snapshot(&self, _: Target, _: String) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// It has one plugin.
+#[async_trait]
+impl StorageCalls for Calls {
+    async fn plugin_names(&self) -> Result<Vec<String>> {
+        Ok(vec![PLUGIN.to_owned()])
+    }
+
+    async fn plugins(&self) -> Result<Vec<Plugin>> {
+        Ok(Vec::new())
+    }
+
+    async fn plugin_volumes(&self) -> Result<PluginVolumes> {
+        Ok(PluginVolumes::default())
+    }
+
+    async fn plugin_volume(&self, storage: &str, _: &str) -> Result<Option<PluginVolume>> {
+        Err(Error::not_found(format!("there is no storage plugin {storage:?}")))
+    }
+
+    async fn forget_volume(&self, _: &Uid) -> Result<()> {
         Ok(())
     }
 }

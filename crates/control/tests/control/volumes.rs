@@ -65,10 +65,56 @@ async fn volumes_grow_and_do_not_shrink() {
     assert_eq!(grow(Bytes::gib(2)).await.unwrap().spec.size, Some(Bytes::gib(2)));
     let error = grow(Bytes::mib(512)).await.unwrap_err();
     assert_eq!((error.kind(), error.field()), (ErrorKind::Conflict, Some("spec.size")));
-    let elsewhere = VolumeSpec { storage: "ceph".into(), ..VolumeSpec::default() };
-    let new = New::named("far", elsewhere);
-    let error = volumes.create(caller(), PROJECT, new, Mode::Apply).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn storage_of_a_plugin() {
+    let rig = Rig::new().await;
+    let (volumes, snapshots) = (rig.control.volumes(), rig.control.snapshots());
+    let make = |name: &str, change: fn(&mut VolumeSpec)| {
+        let mut spec = VolumeSpec { storage: PLUGIN.into(), ..VolumeSpec::default() };
+        change(&mut spec);
+        let new = New::named(name, spec);
+        volumes.create(caller(), PROJECT, new, Mode::Apply)
+    };
+    make("far", |spec| drop(spec.options.insert("stays".into(), String::new()))).await.unwrap();
+    ready(&rig, "far").await;
+    type Change = fn(&mut VolumeSpec);
+    let cases: [(Change, ErrorKind, &str); 4] = [
+        (|spec| spec.storage = "ceph".into(), ErrorKind::NotFound, "spec.storage"),
+        (|spec| spec.size = Some(Bytes::gib(1)), ErrorKind::Unsupported, "spec.size"),
+        (
+            |spec| spec.source = Some(VolumeSource::Volume("far".into())),
+            ErrorKind::Unsupported,
+            "spec.source",
+        ),
+        (
+            |spec| {
+                spec.storage = "local".into();
+                spec.source = Some(VolumeSource::Volume("far".into()));
+            },
+            ErrorKind::Unsupported,
+            "spec.source",
+        ),
+    ];
+    for (change, kind, field) in cases {
+        let error = make("other", change).await.unwrap_err();
+        assert_eq!((error.kind(), error.field()), (kind, Some(field)), "{}", error.chain());
+    }
+    let new = New::named("s", SnapshotSpec { volume: "far".into(), ..SnapshotSpec::default() });
+    let error = snapshots.create(caller(), PROJECT, new, Mode::Apply).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
+    let error = volumes.rename(caller(), PROJECT, "far", "near", Mode::Apply).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(volumes.prune(caller(), PROJECT, true, Mode::Apply).await.unwrap().names.is_empty());
+    // Its plugin will not remove it: it stays.
+    volumes.delete(caller(), PROJECT, "far", None, Mode::Apply).await.unwrap();
+    let kept = || volumes.get(caller(), PROJECT, "far").unwrap();
+    rig.eventually("its removal is called off", || kept().meta.deleted.is_none()).await;
+    assert_eq!(kept().status.phase, VolumePhase::Ready);
+    make("plain", |spec| spec.storage = "local".into()).await.unwrap();
+    let error = volumes.forget(caller(), PROJECT, "plain").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "it is no plugin's");
 }
 
 #[tokio::test]

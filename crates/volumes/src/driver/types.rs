@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use model::volume::LOCAL;
 use model::{Bytes, Error, Result, Time, Uid};
 use serde::{Deserialize, Serialize};
 
@@ -115,6 +116,9 @@ pub struct CreateVolume {
     pub id: VolumeId,
     /// What people call it; only errors and listings use it.
     pub name: String,
+    /// The storage that is to have it, where a driver has several.
+    #[serde(default = "local")]
+    pub storage: String,
     /// Most it holds, enforced; unlimited when absent, or the source's when there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Bytes>,
@@ -127,10 +131,15 @@ pub struct CreateVolume {
 }
 
 impl CreateVolume {
-    /// An empty volume with no limit and no options.
+    /// An empty volume of the node's own storage with no limit and no options.
     pub fn new(id: VolumeId, name: impl Into<String>) -> Self {
-        Self { id, name: name.into(), size: None, source: None, options: BTreeMap::new() }
+        let (size, source, options) = (None, None, BTreeMap::new());
+        Self { id, name: name.into(), storage: local(), size, source, options }
     }
+}
+
+fn local() -> String {
+    LOCAL.to_owned()
 }
 
 /// What a new volume begins with (CSI `VolumeContentSource`).
@@ -155,6 +164,8 @@ pub enum Format {
     ProjectQuota,
     /// A file system of its own in one sparse file.
     Image,
+    /// A plugin's own affair.
+    Plugin,
 }
 
 impl Format {
@@ -165,6 +176,7 @@ impl Format {
             Format::Btrfs => "btrfs",
             Format::ProjectQuota => "projectQuota",
             Format::Image => "image",
+            Format::Plugin => "plugin",
         }
     }
 }

@@ -16,6 +16,7 @@ use model::instance::{DiskBus, DiskCache, FirmwareKind, Instance, MachineSpec};
 use model::{Bytes, Error, ErrorKind, Result};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
+use volumes::Driver as _;
 
 use super::clone;
 use super::walls::user_of;
