@@ -5,15 +5,18 @@ use model::ErrorKind;
 use model::image::Image;
 use model::instance::Instance;
 use model::network::DEFAULT_NETWORK;
+use model::volume::LOCAL;
 
 use crate::Engine;
 use crate::failure::Reply;
 
 impl Engine {
-    /// Where a volume's contents are, while it is mounted.
-    pub(crate) fn volume_path(&self, name: &str) -> String {
-        let volume = self.control.volumes().get(&Caller::platform(), &self.project, name);
-        volume.map(|volume| volume.status.path.clone()).unwrap_or_default()
+    /// The driver that has a volume, and where its contents are while it is mounted.
+    pub(crate) fn volume_place(&self, name: &str) -> (String, String) {
+        match self.control.volumes().get(&Caller::platform(), &self.project, name) {
+            Ok(volume) => (volume.spec.storage.clone(), volume.status.path.clone()),
+            Err(_) => (LOCAL.to_owned(), String::new()),
+        }
     }
 
     /// What a volume of that name only stands for, if it does.

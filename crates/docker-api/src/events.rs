@@ -14,6 +14,7 @@ use futures::StreamExt;
 use model::event::Event;
 use model::image::Reference;
 use model::instance::Instance;
+use model::volume::LOCAL;
 use model::{Kind, Time};
 use serde_json::{Value, json};
 
@@ -146,7 +147,8 @@ fn message(engine: &Engine, event: &Event) -> Option<Value> {
             id.to_owned()
         }
         Kind::Volume => {
-            attributes.insert("driver", "local".to_owned());
+            let storage = event.details.get("storage").map_or(LOCAL, String::as_str);
+            attributes.insert("driver", storage.to_owned());
             event.name.clone()
         }
         _ => {

@@ -1,4 +1,4 @@
-//! What an engine answers that is in no swarm, and has no plugins.
+//! What an engine answers that is in no swarm, and has installed no plugins.
 
 use std::sync::Arc;
 

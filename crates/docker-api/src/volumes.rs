@@ -2,10 +2,14 @@
 //!
 //! Docker's local driver can stand a directory of the host or memory behind a volume's name
 //! (`type=none,o=bind,device=…`, `type=tmpfs`). Such a volume is a record whose options
-//! [`stand_in`] reads: a container that names it mounts what they say.
+//! [`stand_in`] reads: a container that names it mounts what they say. [`plugins`] has what is different
+//! about volumes of plugins.
+
+mod plugins;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
@@ -15,7 +19,7 @@ use bollard_stubs::models::VolumeCreateRequest;
 use control::{Caller, ListOptions, Mode, New};
 use http::StatusCode;
 use model::instance::{Instance, MountKind, Propagation};
-use model::volume::{Volume, VolumeSpec};
+use model::volume::{LOCAL, Volume, VolumeSpec};
 use model::{ErrorKind, Uid};
 use serde_json::{Value, json};
 
@@ -26,6 +30,8 @@ use crate::query::Query;
 use crate::version::ApiVersion;
 use crate::{Engine, Shared, containers};
 
+/// Longest wait for a volume of the node's own to go.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Driver options as Docker was given them.
 const OPTIONS: &str = "io.monohull.docker.options";
 
@@ -49,12 +55,54 @@ fn find(engine: &Engine, caller: &Caller, name: &str) -> Reply<Arc<Volume>> {
 }
 
 fn driver_options(volume: &Volume) -> Option<HashMap<String, String>> {
+    if volume.spec.storage != LOCAL {
+        let options = &volume.spec.options;
+        return (!options.is_empty()).then(|| options.clone().into_iter().collect());
+    }
     serde_json::from_str(volume.meta.annotations.get(OPTIONS)?).ok()
+}
+
+/// What a volume is to be like.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wanted {
+    /// Its driver; `None` when any will do.
+    pub(crate) driver: Option<String>,
+    pub(crate) labels: HashMap<String, String>,
+    pub(crate) options: HashMap<String, String>,
+}
+
+impl Wanted {
+    /// The storage that is asked for; `None` when any will do.
+    fn storage(&self) -> Option<&str> {
+        match self.driver.as_deref() {
+            None | Some("") => None,
+            Some("local" | "default") => Some(LOCAL),
+            Some(plugin) => Some(plugin),
+        }
+    }
+
+    /// The plugin that is to have it.
+    pub(crate) fn plugin(&self) -> Option<&str> {
+        self.storage().filter(|storage| *storage != LOCAL)
+    }
+
+    /// Whether nothing but its name is said of it.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.storage().is_none() && self.labels.is_empty() && self.options.is_empty()
+    }
+
+    fn check(&self, name: &str) -> Reply<()> {
+        if self.plugin().is_some() {
+            return Ok(());
+        }
+        check_name(name)?;
+        check_options(name, &self.options)
+    }
 }
 
 /// What a container mounts that names this volume, when the volume only stands for something else.
 pub(crate) fn stand_in(volume: &Volume) -> Option<MountKind> {
-    let options = driver_options(volume)?;
+    let options = driver_options(volume).filter(|_| volume.spec.storage == LOCAL)?;
     let text = |name: &str| options.get(name).map(String::as_str).unwrap_or_default();
     match text("type") {
         "tmpfs" => {
@@ -94,7 +142,7 @@ fn show(volume: &Volume) -> Value {
     };
     json!({
         "CreatedAt": volume.meta.created.0.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        "Driver": "local",
+        "Driver": volume.spec.storage,
         "Labels": if volume.meta.labels.is_empty() && volume.spec.anonymous { json!({"com.docker.volume.anonymous": ""}) } else if volume.meta.labels.is_empty() { Value::Null } else { json!(volume.meta.labels) },
         "Mountpoint": path,
         "Name": volume.meta.name,
@@ -127,7 +175,8 @@ pub(crate) fn usage(engine: &Engine, caller: &Caller) -> Reply<Vec<Value>> {
         row["UsageData"] = json!({ "Size": -1, "RefCount": users });
         row
     };
-    Ok(all(engine, caller)?.iter().map(row).collect())
+    let own = all(engine, caller)?;
+    Ok(own.iter().filter(|volume| volume.spec.storage == LOCAL).map(row).collect())
 }
 
 async fn list(State(engine): Shared, Extension(caller): crate::By, query: Query) -> Reply {
@@ -135,18 +184,26 @@ async fn list(State(engine): Shared, Extension(caller): crate::By, query: Query)
     let dangling = filters.flag("dangling")?;
     let names = filters.names()?;
     let used = used(&engine, &caller)?;
-    let rows: Vec<_> = all(&engine, &caller)?
+    let wanted = |name: &str, driver: &str, labels: &BTreeMap<String, String>| {
+        dangling.is_none_or(|wanted| wanted != used.contains_key(name))
+            && names.any(name)
+            && filters.any("driver", |asked| asked == driver)
+            && filters.labels(|key| labels.get(key).map(String::as_str))
+    };
+    let own = all(&engine, &caller)?;
+    let told = plugins::told(&engine, &caller).await;
+    let mut rows: Vec<_> = own
         .iter()
-        .filter(|volume| {
-            let meta = &volume.meta;
-            dangling.is_none_or(|wanted| wanted != used.contains_key(&meta.name))
-                && names.any(&meta.name)
-                && filters.any("driver", |driver| driver == "local")
-                && filters.labels(|key| meta.labels.get(key).map(String::as_str))
-        })
+        .filter(|volume| wanted(&volume.meta.name, &volume.spec.storage, &volume.meta.labels))
         .map(|volume| show(volume))
         .collect();
-    Ok(axum::Json(json!({ "Volumes": rows, "Warnings": null })).into_response())
+    let strange = told.volumes.iter().filter(|told| {
+        !own.iter().any(|own| own.meta.name == told.name)
+            && wanted(&told.name, &told.storage, &BTreeMap::new())
+    });
+    rows.extend(strange.map(plugins::show));
+    let warnings = (!told.warnings.is_empty()).then_some(told.warnings);
+    Ok(axum::Json(json!({ "Volumes": rows, "Warnings": warnings })).into_response())
 }
 
 async fn inspect(
@@ -154,8 +211,15 @@ async fn inspect(
     Extension(caller): crate::By,
     Path(name): Path<String>,
 ) -> Reply {
-    let volume = find(&engine, &caller, &name)?;
-    Ok(axum::Json(show(&volume)).into_response())
+    let row = match find(&engine, &caller, &name) {
+        Ok(volume) if volume.spec.storage == LOCAL => show(&volume),
+        Ok(volume) => plugins::complete(&engine, &caller, &volume, show(&volume)).await?,
+        Err(absent) => match plugins::elsewhere(&engine, &caller, &name).await {
+            Some(told) => plugins::show(&told),
+            None => return Err(absent),
+        },
+    };
+    Ok(axum::Json(row).into_response())
 }
 
 async fn create(
@@ -166,39 +230,52 @@ async fn create(
     if request.cluster_volume_spec.is_some() {
         return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, crate::swarm::NO_MANAGER));
     }
-    match request.driver.as_deref() {
-        None | Some("" | "local" | "default") => {}
-        Some(driver) => {
-            return Err(Failure::not_found(format!(
-                "create {}: error looking up volume plugin {driver}: plugin \"{driver}\" not found",
-                request.name.as_deref().unwrap_or_default()
-            )));
-        }
-    }
     let name = request.name.clone().unwrap_or_default();
-    check_name(&name)?;
-    let options = request.driver_opts.clone().unwrap_or_default();
-    check_options(&name, &options)?;
-    if let Ok(known) = find(&engine, &caller, &name) {
-        return same_again(&known, &name, &options);
-    }
-    let made = make(&engine, &caller, name, request.labels.unwrap_or_default(), &options).await?;
+    let wanted = Wanted {
+        driver: request.driver,
+        labels: request.labels.unwrap_or_default(),
+        options: request.driver_opts.unwrap_or_default(),
+    };
+    let made = ensure(&engine, &caller, &name, wanted).await?;
     Ok((StatusCode::CREATED, axum::Json(show(&made))).into_response())
 }
 
-/// Makes a volume of that name with these labels and options, unless there is one.
+/// The volume of that name, made as wanted unless there is one.
 pub(crate) async fn ensure(
     engine: &Engine,
     caller: &Caller,
     name: &str,
-    labels: HashMap<String, String>,
-    options: HashMap<String, String>,
+    mut wanted: Wanted,
+) -> Reply<Arc<Volume>> {
+    wanted.check(name)?;
+    if let Ok(known) = find(engine, caller, name) {
+        return same_again(known, &wanted);
+    }
+    if wanted.storage().is_none()
+        && let Some(told) = plugins::elsewhere(engine, caller, name).await
+    {
+        wanted.driver = Some(told.storage);
+    }
+    make(engine, caller, name.to_owned(), wanted).await
+}
+
+/// Makes a volume that a container is to mount, unless it is made with the container: one that is like
+/// any other, and that no plugin has.
+pub(crate) async fn prepare(
+    engine: &Engine,
+    caller: &Caller,
+    name: &str,
+    wanted: Wanted,
 ) -> Reply<()> {
-    check_name(name)?;
-    check_options(name, &options)?;
-    match find(engine, caller, name) {
-        Ok(known) => same_again(&known, name, &options).map(drop),
-        Err(_) => make(engine, caller, name.to_owned(), labels, &options).await.map(drop),
+    if !wanted.is_plain() {
+        return ensure(engine, caller, name, wanted).await.map(drop);
+    }
+    if find(engine, caller, name).is_ok() {
+        return Ok(());
+    }
+    match plugins::elsewhere(engine, caller, name).await {
+        Some(told) => plugins::adopt(engine, caller, told).await.map(drop),
+        None => Ok(()),
     }
 }
 
@@ -206,38 +283,52 @@ async fn make(
     engine: &Engine,
     caller: &Caller,
     name: String,
-    labels: HashMap<String, String>,
-    options: &HashMap<String, String>,
+    wanted: Wanted,
 ) -> Reply<Arc<Volume>> {
     let id = Uid::random();
     let anonymous = name.is_empty();
     let name = if anonymous { model::volume::anonymous_name(&id).to_owned() } else { name };
-    let spec = VolumeSpec { anonymous, ..VolumeSpec::default() };
+    let storage = wanted.storage().unwrap_or(LOCAL).to_owned();
+    let plugin = wanted.plugin().is_some();
+    let mut spec = VolumeSpec { anonymous, storage, ..VolumeSpec::default() };
+    if plugin {
+        spec.options = wanted.options.clone().into_iter().collect();
+    }
     let mut new = New::named(&name, spec);
-    new.labels = labels.into_iter().collect();
-    if !options.is_empty() {
-        new.annotations.insert(OPTIONS.to_owned(), json!(options).to_string());
+    new.labels = wanted.labels.clone().into_iter().collect();
+    if !plugin && !wanted.options.is_empty() {
+        new.annotations.insert(OPTIONS.to_owned(), json!(wanted.options).to_string());
     }
     let volumes = engine.control.volumes();
     match volumes.create(caller, &engine.project, new, Mode::Apply).await {
         // Somebody was faster.
-        Err(error) if error.kind() == ErrorKind::Exists => {
-            let known = find(engine, caller, &name)?;
-            same_again(&known, &name, options)?;
-            Ok(known)
+        Err(error) if error.kind() == ErrorKind::Exists => match find(engine, caller, &name) {
+            Ok(known) => same_again(known, &wanted),
+            Err(_) => Err(error.into()),
+        },
+        Err(error) if plugin && error.kind() == ErrorKind::NotFound => {
+            Err(plugins::absent(&name, wanted.storage().unwrap_or_default()))
         }
+        Ok(made) if plugin => plugins::made(engine, caller, &made).await,
         made => Ok(made?),
     }
 }
 
 /// A volume that is there already is as good as made, unless it would be another.
-fn same_again(known: &Volume, name: &str, options: &HashMap<String, String>) -> Reply {
-    if driver_options(known).unwrap_or_default() != *options && !options.is_empty() {
+fn same_again(known: Arc<Volume>, wanted: &Wanted) -> Reply<Arc<Volume>> {
+    let (name, storage) = (&known.meta.name, &known.spec.storage);
+    if wanted.storage().is_some_and(|wanted| wanted != storage) {
+        return Err(Failure::conflict(format!(
+            "create {name}: driver '{storage}' already has volume '{name}': volume name must be unique"
+        )));
+    }
+    let same = driver_options(&known).unwrap_or_default() == wanted.options;
+    if storage == LOCAL && !same && !wanted.options.is_empty() {
         return Err(Failure::conflict(format!(
             "volume with name {name} already exists with different options"
         )));
     }
-    Ok((StatusCode::CREATED, axum::Json(show(known))).into_response())
+    Ok(known)
 }
 
 fn check_name(name: &str) -> Reply<()> {
@@ -288,9 +379,14 @@ async fn remove(
     Path(name): Path<String>,
     query: Query,
 ) -> Reply {
+    let force = query.flag("force");
     let volume = match find(&engine, &caller, &name) {
-        Err(_) if query.flag("force") => return Ok(StatusCode::NO_CONTENT.into_response()),
-        found => found?,
+        Ok(known) => known,
+        Err(absent) => match plugins::elsewhere(&engine, &caller, &name).await {
+            Some(told) => plugins::adopt(&engine, &caller, told).await?,
+            None if force => return Ok(StatusCode::NO_CONTENT.into_response()),
+            None => return Err(absent),
+        },
     };
     if let Some(users) = used(&engine, &caller)?.get(&name) {
         let ids: Vec<_> = users.iter().map(|user| user.meta.id.as_str()).collect();
@@ -302,32 +398,31 @@ async fn remove(
     let volumes = engine.control.volumes();
     let id = volume.meta.id.as_str();
     volumes.delete(&caller, &engine.project, id, None, Mode::Apply).await?;
-    gone(&engine, &caller, &name).await;
+    match gone(&engine, &caller, &volume).await {
+        Ok(()) => {}
+        Err(_) if force => {
+            volumes.forget(&caller, &engine.project, id).await?;
+            let _ = gone(&engine, &caller, &volume).await;
+        }
+        Err(why) => {
+            let message = format!("remove {name}: {why}");
+            return Err(Failure::new(StatusCode::INTERNAL_SERVER_ERROR, message));
+        }
+    }
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Waits until a volume is not there any more, so that its name can be used again.
-async fn gone(engine: &Engine, caller: &Caller, name: &str) {
-    let volumes = engine.control.volumes();
-    let wait = async {
-        let Ok(mut changes) = volumes.watch(
-            caller,
-            Some(&engine.project),
-            Default::default(),
-            Default::default(),
-            None,
-        ) else {
-            return;
-        };
-        use futures::StreamExt;
-        while find(engine, caller, name).is_ok() {
-            if changes.next().await.is_none() {
-                return;
-            }
-        }
+/// Waits until a volume is not there any more, so that its name can be used again; tells why it stays
+/// if its plugin will not remove it.
+async fn gone(engine: &Engine, caller: &Caller, volume: &Volume) -> Result<(), String> {
+    let patience = if volume.spec.storage == LOCAL { PATIENCE } else { plugins::PATIENCE };
+    let stays = |volume: Option<&Arc<Volume>>| match volume {
+        None => Some(Ok(())),
+        Some(volume) if volume.meta.deleted.is_some() => None,
+        Some(volume) => Some(Err(plugins::why(volume))),
     };
     // It goes on in the background.
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(60), wait).await;
+    plugins::until(engine, caller, &volume.meta.id, patience, stays).await.unwrap_or(Ok(()))
 }
 
 async fn update(Path(name): Path<String>) -> Failure {
@@ -352,13 +447,14 @@ async fn prune(
     for volume in all(&engine, &caller)? {
         let meta = &volume.meta;
         let labels = filters.labels(|key| meta.labels.get(key).map(String::as_str));
-        if used.contains_key(&meta.name) || !labels || !(everything || volume.spec.anonymous) {
+        let kind = volume.spec.storage == LOCAL && (everything || volume.spec.anonymous);
+        if used.contains_key(&meta.name) || !labels || !kind {
             continue;
         }
         let id = meta.id.as_str();
         // One that is mounted meanwhile is none to prune.
         if volumes.delete(&caller, &engine.project, id, None, Mode::Apply).await.is_ok() {
-            gone(&engine, &caller, &meta.name).await;
+            let _ = gone(&engine, &caller, &volume).await;
             deleted.push(meta.name.clone());
         }
     }

@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use bollard_stubs::models::{ContainerConfig, ContainerCreateBody, EndpointSettings, HostConfig};
+use bollard_stubs::models::{
+    ContainerConfig, ContainerCreateBody, EndpointSettings, HostConfig, MountType,
+};
 use control::{Caller, Mode, New};
 use http::StatusCode;
 use model::image::{Image, ImageConfig};
@@ -20,6 +22,7 @@ use super::translate::{self, Asked, Inherited};
 use crate::body::Json;
 use crate::failure::{Failure, Reply};
 use crate::query::Query;
+use crate::volumes::{Wanted, prepare};
 use crate::{Engine, Shared, words};
 
 /// The request's body, with what older clients wrote into it.
@@ -65,7 +68,7 @@ pub(super) async fn create(
     merge(&mut parts.config, &image.config);
     let id = Uid::random();
     name_host(&mut parts, &id);
-    make_volumes(&engine, &caller, &parts.host).await?;
+    make_volumes(&engine, &caller, &parts, &image).await?;
     let new = new_instance(&engine, &caller, name, &parts, &image)?;
     let instances = engine.control.instances();
     let made = instances.create_with_id(id, &caller, &engine.project, new, Mode::Apply).await;
@@ -298,25 +301,56 @@ fn refuse_own_annotations(host: &HostConfig) -> Reply<()> {
     }
 }
 
-/// Makes the volumes that are to be made with options or labels, before they are mounted.
-async fn make_volumes(engine: &Engine, caller: &Caller, host: &HostConfig) -> Reply<()> {
+/// Makes the volumes that are to be made with options or labels or by a plugin, before they are
+/// mounted.
+async fn make_volumes(engine: &Engine, caller: &Caller, parts: &Parts, image: &Image) -> Reply<()> {
+    let host = &parts.host;
+    let driver = Wanted { driver: host.volume_driver.clone(), ..Wanted::default() };
+    check_volume_driver(engine, caller, &driver).await?;
     for mount in host.mounts.iter().flatten() {
-        let Some(options) = &mount.volume_options else { continue };
-        let labels = options.labels.clone().unwrap_or_default();
-        let driver = options.driver_config.as_ref().and_then(|it| it.options.clone());
-        let driver = driver.unwrap_or_default();
-        if labels.is_empty() && driver.is_empty() {
+        if !matches!(mount.typ, None | Some(MountType::VOLUME)) {
             continue;
         }
-        let name = mount.source.clone().unwrap_or_default();
-        if name.is_empty() {
-            return Err(Failure::unserved(
-                "labels and options of a volume without a name are not served by this engine",
-            ));
+        let options = mount.volume_options.clone().unwrap_or_default();
+        let driver = options.driver_config.unwrap_or_default();
+        let wanted = Wanted {
+            driver: driver.name,
+            labels: options.labels.unwrap_or_default(),
+            options: driver.options.unwrap_or_default(),
+        };
+        let name = mount.source.as_deref().unwrap_or_default();
+        if name.is_empty() && !wanted.is_plain() {
+            return Err(nameless("labels, options and drivers"));
         }
-        crate::volumes::ensure(engine, caller, &name, labels, driver).await?;
+        prepare(engine, caller, name, wanted).await?;
     }
-    Ok(())
+    for bind in host.binds.iter().flatten() {
+        let name = bind.split_once(':').map_or("", |(source, _)| source);
+        if !name.starts_with('/') {
+            prepare(engine, caller, name, driver.clone()).await?;
+        }
+    }
+    let asked = parts.config.volumes.iter().flatten();
+    match asked.filter(|path| !image.config.volumes.contains(path)).count() {
+        0 => Ok(()),
+        _ if driver.is_plain() => Ok(()),
+        _ => Err(nameless("drivers")),
+    }
+}
+
+fn nameless(what: &str) -> Failure {
+    Failure::unserved(format!("{what} of a volume without a name are not served by this engine"))
+}
+
+/// Refuses a driver that is no plugin's, whether volumes are asked for or not.
+async fn check_volume_driver(engine: &Engine, caller: &Caller, driver: &Wanted) -> Reply<()> {
+    let Some(name) = driver.plugin() else { return Ok(()) };
+    if engine.control.volumes().plugin_names(caller).await?.iter().any(|known| known == name) {
+        return Ok(());
+    }
+    Err(Failure::not_found(format!(
+        "error looking up volume plugin {name}: plugin \"{name}\" not found"
+    )))
 }
 
 /// Names the containers whose namespaces are shared, which are often given by id.

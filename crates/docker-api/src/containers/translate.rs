@@ -175,11 +175,6 @@ fn refuse_unserved(host: &HostConfig) -> Reply<()> {
     if let Some((_, field)) = unserved.into_iter().find(|(given, _)| *given) {
         return Err(Failure::unserved(format!("HostConfig.{field} is not served by this engine")));
     }
-    if let Some(driver) = host.volume_driver.as_deref().filter(|it| !matches!(*it, "" | "local")) {
-        return Err(Failure::not_found(format!(
-            "error looking up volume plugin {driver}: plugin \"{driver}\" not found"
-        )));
-    }
     match host.userns_mode.as_deref() {
         None | Some("" | "host") => Ok(()),
         Some(mode) => Err(Failure::bad(format!("invalid userns mode: {mode}"))),

@@ -6,7 +6,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use bollard_stubs::models::{Ipam, NetworkCreateRequest};
-use control::{Mode, New};
+use control::{Caller, Mode, New};
 use http::StatusCode;
 use ipnet::IpNet;
 use model::ErrorKind;
@@ -14,9 +14,9 @@ use model::network::NetworkSpec;
 use serde_json::json;
 
 use super::{PREDEFINED, show};
-use crate::Shared;
 use crate::body::Json;
 use crate::failure::{Failure, Reply};
+use crate::{Engine, Shared};
 
 pub(super) async fn create(
     State(engine): Shared,
@@ -33,6 +33,7 @@ pub(super) async fn create(
             format!("operation is not permitted on predefined {name} network"),
         ));
     }
+    refuse_plugins(&engine, &caller, &request).await?;
     let spec = spec(&request)?;
     let mut new = New::named(name, spec);
     new.labels = request.labels.clone().unwrap_or_default().into_iter().collect();
@@ -52,6 +53,24 @@ pub(super) async fn create(
     })?;
     let answer = json!({ "Id": made.meta.id.as_str(), "Warning": "" });
     Ok((StatusCode::CREATED, axum::Json(answer)).into_response())
+}
+
+/// Says plainly that plugins have no networks here, of one that is there.
+async fn refuse_plugins(
+    engine: &Engine,
+    caller: &Caller,
+    request: &NetworkCreateRequest,
+) -> Reply<()> {
+    let ipam = request.ipam.as_ref().and_then(|ipam| ipam.driver.as_deref());
+    let asked = [request.driver.as_deref(), ipam];
+    let plugins = engine.control.volumes().plugin_names(caller).await.unwrap_or_default();
+    match asked.into_iter().flatten().find(|name| plugins.iter().any(|plugin| plugin == name)) {
+        None => Ok(()),
+        Some(plugin) => Err(Failure::unserved(format!(
+            "plugin {plugin:?}: networks and addresses of plugins are not served by this engine: use \
+             driver \"bridge\""
+        ))),
+    }
 }
 
 fn spec(request: &NetworkCreateRequest) -> Reply<NetworkSpec> {

@@ -3,6 +3,7 @@
 use axum::Extension;
 use axum::extract::State;
 use axum::response::IntoResponse;
+use control::Caller;
 use model::Time;
 use model::node::NodeStatus;
 use serde_json::{Value, json};
@@ -66,6 +67,9 @@ pub(super) async fn info(State(engine): Shared, Extension(caller): crate::By) ->
         Err(_) => (String::new(), Vec::new()),
     };
     let mut answer = fixed();
+    if let Some(Value::Array(drivers)) = answer.pointer_mut("/Plugins/Volume") {
+        drivers.extend(volume_plugins(&engine, &caller).await.into_iter().map(Value::from));
+    }
     let own = json!({
         "ID": id,
         "Containers": all.len(),
@@ -90,6 +94,14 @@ pub(super) async fn info(State(engine): Shared, Extension(caller): crate::By) ->
         answer.extend(own);
     }
     Ok(axum::Json(answer).into_response())
+}
+
+/// The plugins that have volumes. One that does not answer is left out.
+async fn volume_plugins(engine: &Engine, caller: &Caller) -> Vec<String> {
+    let plugins = engine.control.volumes().plugins(caller).await.unwrap_or_default();
+    let volumes =
+        plugins.into_iter().filter(|it| it.implements.iter().any(|it| it == "VolumeDriver"));
+    volumes.map(|plugin| plugin.name).collect()
 }
 
 /// The processor's name as `uname -m` has it.

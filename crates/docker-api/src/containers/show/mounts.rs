@@ -51,12 +51,13 @@ fn point(engine: &Engine, mount: &Mount) -> Value {
 }
 
 fn volume(engine: &Engine, name: &str, target: &str, rw: bool) -> Value {
+    let (driver, path) = engine.volume_place(name);
     json!({
         "Type": "volume",
         "Name": name,
-        "Source": engine.volume_path(name),
+        "Source": path,
         "Destination": target,
-        "Driver": "local",
+        "Driver": driver,
         "Mode": if rw { "z" } else { "ro" },
         "RW": rw,
         "Propagation": "",

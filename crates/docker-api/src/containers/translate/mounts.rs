@@ -194,13 +194,6 @@ fn mount(asked: &DockerMount) -> Reply<Mount> {
         }
         MountType::VOLUME => {
             let options = asked.volume_options.as_ref();
-            if let Some(driver) = options
-                .and_then(|it| it.driver_config.as_ref())
-                .and_then(|it| it.name.as_deref())
-                .filter(|name| !matches!(*name, "" | "local"))
-            {
-                return Err(Failure::not_found(format!("plugin \"{driver}\" not found")));
-            }
             check_volume_name(&source)?;
             MountKind::Volume {
                 name: source,
