@@ -7,6 +7,7 @@ pub mod docker;
 pub mod inventory;
 pub mod land;
 pub mod node;
+pub mod plugin;
 pub mod registry;
 pub mod terminal;
 

@@ -34,6 +34,7 @@ mod e2e {
     mod names;
     mod network;
     mod outside;
+    mod plugins;
     mod reads;
     mod reboot;
     mod refusals;
