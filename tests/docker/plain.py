@@ -25,6 +25,8 @@ RULES = [
     (r"\b\d+\.\d+%", "<share>"),
     # An older runc does not say that what cannot be run is a directory.
     (r"is a directory: permission denied", "permission denied"),
+    # A manifest is larger or smaller as its form is.
+    (r"(<id>) size: \d+", r"\1 size: <size>"),
     # Columns are as wide as what stands in them.
     (r"(?<=\S)[ \t]{2,}", "  "),
 ]

@@ -266,8 +266,10 @@ impl DockerHealth {
 
     /// `None` for a check that Docker has no words for.
     fn from_model(check: &HealthCheck) -> Option<Self> {
-        let test = match &check.probe {
-            Probe::None => vec!["NONE".to_owned()],
+        let test: Vec<String> = match &check.probe {
+            Probe::None => {
+                return Some(Self { test: vec!["NONE".to_owned()], ..Self::default() });
+            }
             Probe::Exec { command } => {
                 ["CMD".to_owned()].into_iter().chain(command.clone()).collect()
             }

@@ -30,6 +30,7 @@ pub use detail::Detail;
 pub(crate) use opened::Opened;
 pub use serve::ServedManifest;
 pub(crate) use stored::{open_ingest, put_document, put_small, read_small};
+pub(crate) use summary::Group;
 
 /// Says who uses an image, if anyone does: `Some("instance web-1")`.
 pub type InUse<'a> = &'a (dyn Fn(&Image) -> Option<String> + Send + Sync);

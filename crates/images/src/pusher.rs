@@ -7,12 +7,12 @@ use futures::{StreamExt, TryStreamExt};
 use model::image::Reference;
 use model::{Error, Result};
 
-use crate::content::ContentStore;
+use crate::content::{ContentStore, Labels};
 use crate::credentials::Credentials;
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
 use crate::failure;
-use crate::local::{Images, Opened, read_small};
+use crate::local::{Group, Images, Opened, read_small};
 use crate::manifest::{Document, Manifest};
 use crate::platform::Platform;
 use crate::progress::{LayerProgress, Phase, Progress};
@@ -84,7 +84,25 @@ impl Pusher {
             siblings: siblings.filter(|repository| *repository != target.repository).collect(),
         };
         let pushed = push.run(&cargo, target).await;
-        pushed.map_err(|error| failure::about(format!("push of {}", target.familiar()), error))
+        let (digest, size) = pushed
+            .map_err(|error| failure::about(format!("push of {}", target.familiar()), error))?;
+        self.name_by_digest(&group, target, &digest).await?;
+        Ok((digest, size))
+    }
+
+    /// What a registry has is known here by its digest as well, as if it came from there.
+    async fn name_by_digest(
+        &self,
+        group: &Group,
+        target: &Reference,
+        digest: &Digest,
+    ) -> Result<()> {
+        let top = &group.opened.target;
+        if top.digest != *digest || !group.names.contains(&target.to_string()) {
+            return Ok(());
+        }
+        let name = format!("{}@{digest}", target.name());
+        self.images.store.put_image(&name, top, Labels::new()).await
     }
 
     async fn cargo(&self, opened: &Opened, platform: Option<Platform>) -> Result<Cargo> {

@@ -1,6 +1,7 @@
 //! One connection: HTTP/1.1 or HTTP/2, with bounds on everything its peer controls.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
@@ -18,6 +20,7 @@ use crate::bounds::Bounds;
 use crate::lingering::Lingering;
 use crate::listeners::Shared;
 use crate::peer::Peer;
+use crate::upgraded;
 
 /// Wait after an accept that failed for want of file descriptors or memory.
 const EXHAUSTED: Duration = Duration::from_millis(100);
@@ -27,6 +30,9 @@ const STREAMS: u32 = 256;
 const PING: Duration = Duration::from_secs(30);
 /// Time to answer such a ping.
 const PONG: Duration = Duration::from_secs(20);
+
+/// A connection that lasts as long is watched for its peer's leaving.
+const LASTS: Duration = Duration::from_millis(100);
 
 /// Where connections come from.
 pub(crate) trait Listen: Send {
@@ -78,6 +84,34 @@ pub(crate) async fn serve<S>(stream: S, peer: Peer, shared: Shared)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let builder = builder(&shared.bounds);
+    let gone = std::future::pending();
+    drive(&builder, Lingering::new(stream), gone, peer, shared).await;
+}
+
+/// Serves the requests of a connection of this machine. A peer that has said all it has to say, and told so,
+/// is answered all the same: the kernel tells it from one that is gone.
+pub(crate) async fn serve_local(stream: UnixStream, peer: Peer, shared: Shared) {
+    let mut builder = builder(&shared.bounds);
+    let watched = stream.as_fd().try_clone_to_owned().ok();
+    builder.http1().half_close(watched.is_some());
+    let gone = async {
+        // Most are over by then.
+        tokio::time::sleep(LASTS).await;
+        upgraded::gone(watched).await;
+    };
+    drive(&builder, Lingering::new(stream), gone, peer, shared).await;
+}
+
+async fn drive<S>(
+    builder: &Builder<TokioExecutor>,
+    stream: Lingering<S>,
+    gone: impl Future<Output = ()>,
+    peer: Peer,
+    shared: Shared,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let _open = (shared.opened)();
     let (router, drain) = (shared.router, shared.drain);
     let asked = Arc::new(AtomicBool::new(false));
@@ -87,9 +121,8 @@ where
         request.extensions_mut().insert(peer.clone());
         router.clone().oneshot(request.map(axum::body::Body::new))
     });
-    let builder = builder(&shared.bounds);
     let mut connection =
-        pin!(builder.serve_connection_with_upgrades(TokioIo::new(Lingering::new(stream)), service));
+        pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = drain.cancelled() => {
@@ -97,6 +130,7 @@ where
             connection.await
         }
         () = silence => return tracing::debug!("connection without a request"),
+        () = gone => return,
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");

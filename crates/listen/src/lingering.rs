@@ -4,7 +4,6 @@
 //! client that its writing failed: the answer, which says why, may then never be looked at. So the end of
 //! the answer is told first, and what still comes is thrown away for a moment.
 
-use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

@@ -61,7 +61,7 @@ impl Listen for Unix {
 
     async fn serve(stream: UnixStream, shared: Shared) {
         let peer = peer(&stream).await;
-        connection::serve(stream, peer, shared).await;
+        connection::serve_local(stream, peer, shared).await;
     }
 }
 

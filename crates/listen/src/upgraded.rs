@@ -72,8 +72,9 @@ impl Connection {
 }
 
 #[expect(deprecated, reason = "the descriptor is owned, and stays open and the same")]
-/// The kernel tells of a hang-up whatever else was asked for, and urgent data never comes.
-async fn gone(watched: Option<OwnedFd>) {
+/// Ends when the peer has closed both directions. The kernel tells of a hang-up whatever else was asked
+/// for, and urgent data never comes.
+pub(crate) async fn gone(watched: Option<OwnedFd>) {
     let watch = watched.and_then(|fd| AsyncFd::with_interest(fd, Interest::PRIORITY).ok());
     let Some(watch) = watch else { return std::future::pending().await };
     loop {

@@ -225,8 +225,8 @@ fn run_config(config: &ImageConfig) -> Value {
 /// Docker's extension; only programs can be said in it.
 fn healthcheck(check: &model::instance::HealthCheck) -> Value {
     use model::instance::Probe;
-    let test = match &check.probe {
-        Probe::None => vec!["NONE".to_owned()],
+    let test: Vec<String> = match &check.probe {
+        Probe::None => return json!({ "Test": ["NONE"] }),
         Probe::Exec { command } => {
             std::iter::once("CMD".to_owned()).chain(command.iter().cloned()).collect()
         }

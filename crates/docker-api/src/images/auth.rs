@@ -110,14 +110,23 @@ fn host(address: &str) -> &str {
     rest.split('/').next().unwrap_or(rest)
 }
 
+/// The registry's address: those of this machine are spoken with in the clear.
+pub(super) fn address(registry: &str) -> String {
+    let host = registry.rsplit_once(':').map_or(registry, |(host, _)| host);
+    let ours = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    let scheme = if ours || host == "localhost" { "http" } else { "https" };
+    format!("{scheme}://{registry}")
+}
+
 fn refusal(registry: &str, error: model::Error) -> Failure {
+    let address = address(registry);
     match error.kind() {
         ErrorKind::Unauthenticated | ErrorKind::Forbidden => Failure::new(
             StatusCode::UNAUTHORIZED,
-            format!("login attempt to https://{registry}/v2/ failed with status: 401 Unauthorized"),
+            format!("login attempt to {address}/v2/ failed with status: 401 Unauthorized"),
         ),
         ErrorKind::Unavailable => {
-            let message = format!("Get \"https://{registry}/v2/\": {}", error.chain());
+            let message = format!("Get \"{address}/v2/\": {}", error.chain());
             Failure::new(StatusCode::INTERNAL_SERVER_ERROR, message)
         }
         _ => error.into(),
@@ -144,5 +153,7 @@ mod tests {
         assert_eq!(read("{}"), None);
         assert_eq!(read("nothing"), None);
         assert_eq!(host("https://index.docker.io/v1/"), "index.docker.io");
+        assert_eq!(address("127.0.0.1:5000"), "http://127.0.0.1:5000");
+        assert_eq!(address("hub.example:5000"), "https://hub.example:5000");
     }
 }

@@ -218,8 +218,8 @@ pub(in crate::images) fn refusal(reference: &Reference, shown: bool, error: Erro
             false => Failure::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 format!(
-                    "Head \"https://{}/v2/{}/manifests/{}\": no basic auth credentials",
-                    reference.registry,
+                    "Head \"{}/v2/{}/manifests/{}\": no basic auth credentials",
+                    auth::address(&reference.registry),
                     reference.repository,
                     reference.tag.as_deref().unwrap_or("latest")
                 ),
