@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import statistics
@@ -149,7 +150,8 @@ def by_hand(given, files, place):
             skip = True
             continue
         if word == "-netdev":
-            out += ["-netdev", "user,id=net0,restrict=on"]
+            name = re.search(r"id=([^,]+)", after)[1]
+            out += ["-netdev", f"user,id={name},restrict=on"]
             skip = True
             continue
         for inside, outside in files.items():
