@@ -7,6 +7,7 @@ mod images;
 mod instances;
 mod lists;
 mod objects;
+mod services;
 mod snapshots;
 mod streams;
 mod system;
@@ -28,6 +29,7 @@ use model::network::NetworkNoun;
 use model::node::NodeNoun;
 use model::operation::OperationNoun;
 use model::project::ProjectNoun;
+use model::service::ServiceNoun;
 use model::volume::{SnapshotNoun, VolumeNoun};
 use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -102,6 +104,7 @@ fn filter(method: &Method) -> MethodFilter {
 fn all(answer: Duration) -> Routes {
     let mut routes = Routes::new(answer);
     routes = objects::routes::<NetworkNoun>(routes);
+    routes = services::routes(objects::routes::<ServiceNoun>(routes));
     routes = objects::routes::<VolumeNoun>(routes);
     routes = objects::routes::<SnapshotNoun>(routes);
     routes = objects::routes::<NodeNoun>(routes);
@@ -153,6 +156,7 @@ macro_rules! served {
 served! {
     NetworkNoun => networks;
     VolumeNoun => volumes;
+    ServiceNoun => services;
     SnapshotNoun => snapshots;
     ProjectNoun => projects;
     NodeNoun => nodes [Patch, Delete];

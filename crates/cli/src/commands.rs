@@ -27,6 +27,7 @@ mod rename;
 mod restart;
 mod rm;
 mod run;
+mod service;
 mod snapshot;
 mod start;
 mod stats;
@@ -112,6 +113,9 @@ pub enum Command {
     /// Images
     #[command(subcommand)]
     Image(image::Image),
+    /// Services: instances that are kept
+    #[command(subcommand)]
+    Service(service::Service),
     /// Networks
     #[command(subcommand)]
     Network(network::Network),
@@ -189,6 +193,7 @@ pub async fn run(command: Command, global: &Global) -> Result<ExitCode> {
             args.run(&context()?).await
         }
         Command::Image(args) => args.run(&context()?).await,
+        Command::Service(args) => args.run(&context()?).await,
         Command::Network(args) => args.run(&context()?).await,
         Command::Volume(args) => args.run(&context()?).await,
         Command::Project(args) => args.run(&context()?).await,

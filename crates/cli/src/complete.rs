@@ -32,6 +32,11 @@ pub fn networks(typed: &OsStr) -> Vec<CompletionCandidate> {
     begun(typed, async |context: &Context| names(&context.client.networks(&context.project)).await)
 }
 
+/// Names of services.
+pub fn services(typed: &OsStr) -> Vec<CompletionCandidate> {
+    begun(typed, async |context: &Context| names(&context.client.services(&context.project)).await)
+}
+
 /// Names of volumes.
 pub fn volumes(typed: &OsStr) -> Vec<CompletionCandidate> {
     begun(typed, async |context: &Context| names(&context.client.volumes(&context.project)).await)

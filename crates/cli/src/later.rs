@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue};
 
 use crate::out;
 
-const LATER: [(&str, &str); 13] = [
+const LATER: [(&str, &str); 12] = [
     ("app", "apps are not there yet; run their containers with hull run"),
     ("catalog", "the catalog is not there yet"),
     ("config", "configs are not there yet; mount a file with --mount"),
@@ -16,7 +16,6 @@ const LATER: [(&str, &str); 13] = [
     ("role", "roles are not there yet; a token may do everything"),
     ("route", "routes are not there yet; publish a port with -p"),
     ("secret", "secrets are not there yet; mount a file that only root can read with --mount"),
-    ("service", "services are not there yet; keep an instance running with --restart always"),
     ("stack", "stacks are not there yet; run their containers with hull run"),
     ("storage", "storage services are not there yet; volumes are local, see hull volume"),
     ("upgrade", "upgrades in place are not there yet; run make up again"),

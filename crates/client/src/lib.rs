@@ -16,6 +16,7 @@ pub mod instances;
 mod ndjson;
 pub mod objects;
 mod request;
+mod services;
 mod session;
 pub mod system;
 mod tls;
@@ -34,6 +35,7 @@ use model::network::NetworkNoun;
 use model::node::NodeNoun;
 use model::operation::OperationNoun;
 use model::project::ProjectNoun;
+use model::service::ServiceNoun;
 use model::volume::{SnapshotNoun, VolumeNoun};
 
 pub use config::{Config, Host, Trust};
@@ -100,6 +102,11 @@ impl Client {
 
     /// Volumes of a project.
     pub fn volumes(&self, project: &str) -> Objects<VolumeNoun> {
+        Objects::in_project(self.clone(), project)
+    }
+
+    /// Services of a project.
+    pub fn services(&self, project: &str) -> Objects<ServiceNoun> {
         Objects::in_project(self.clone(), project)
     }
 

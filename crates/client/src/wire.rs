@@ -12,6 +12,7 @@ pub mod image;
 pub mod instance;
 pub mod list;
 pub mod problem;
+pub mod service;
 pub mod stream;
 pub mod system;
 pub mod token;
@@ -33,6 +34,7 @@ pub use instance::{
 };
 pub use list::{Change, ChangeKind, List, ListQuery};
 pub use problem::Problem;
+pub use service::RollBackRequest;
 pub use system::{CheckReport, Status};
 pub use token::{NewToken, TokenDraft};
 pub use volume::{PruneVolumesRequest, PrunedVolumes};
@@ -61,6 +63,7 @@ pub fn collection(kind: Kind) -> &'static str {
         Kind::Node => "nodes",
         Kind::Operation => "operations",
         Kind::Project => "projects",
+        Kind::Service => "services",
         Kind::Snapshot => "snapshots",
         Kind::Token => "tokens",
         Kind::Volume => "volumes",

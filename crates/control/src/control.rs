@@ -18,7 +18,9 @@ use crate::images::Images;
 use crate::mirror::Mirror;
 use crate::reconcile;
 use crate::service::Service;
-use crate::{Instances, Networks, Nodes, Operations, Projects, Snapshots, Tokens, Volumes};
+use crate::{
+    Instances, Networks, Nodes, Operations, Projects, Services, Snapshots, Tokens, Volumes,
+};
 
 /// How control is set up.
 #[derive(Clone)]
@@ -149,6 +151,12 @@ impl Control {
     /// Volumes.
     #[must_use]
     pub fn volumes(&self) -> Volumes {
+        Service::new(self.core.clone())
+    }
+
+    /// Services.
+    #[must_use]
+    pub fn services(&self) -> Services {
         Service::new(self.core.clone())
     }
 

@@ -27,7 +27,7 @@ use crate::service::{Context, Rules, Service};
 pub use clone::CloneOptions;
 pub(crate) use planner::{has_ended, is_over};
 pub use remove::RemoveOptions;
-pub(crate) use remove::{VOLUMES, delete_anonymous};
+pub(crate) use remove::{VOLUMES, delete_anonymous, retire};
 pub use wait::{Condition, Exit, Goal};
 
 /// The verbs of instances.

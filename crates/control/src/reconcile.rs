@@ -7,6 +7,7 @@
 //! | `desired` | tells each node its whole desired set |
 //! | `removal` | takes away what has come to its end or was asked to go |
 //! | `liveness` | says which nodes answer |
+//! | `services` | makes and removes instances of services |
 //! | `usage` | writes who uses which volume |
 //! | `operations` | writes how far long work is, and forgets what is long done |
 //! | `events` | writes events down, a little later than they happen |
@@ -19,6 +20,7 @@ pub(crate) mod operations;
 pub(crate) mod placement;
 pub(crate) mod removal;
 pub(crate) mod retention;
+pub(crate) mod services;
 pub(crate) mod usage;
 
 use std::sync::Arc;
@@ -40,6 +42,7 @@ const SLOW: Duration = Duration::from_secs(300);
 pub(crate) struct Wakes {
     pub(crate) liveness: Wake,
     pub(crate) operations: Wake,
+    pub(crate) services: Wake,
 }
 
 /// Starts all loops.
@@ -55,6 +58,9 @@ pub(crate) fn start(core: &Arc<Core>, tasks: &Tasks, node_grace: Duration) {
     let told = [Kind::Instance, Kind::Network, Kind::Snapshot, Kind::Volume];
     tasks.spawn(desired::Desires(core.clone()), slow, on_change(&told));
     tasks.spawn(removal::Removal(core.clone()), slow, on_change(&told));
+    core.mirror.on_change(&[Kind::Service, Kind::Instance], core.wakes.services.clone());
+    let services = services::Services::new(core.clone());
+    tasks.spawn(services, slow, core.wakes.services.clone());
     let lazy = slow.linger(Duration::from_millis(200));
     let usage = on_change(&[Kind::Instance, Kind::Volume]);
     tasks.spawn(usage::Usage(core.clone()), lazy, usage);

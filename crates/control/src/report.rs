@@ -260,6 +260,7 @@ fn release_one(state: &State, node: &str, kind: Kind, id: &Uid, now: Time, batch
         | Kind::Node
         | Kind::Operation
         | Kind::Project
+        | Kind::Service
         | Kind::Token => {}
     }
 }

@@ -116,6 +116,7 @@ fn message(engine: &Engine, event: &Event) -> Option<Value> {
         | Kind::Node
         | Kind::Operation
         | Kind::Project
+        | Kind::Service
         | Kind::Snapshot
         | Kind::Token => return None,
     };

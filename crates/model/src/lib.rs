@@ -19,6 +19,7 @@ pub mod operation;
 pub mod project;
 pub mod quantity;
 pub mod selector;
+pub mod service;
 pub mod signal;
 pub mod time;
 pub mod token;

@@ -38,6 +38,8 @@ pub enum Kind {
     Operation,
     /// A tenancy boundary.
     Project,
+    /// Instances kept of a template.
+    Service,
     /// A copy of a volume at a point in time.
     Snapshot,
     /// A credential.
@@ -48,7 +50,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 11] = [
         Kind::Event,
         Kind::Image,
         Kind::Instance,
@@ -56,6 +58,7 @@ impl Kind {
         Kind::Node,
         Kind::Operation,
         Kind::Project,
+        Kind::Service,
         Kind::Snapshot,
         Kind::Token,
         Kind::Volume,
@@ -71,6 +74,7 @@ impl Kind {
             Kind::Node => "node",
             Kind::Operation => "operation",
             Kind::Project => "project",
+            Kind::Service => "service",
             Kind::Snapshot => "snapshot",
             Kind::Token => "token",
             Kind::Volume => "volume",

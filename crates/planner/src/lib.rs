@@ -3,7 +3,7 @@
 //! A [`Ledger`] is made of the world as it is known: who holds which port, address and memory.
 //! [`Ledger::place`] answers where an instance goes, with everything that is assigned to it, or why
 //! every node refuses it; [`Ledger::take`] enters the answer, so that the next question sees it.
-//! [`subnets`] chooses subnets for networks, [`volumes`] nodes for volumes that no instance uses.
+//! [`rollout`] says what a service needs next. [`subnets`] chooses subnets for networks, [`volumes`] nodes for volumes that no instance uses.
 //!
 //! Deliberately absent: I/O, clocks, randomness and waiting. The same world gives the same answer.
 
@@ -13,6 +13,7 @@ mod ledger;
 mod place;
 mod ports;
 mod refusal;
+pub mod rollout;
 pub mod subnets;
 pub mod volumes;
 

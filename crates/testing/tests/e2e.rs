@@ -39,6 +39,7 @@ mod e2e {
     mod reboot;
     mod refusals;
     mod sandbox;
+    mod services;
     mod shares;
     mod start;
     mod storage;

@@ -215,7 +215,8 @@ pub(crate) fn precondition(expected: Option<u64>, error: Error) -> Refusal {
 /// What control makes of a draft.
 pub(crate) fn new_object<N: Noun>(draft: Draft<N::Spec>) -> New<N> {
     let Draft { meta: wire::DraftMeta { name, labels, annotations }, spec } = draft;
-    New { name: Some(name).filter(|name| !name.is_empty()), labels, annotations, spec }
+    let name = Some(name).filter(|name| !name.is_empty());
+    New { name, labels, annotations, spec, owner: None }
 }
 
 async fn create<N: Served>(

@@ -74,7 +74,13 @@ async fn issue(
     let TokenDraft { name, description, expires } = draft;
     let DraftMeta { name: _, labels, annotations } = DraftMeta::default();
     let spec = TokenSpec { description, expires, ..TokenSpec::default() };
-    let new = New { name: Some(name).filter(|name| !name.is_empty()), labels, annotations, spec };
+    let new = New {
+        name: Some(name).filter(|name| !name.is_empty()),
+        labels,
+        annotations,
+        spec,
+        owner: None,
+    };
     let mut issued = api.control.tokens().issue(&caller, new, mode(plan)).await?;
     if plan {
         issued.secret.clear();

@@ -8,7 +8,7 @@ use model::{Error, Kind, Object, Result};
 use super::{Instances, clone, is_active};
 use crate::batch::Batch;
 use crate::caller::{Caller, Verb, authorise};
-use crate::core::Mode;
+use crate::core::{Core, Mode};
 use crate::mirror::State;
 use crate::service::{Context, find};
 use crate::volumes::{is_owned, users};
@@ -87,6 +87,23 @@ pub(super) fn prepare(
     if instance.meta.finalizers.iter().all(|finalizer| finalizer == VOLUMES) {
         finish(context.state, instance, context, batch);
     }
+    Ok(())
+}
+
+/// Has an instance end as its spec says, and go then, with its anonymous volumes.
+pub(crate) fn retire(
+    state: &State,
+    core: &Core,
+    old: &Arc<Instance>,
+    now: model::Time,
+    batch: &mut Batch,
+) -> Result<()> {
+    let by = Caller::platform();
+    let mut new = Instance::clone(old);
+    let context = Context { state, caller: &by, core, now };
+    prepare(&context, &mut new, &RemoveOptions { force: true, volumes: true }, batch)?;
+    new.spec.stop.clone_from(&old.spec.stop);
+    batch.delete(old, new, now, &by);
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use model::network::NetworkNoun;
 use model::node::NodeNoun;
 use model::operation::OperationNoun;
 use model::project::ProjectNoun;
+use model::service::ServiceNoun;
 use model::token::TokenNoun;
 use model::volume::{SnapshotNoun, VolumeNoun};
 use model::{Kind, Noun, Object, Result, Uid};
@@ -26,6 +27,7 @@ pub struct State {
     pub(crate) nodes: Table<NodeNoun>,
     pub(crate) operations: Table<OperationNoun>,
     pub(crate) projects: Table<ProjectNoun>,
+    pub(crate) services: Table<ServiceNoun>,
     pub(crate) snapshots: Table<SnapshotNoun>,
     pub(crate) tokens: Table<TokenNoun>,
     pub(crate) volumes: Table<VolumeNoun>,
@@ -46,6 +48,7 @@ pub(crate) enum Decoded {
     Node(Arc<Object<NodeNoun>>),
     Operation(Arc<Object<OperationNoun>>),
     Project(Arc<Object<ProjectNoun>>),
+    Service(Arc<Object<ServiceNoun>>),
     Snapshot(Arc<Object<SnapshotNoun>>),
     Token(Arc<Object<TokenNoun>>),
     Volume(Arc<Object<VolumeNoun>>),
@@ -130,6 +133,7 @@ nouns! {
     NodeNoun, Node, nodes;
     OperationNoun, Operation, operations;
     ProjectNoun, Project, projects;
+    ServiceNoun, Service, services;
     SnapshotNoun, Snapshot, snapshots;
     TokenNoun, Token, tokens;
     VolumeNoun, Volume, volumes;
@@ -163,6 +167,7 @@ impl Decoded {
             Decoded::Node(object) => (object.kind, &object.meta),
             Decoded::Operation(object) => (object.kind, &object.meta),
             Decoded::Project(object) => (object.kind, &object.meta),
+            Decoded::Service(object) => (object.kind, &object.meta),
             Decoded::Snapshot(object) => (object.kind, &object.meta),
             Decoded::Token(object) => (object.kind, &object.meta),
             Decoded::Volume(object) => (object.kind, &object.meta),

@@ -22,6 +22,8 @@ pub struct New<N: Noun> {
     pub annotations: Labels,
     /// What is asked.
     pub spec: N::Spec,
+    /// The object that makes it and with which it goes.
+    pub owner: Option<model::meta::Owner>,
 }
 
 impl<N: Noun> New<N> {
@@ -32,7 +34,7 @@ impl<N: Noun> New<N> {
 
     /// An object whose name is invented.
     pub fn unnamed(spec: N::Spec) -> Self {
-        Self { name: None, labels: Labels::new(), annotations: Labels::new(), spec }
+        Self { name: None, labels: Labels::new(), annotations: Labels::new(), spec, owner: None }
     }
 }
 
@@ -89,6 +91,7 @@ impl<N: Rules> Service<N> {
                 Object::<N>::new(Meta::new(project, &name, id.clone(), now), new.spec.clone());
             object.meta.labels.clone_from(&new.labels);
             object.meta.annotations.clone_from(&new.annotations);
+            object.meta.owner.clone_from(&new.owner);
             object.validate()?;
             if N::IN_PROJECT {
                 project_exists(state, project)?;

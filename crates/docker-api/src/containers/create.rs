@@ -278,7 +278,7 @@ fn new_instance(
             mount.kind = kind;
         }
     }
-    Ok(New { name: name.map(str::to_owned), labels, annotations, spec })
+    Ok(New { name: name.map(str::to_owned), labels, annotations, spec, owner: None })
 }
 
 /// Names the networks, which are often given by id. What is not there is told of when it is joined.

@@ -1,0 +1,207 @@
+//! Makes and removes instances of services as `planner::rollout` says.
+//!
+//! What a service has become is written before its instances are made: a platform that dies in between
+//! makes them after its next start.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::instance::{Attachment, Instance, InstanceNoun, InstanceSpec, NetworkMode, Reason};
+use model::meta::Owner;
+use model::network::DEFAULT_NETWORK;
+use model::service::{REVISION, SERVICE, SLOT, Service as Kept, ServiceStatus};
+use model::{ErrorKind, Kind, Result, Uid};
+use planner::rollout::{Slot, Step, step};
+use tasks::Pass;
+use tokio::task::JoinSet;
+
+use super::removal::release;
+use crate::batch::Batch;
+use crate::caller::Caller;
+use crate::core::{Core, Mode};
+use crate::instances::retire;
+use crate::mirror::State;
+use crate::service::{New, Service};
+use crate::services::INSTANCES;
+
+/// The loop.
+pub(crate) struct Services {
+    core: Arc<Core>,
+    /// What asks for a pass when a wait of a service's is over; one at most.
+    timer: JoinSet<()>,
+}
+
+impl Services {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core, timer: JoinSet::new() }
+    }
+
+    fn look_again(&mut self, after: Option<Duration>) {
+        self.timer.abort_all();
+        if let Some(after) = after {
+            let wake = self.core.wakes.services.clone();
+            self.timer.spawn(async move {
+                tokio::time::sleep(after).await;
+                wake.wake();
+            });
+        }
+    }
+}
+
+impl Pass for Services {
+    const NAME: &'static str = "services";
+
+    async fn pass(&mut self) -> Result<String> {
+        let all = self.core.read(steps_needed);
+        let (mut made, mut removed, mut again) = (0, 0, None);
+        for (id, now) in all.into_iter().map(|id| (id, self.core.now())) {
+            let plan = |state: &State, batch: &mut Batch| Ok(write(state, batch, &id, now));
+            let (_, Some((service, step))) = self.core.transact(Mode::Apply, plan).await? else {
+                continue;
+            };
+            again = [again, step.again].into_iter().flatten().min();
+            for uid in &step.remove {
+                removed += usize::from(self.remove(&service, uid).await?);
+            }
+            for slot in &step.create {
+                match self.make(&service, &step.status, slot).await {
+                    Ok(()) => made += 1,
+                    // Somebody has the name, or what it needs is not there: others may be luckier.
+                    Err(error) if error.kind() != ErrorKind::Unavailable => {
+                        self.refused(&service, &error).await?;
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        self.look_again(again);
+        let parts = [(made, "made"), (removed, "on their way out")];
+        let parts = parts.iter().filter(|(count, _)| *count > 0);
+        Ok(parts
+            .map(|(count, what)| format!("{count} instances {what}"))
+            .collect::<Vec<_>>()
+            .join(", "))
+    }
+}
+
+impl Services {
+    async fn make(&self, service: &Kept, status: &ServiceStatus, slot: &Slot) -> Result<()> {
+        let template = &service.spec.template;
+        let mut labels = template.labels.clone();
+        labels.insert(SERVICE.to_owned(), service.meta.name.clone());
+        labels.insert(SLOT.to_owned(), slot.number.to_string());
+        labels.insert(REVISION.to_owned(), status.revision.to_string());
+        let new = New {
+            name: Some(slot.name.clone()),
+            labels,
+            annotations: template.annotations.clone(),
+            spec: with_alias(template.spec.clone(), &service.meta.name),
+            owner: Some(owner(service)),
+        };
+        let instances = Service::<InstanceNoun>::new(self.core.clone());
+        let (id, by) = (self.core.new_id(), Caller::platform());
+        instances.create_as(id, &by, &service.meta.project, new, Mode::Apply).await.map(drop)
+    }
+
+    /// Has an instance of the service end and go; false if it is gone.
+    async fn remove(&self, service: &Kept, uid: &Uid) -> Result<bool> {
+        let now = self.core.now();
+        let plan = |state: &State, batch: &mut Batch| {
+            let instance = state.instances.by_id(uid);
+            let Some(old) = instance.filter(|it| it.meta.deleted.is_none()) else {
+                return Ok(false);
+            };
+            retire(state, &self.core, old, now, batch)?;
+            Ok(true)
+        };
+        let (_, removed) = self.core.transact(Mode::Apply, plan).await?;
+        tracing::debug!(service = service.meta.name, instance = %uid.short(), "removed");
+        Ok(removed)
+    }
+
+    async fn refused(&self, service: &Kept, error: &model::Error) -> Result<()> {
+        let reason = Some(Reason::from_error("InstanceRefused", error));
+        let plan = |state: &State, batch: &mut Batch| {
+            if let Some(old) = state.services.by_id(&service.meta.id)
+                && old.status.reason != reason
+            {
+                let mut new = Kept::clone(old);
+                new.status.reason.clone_from(&reason);
+                batch.replace(old, &new);
+            }
+            Ok(())
+        };
+        self.core.transact(Mode::Apply, plan).await.map(drop)
+    }
+}
+
+/// Services, in the order in which they were made.
+fn steps_needed(state: &State) -> Vec<Uid> {
+    let mut all: Vec<_> = state.services.iter().collect();
+    all.sort_by_key(|service| (service.meta.created, service.meta.id.clone()));
+    all.into_iter().map(|service| service.meta.id.clone()).collect()
+}
+
+fn owner(service: &Kept) -> Owner {
+    let (id, name) = (service.meta.id.clone(), service.meta.name.clone());
+    Owner { kind: Kind::Service, id, name }
+}
+
+/// Whether an instance is one of a service's.
+pub(crate) fn is_of(instance: &Instance, service: &Uid) -> bool {
+    let owner = instance.meta.owner.as_ref();
+    owner.is_some_and(|owner| owner.kind == Kind::Service && owner.id == *service)
+}
+
+/// Works out what a service needs next, and writes how far it is.
+fn write(state: &State, batch: &mut Batch, id: &Uid, now: model::Time) -> Option<(Kept, Step)> {
+    let old = state.services.by_id(id)?;
+    let project = state.instances.in_project(&old.meta.project);
+    let own: Vec<&Instance> = project.map(|it| &**it).filter(|it| is_of(it, id)).collect();
+    let mut step = step(old, &own, now);
+    if old.meta.deleted.is_some() && own.is_empty() {
+        release(old, INSTANCES, now, batch);
+        return None;
+    }
+    // What was refused is said until something else is.
+    let refused = old.status.reason.as_ref().filter(|reason| reason.code == "InstanceRefused");
+    if step.status.reason.is_none() && !step.create.is_empty() {
+        step.status.reason = refused.cloned();
+    }
+    let mut new = Kept::clone(old);
+    new.status = step.status.clone();
+    if let Some(number) = step.roll_back
+        && let Some(revision) = step.status.revision(number)
+    {
+        new.spec.template = revision.template.clone();
+        new.meta.generation += 1;
+        // Nothing of what failed is made any more.
+        step.create.clear();
+    }
+    if new.status.phase != old.status.phase {
+        let event =
+            model::event::Event::new(now, Kind::Service, new.status.phase.as_str(), &new.meta);
+        batch.event(&Caller::platform(), event);
+    }
+    if new != **old {
+        batch.replace(old, &new);
+    }
+    Some((new, step))
+}
+
+/// The spec of an instance that answers to its service's name on its networks.
+fn with_alias(mut spec: InstanceSpec, service: &str) -> InstanceSpec {
+    if let NetworkMode::Networks { attachments } = &mut spec.network {
+        if attachments.is_empty() {
+            let network = DEFAULT_NETWORK.to_owned();
+            attachments.push(Attachment { network, ..Attachment::default() });
+        }
+        for attachment in attachments {
+            if !attachment.aliases.iter().any(|alias| alias == service) {
+                attachment.aliases.push(service.to_owned());
+            }
+        }
+    }
+    spec
+}

@@ -1,0 +1,366 @@
+//! Service: keeps instances of a template, and changes them to another one under way.
+//!
+//! Each instance of a service has a slot: a number for those that are counted, a node for those of a
+//! service that is everywhere. A change of the template makes a new revision; a rollout takes the slots
+//! from their revision to the new one, some at a time.
+//!
+//! ```text
+//! Steady ──template changed──> Updating ──all slots changed──> Steady
+//!                                │   ^
+//!             too many failed ───┤   └── resumed, or another template
+//!                                ├──> Paused
+//!                                └──> RollingBack ──> RolledBack
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::instance::{InstanceNoun, InstanceSpec, Reason, RestartPolicy};
+use crate::meta::Labels;
+use crate::object::{Kind, Noun, Object};
+use crate::quantity::Span;
+use crate::time::Time;
+
+/// Most instances of one service.
+const MOST: u32 = 10_000;
+/// Most revisions that are kept.
+const MOST_KEPT: u32 = 100;
+
+/// The label of an instance that says which service it is of.
+pub const SERVICE: &str = "io.monohull.service";
+/// The label of an instance that says which slot of its service it has.
+pub const SLOT: &str = "io.monohull.service.slot";
+/// The label of an instance that says of which revision of the template it is.
+pub const REVISION: &str = "io.monohull.service.revision";
+
+/// The noun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServiceNoun;
+
+/// A service.
+pub type Service = Object<ServiceNoun>;
+
+/// What was asked of a service.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceSpec {
+    /// What its instances are made like.
+    pub template: Template,
+    /// How many there are, and where.
+    pub mode: ServiceMode,
+    /// How instances of an older template are changed to the present one.
+    pub update: UpdatePolicy,
+    /// Leave instances as they are: no slot is changed to another template.
+    pub paused: bool,
+    /// So many earlier templates are kept to go back to; 10 when none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep: Option<u32>,
+}
+
+/// What instances of a service are made like.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Template {
+    /// Labels of each.
+    #[serde(skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+    /// Annotations of each.
+    #[serde(skip_serializing_if = "Labels::is_empty")]
+    pub annotations: Labels,
+    /// What is asked of each.
+    pub spec: InstanceSpec,
+}
+
+/// How many instances a service has, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ServiceMode {
+    /// So many, wherever there is room.
+    Replicated {
+        /// How many.
+        replicas: u32,
+    },
+    /// So many runs that end well, and then no more.
+    Job {
+        /// How many runs are to end with code 0.
+        completions: u32,
+        /// Most at a time.
+        parallelism: u32,
+        /// So many may fail before the job is given up.
+        retries: u32,
+        /// Longest time for all of it, from when the service was made or its template changed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline: Option<Span>,
+    },
+}
+
+impl Default for ServiceMode {
+    fn default() -> Self {
+        ServiceMode::Replicated { replicas: 1 }
+    }
+}
+
+/// How instances of an older template are changed to the present one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct UpdatePolicy {
+    /// So many slots at a time; 0 is all at once.
+    pub parallelism: u32,
+    /// Time between a slot that is changed and the next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Span>,
+    /// Which of a slot's two instances comes first.
+    pub order: UpdateOrder,
+    /// An instance that ends or becomes unhealthy so soon after its start has failed; 5 s when none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub monitor: Option<Span>,
+    /// So many slots of a hundred may fail before `on_failure` is done.
+    pub max_failure_percent: u8,
+    /// What is done when more fail.
+    pub on_failure: OnFailure,
+}
+
+impl Default for UpdatePolicy {
+    fn default() -> Self {
+        Self {
+            parallelism: 1,
+            delay: None,
+            order: UpdateOrder::StopFirst,
+            monitor: None,
+            max_failure_percent: 0,
+            on_failure: OnFailure::Pause,
+        }
+    }
+}
+
+/// Which of a slot's two instances comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum UpdateOrder {
+    /// The old one goes, then the new one is made.
+    #[default]
+    StopFirst,
+    /// The new one is made, and the old one goes once that is ready.
+    StartFirst,
+}
+
+/// What is done when too many slots fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum OnFailure {
+    /// Nothing more, until somebody says so.
+    #[default]
+    Pause,
+    /// Go on all the same.
+    Continue,
+    /// Take the template that was in force before.
+    RollBack,
+}
+
+/// A template that was in force.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Revision {
+    /// Counts up.
+    pub number: u64,
+    /// When it was first asked for.
+    pub made: Time,
+    /// The template.
+    pub template: Template,
+}
+
+/// Where a service is; see the diagram in the [module](self).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ServicePhase {
+    /// Nothing was done yet.
+    #[default]
+    Pending,
+    /// All slots are of the present revision and ready, or on their way to be.
+    Steady,
+    /// Slots are changed to the present revision.
+    Updating,
+    /// They are not, as somebody asked for it or as too many failed.
+    Paused,
+    /// Slots are changed back, as too many failed.
+    RollingBack,
+    /// They were changed back.
+    RolledBack,
+    /// A job that is done.
+    Complete,
+    /// A job that was given up.
+    Failed,
+    /// It is being removed.
+    Removing,
+}
+
+impl ServicePhase {
+    /// The word shown to people.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ServicePhase::Pending => "pending",
+            ServicePhase::Steady => "steady",
+            ServicePhase::Updating => "updating",
+            ServicePhase::Paused => "paused",
+            ServicePhase::RollingBack => "rolling back",
+            ServicePhase::RolledBack => "rolled back",
+            ServicePhase::Complete => "complete",
+            ServicePhase::Failed => "failed",
+            ServicePhase::Removing => "removing",
+        }
+    }
+}
+
+/// What was seen of a service; written by control.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceStatus {
+    /// Where it is.
+    pub phase: ServicePhase,
+    /// Why it is there, or what it waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// The generation of the spec that was acted on.
+    pub observed_generation: u64,
+    /// The present revision's number.
+    pub revision: u64,
+    /// How many instances are wanted.
+    pub wanted: u32,
+    /// How many there are, those on their way out left out.
+    pub existing: u32,
+    /// How many of them are of the present revision.
+    pub updated: u32,
+    /// How many of them run, and are healthy where that is checked.
+    pub ready: u32,
+    /// Runs of a job that ended well.
+    pub succeeded: u32,
+    /// Of the present revision: runs of a job that failed, or slots that did.
+    pub failed: u32,
+    /// Revisions whose template was found not to work: they are not taken again by themselves.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed_revisions: Vec<u64>,
+    /// The present template and earlier ones, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub revisions: Vec<Revision>,
+}
+
+impl ServiceStatus {
+    /// The revision of that number.
+    #[must_use]
+    pub fn revision(&self, number: u64) -> Option<&Revision> {
+        self.revisions.iter().find(|revision| revision.number == number)
+    }
+}
+
+impl Noun for ServiceNoun {
+    const KIND: Kind = Kind::Service;
+    const IN_PROJECT: bool = true;
+    type Spec = ServiceSpec;
+    type Status = ServiceStatus;
+
+    fn validate(spec: &ServiceSpec) -> Result<()> {
+        InstanceNoun::validate(&spec.template.spec)
+            .map_err(|error| error.under("template.spec"))?;
+        if spec.template.spec.auto_remove {
+            return Err(Error::invalid("a service removes its instances itself")
+                .at("template.spec.autoRemove"));
+        }
+        if spec.update.max_failure_percent > 100 {
+            return Err(
+                Error::invalid("a hundred of a hundred is all").at("update.maxFailurePercent")
+            );
+        }
+        if spec.keep.is_some_and(|keep| keep > MOST_KEPT) {
+            return Err(
+                Error::invalid(format!("at most {MOST_KEPT} revisions are kept")).at("keep")
+            );
+        }
+        spec.validate_mode()
+    }
+}
+
+impl ServiceSpec {
+    fn validate_mode(&self) -> Result<()> {
+        let bounded = |count: u32, least: u32, field: &str| match count {
+            count if (least..=MOST).contains(&count) => Ok(()),
+            _ => Err(Error::invalid(format!("{count} is not between {least} and {MOST}"))
+                .at(format!("mode.{field}"))),
+        };
+        match &self.mode {
+            ServiceMode::Replicated { replicas } => bounded(*replicas, 0, "replicated.replicas"),
+            ServiceMode::Job { completions, parallelism, .. } => {
+                bounded(*completions, 1, "job.completions")?;
+                bounded(*parallelism, 1, "job.parallelism")?;
+                if self.template.spec.restart != RestartPolicy::No {
+                    return Err(Error::invalid("a job starts what failed again by itself")
+                        .at("template.spec.restart")
+                        .next("leave the restart policy out"));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// How many earlier templates are kept.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.keep.unwrap_or(10) as usize
+    }
+
+    /// How many instances are wanted at a time.
+    #[must_use]
+    pub fn wanted(&self) -> u32 {
+        match self.mode {
+            ServiceMode::Replicated { replicas } => replicas,
+            ServiceMode::Job { completions, parallelism, .. } => completions.min(parallelism),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::instance::ContainerSpec;
+
+    fn spec() -> ServiceSpec {
+        let container = ContainerSpec {
+            name: "main".into(),
+            image: "nginx".into(),
+            ..ContainerSpec::default()
+        };
+        let spec = InstanceSpec { containers: vec![container], ..InstanceSpec::default() };
+        let template = Template { spec, ..Template::default() };
+        ServiceSpec { template, ..ServiceSpec::default() }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_field() {
+        type Edit = fn(&mut ServiceSpec);
+        assert!(ServiceNoun::validate(&spec()).is_ok());
+        let job = |spec: &mut ServiceSpec| {
+            spec.mode =
+                ServiceMode::Job { completions: 1, parallelism: 1, retries: 0, deadline: None };
+        };
+        let mut good = spec();
+        job(&mut good);
+        assert!(ServiceNoun::validate(&good).is_ok());
+        let cases: [(&str, Edit); 5] = [
+            ("template.spec.containers", |it| it.template.spec.containers.clear()),
+            ("template.spec.autoRemove", |it| it.template.spec.auto_remove = true),
+            ("mode.replicated.replicas", |it| {
+                it.mode = ServiceMode::Replicated { replicas: MOST + 1 }
+            }),
+            ("update.maxFailurePercent", |it| it.update.max_failure_percent = 101),
+            ("keep", |it| it.keep = Some(MOST_KEPT + 1)),
+        ];
+        for (field, edit) in cases {
+            let mut bad = spec();
+            edit(&mut bad);
+            assert_eq!(ServiceNoun::validate(&bad).unwrap_err().field(), Some(field));
+        }
+        let mut bad = good.clone();
+        bad.template.spec.restart = RestartPolicy::Always;
+        assert_eq!(ServiceNoun::validate(&bad).unwrap_err().field(), Some("template.spec.restart"));
+    }
+}
