@@ -90,8 +90,10 @@ fn identify(api: &Api, peer: Option<Peer>, headers: &HeaderMap) -> Result<Caller
             Err(Error::forbidden(format!("user {user} is neither root nor in group hull"))
                 .next("become a member of group hull, or send a token"))
         }
-        Some(Peer::Network(_)) | None => Err(Error::unauthenticated("the request has no token")
-            .next("send Authorization: Bearer hull_…, or set HULL_TOKEN")),
+        Some(Peer::Network { .. }) | None => {
+            Err(Error::unauthenticated("the request has no token")
+                .next("send Authorization: Bearer hull_…, or set HULL_TOKEN"))
+        }
     }
 }
 

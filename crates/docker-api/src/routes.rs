@@ -51,7 +51,7 @@ async fn admit(State(engine): State<Arc<Engine>>, mut request: Request, next: Ne
     let caller = match peer {
         Some(Peer::Local { user, trusted: true }) => Caller::socket(&user),
         // The listener takes no connection without a certificate of a client's.
-        Some(Peer::Network(_)) => Caller::socket("docker"),
+        Some(Peer::Network { client: Some(client), .. }) => Caller::socket(&client.to_string()),
         Some(Peer::Local { user, trusted: false }) => {
             tracing::info!(target: "audit", from, "refused");
             return Failure::new(
@@ -60,7 +60,9 @@ async fn admit(State(engine): State<Arc<Engine>>, mut request: Request, next: Ne
             )
             .into_response();
         }
-        None => return Failure::new(StatusCode::UNAUTHORIZED, "nobody asks").into_response(),
+        Some(Peer::Network { client: None, .. }) | None => {
+            return Failure::new(StatusCode::UNAUTHORIZED, "nobody asks").into_response();
+        }
     };
     let mut audit = Audit::of(&request, &caller, from);
     request.extensions_mut().insert(caller);

@@ -13,10 +13,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt;
 
 use crate::bounds::Bounds;
+use crate::held::Held;
 use crate::lingering::Lingering;
 use crate::listeners::Shared;
 use crate::peer::Peer;
@@ -43,7 +44,11 @@ pub(crate) trait Listen: Send {
     fn next(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 
     /// Serves a connection until it ends.
-    fn serve(stream: Self::Stream, shared: Shared) -> impl Future<Output = ()> + Send + 'static;
+    fn serve(
+        stream: Self::Stream,
+        shared: Shared,
+        permit: OwnedSemaphorePermit,
+    ) -> impl Future<Output = ()> + Send + 'static;
 }
 
 /// Accepts connections, no more at a time than there are permits, until the server drains.
@@ -54,11 +59,7 @@ pub(crate) async fn accept<L: Listen>(shared: Shared, permits: Arc<Semaphore>, m
         while let Ok(permit) = permits.clone().acquire_owned().await {
             match listener.next().await {
                 Ok(stream) => {
-                    let serving = L::serve(stream, shared.clone());
-                    shared.connections.spawn(async move {
-                        serving.await;
-                        drop(permit);
-                    });
+                    shared.connections.spawn(L::serve(stream, shared.clone(), permit));
                 }
                 Err(error) if is_peers_fault(&error) => {}
                 Err(error) => {
@@ -79,19 +80,26 @@ fn is_peers_fault(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Serves the requests of a connection.
-pub(crate) async fn serve<S>(stream: S, peer: Peer, shared: Shared)
+/// Serves the requests of a connection. It counts until its stream is let go, which one that is taken
+/// over is only by who took it.
+pub(crate) async fn serve<S>(stream: S, peer: Peer, shared: Shared, permit: OwnedSemaphorePermit)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let builder = builder(&shared.bounds);
     let gone = std::future::pending();
-    drive(&builder, Lingering::new(stream), gone, peer, shared).await;
+    let stream = Lingering::new(hold(stream, &shared, permit));
+    drive(&builder, stream, gone, peer, shared).await;
 }
 
 /// Serves the requests of a connection of this machine. A peer that has said all it has to say, and told so,
 /// is answered all the same: the kernel tells it from one that is gone.
-pub(crate) async fn serve_local(stream: UnixStream, peer: Peer, shared: Shared) {
+pub(crate) async fn serve_local(
+    stream: UnixStream,
+    peer: Peer,
+    shared: Shared,
+    permit: OwnedSemaphorePermit,
+) {
     let mut builder = builder(&shared.bounds);
     let watched = stream.as_fd().try_clone_to_owned().ok();
     builder.http1().half_close(watched.is_some());
@@ -100,7 +108,14 @@ pub(crate) async fn serve_local(stream: UnixStream, peer: Peer, shared: Shared) 
         tokio::time::sleep(LASTS).await;
         upgraded::gone(watched).await;
     };
-    drive(&builder, Lingering::new(stream), gone, peer, shared).await;
+    let stream = Lingering::new(hold(stream, &shared, permit));
+    drive(&builder, stream, gone, peer, shared).await;
+}
+
+/// A stream with what counts it.
+fn hold<S>(stream: S, shared: &Shared, permit: OwnedSemaphorePermit) -> Held<S> {
+    let counted = (permit, (shared.opened)(), shared.connections.token());
+    Held::new(stream, Box::new(counted))
 }
 
 async fn drive<S>(
@@ -112,7 +127,6 @@ async fn drive<S>(
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let _open = (shared.opened)();
     let (router, drain) = (shared.router, shared.drain);
     let asked = Arc::new(AtomicBool::new(false));
     let silence = silent_for(shared.bounds.head_time, asked.clone());

@@ -6,6 +6,7 @@
 
 mod bounds;
 mod connection;
+mod held;
 mod lingering;
 mod listeners;
 mod peer;
@@ -15,5 +16,5 @@ mod upgraded;
 
 pub use bounds::Bounds;
 pub use listeners::{Listeners, Opened, Settings};
-pub use peer::Peer;
+pub use peer::{Certificate, Peer};
 pub use upgraded::{Connection, Gone, Reader, Writer};

@@ -136,3 +136,81 @@ impl Listeners {
 fn permits(shared: &Shared) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(shared.bounds.connections.max(1)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::extract::Request;
+    use axum::response::IntoResponse;
+    use axum::routing::get;
+    use http::StatusCode;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    /// Takes its connection over, and holds it until the peer is gone.
+    async fn take_over(mut request: Request) -> impl IntoResponse {
+        let upgrade = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            let connection = crate::Connection::from(upgrade.await.expect("it upgrades"));
+            let (_reader, _writer, gone) = connection.split();
+            gone.await;
+        });
+        let head = [(http::header::CONNECTION, "Upgrade"), (http::header::UPGRADE, "tcp")];
+        (StatusCode::SWITCHING_PROTOCOLS, head)
+    }
+
+    async fn ask(path: &std::path::Path, of: &str) -> UnixStream {
+        let mut stream = UnixStream::connect(path).await.unwrap();
+        let head =
+            format!("GET {of} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn status(stream: &mut UnixStream) -> String {
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).await.unwrap();
+        String::from_utf8_lossy(&first[9..]).into_owned()
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_taken_over_counts_until_it_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s.sock");
+        let listeners = Listeners::bind(Settings {
+            title: "a test",
+            setting: "none",
+            listen: Vec::new(),
+            tls: None,
+            upgrades: true,
+            socket: Some(path.clone()),
+            bounds: Bounds { connections: 1, ..Bounds::default() },
+        });
+        let listeners = listeners.await.unwrap();
+        let router = Router::new()
+            .route("/over", get(take_over))
+            .route("/", get(|| async { StatusCode::OK }));
+        let stop = CancellationToken::new();
+        let end = stop.clone();
+        let opened: Opened = Arc::new(|| Box::new(()));
+        let shutdown = async move { end.cancelled().await };
+        let serving =
+            tokio::spawn(listeners.serve(router, opened, CancellationToken::new(), shutdown));
+        let mut first = ask(&path, "/over").await;
+        assert_eq!(status(&mut first).await, "101");
+        let mut second = ask(&path, "/").await;
+        let early = timeout(Duration::from_millis(100), status(&mut second)).await;
+        assert!(early.is_err(), "there is room for one");
+        drop(first);
+        assert_eq!(timeout(SOON, status(&mut second)).await.unwrap(), "200");
+        stop.cancel();
+        drop(second);
+        timeout(SOON, serving).await.unwrap().unwrap();
+    }
+}

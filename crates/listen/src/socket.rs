@@ -9,7 +9,7 @@ use model::error::Context;
 use model::{Error, ErrorKind, Result};
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::connection::{self, Listen};
 use crate::listeners::Shared;
@@ -59,9 +59,9 @@ impl Listen for Unix {
         self.0.accept().await.map(|(stream, _)| stream)
     }
 
-    async fn serve(stream: UnixStream, shared: Shared) {
+    async fn serve(stream: UnixStream, shared: Shared, permit: OwnedSemaphorePermit) {
         let peer = peer(&stream).await;
-        connection::serve_local(stream, peer, shared).await;
+        connection::serve_local(stream, peer, shared, permit).await;
     }
 }
 

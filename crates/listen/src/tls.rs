@@ -7,12 +7,12 @@ use std::time::Duration;
 use rustix::net::sockopt;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 
 use crate::connection::{self, Listen};
 use crate::listeners::Shared;
-use crate::peer::Peer;
+use crate::peer::{Certificate, Peer};
 
 /// A quiet connection is asked for life after this long …
 const ALIVE_IDLE: Duration = Duration::from_secs(30);
@@ -55,13 +55,22 @@ impl Listen for Tls {
         Ok((stream, address, self.acceptor.clone()))
     }
 
-    async fn serve((stream, address, acceptor): Self::Stream, shared: Shared) {
+    async fn serve(
+        (stream, address, acceptor): Self::Stream,
+        shared: Shared,
+        permit: OwnedSemaphorePermit,
+    ) {
         if let Err(error) = prepare(&stream) {
             tracing::debug!(%error, "socket options not set");
         }
         let handshake = tokio::time::timeout(shared.bounds.handshake, acceptor.accept(stream));
         match handshake.await {
-            Ok(Ok(stream)) => connection::serve(stream, Peer::Network(address), shared).await,
+            Ok(Ok(stream)) => {
+                let shown = stream.get_ref().1.peer_certificates();
+                let client = shown.and_then(|chain| chain.first()).and_then(Certificate::read);
+                let peer = Peer::Network { address, client };
+                connection::serve(stream, peer, shared, permit).await;
+            }
             Ok(Err(error)) => tracing::debug!(%address, %error, "handshake failed"),
             Err(_) => tracing::debug!(%address, "handshake took too long"),
         }

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Interest};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
+use crate::held::Held;
 use crate::lingering::Lingering;
 
 /// Reads what the peer sends.
@@ -31,7 +32,7 @@ pub struct Connection {
 
 impl From<Upgraded> for Connection {
     fn from(upgraded: Upgraded) -> Self {
-        let upgraded = match downcast::<TokioIo<Lingering<UnixStream>>>(upgraded) {
+        let upgraded = match downcast::<TokioIo<Lingering<Held<UnixStream>>>>(upgraded) {
             Ok(parts) => {
                 let stream = parts.io.into_inner().into_inner();
                 let watched = stream.as_fd().try_clone_to_owned().ok();
@@ -39,10 +40,10 @@ impl From<Upgraded> for Connection {
             }
             Err(upgraded) => upgraded,
         };
-        match downcast::<TokioIo<Lingering<TlsStream<TcpStream>>>>(upgraded) {
+        match downcast::<TokioIo<Lingering<Held<TlsStream<TcpStream>>>>>(upgraded) {
             Ok(parts) => {
                 let stream = parts.io.into_inner().into_inner();
-                let watched = stream.get_ref().0.as_fd().try_clone_to_owned().ok();
+                let watched = stream.get_ref().get_ref().0.as_fd().try_clone_to_owned().ok();
                 Self::new(stream, parts.read_buf, watched)
             }
             Err(upgraded) => Self::new(TokioIo::new(upgraded), axum::body::Bytes::new(), None),
