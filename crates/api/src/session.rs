@@ -178,7 +178,9 @@ async fn send_pieces(sink: &mut Sink, output: Output) -> Result<(), Gone> {
     let (mut bytes, channel): (Bytes, fn(Bytes) -> Channel) = match output {
         Output::Stdout(bytes) => (bytes, Channel::Stdout),
         Output::Stderr(bytes) => (bytes, Channel::Stderr),
-        Output::Started | Output::Exit(_) => return send(sink, output.into()).await,
+        Output::Started(_) | Output::Unable { .. } | Output::Exit(_) => {
+            return send(sink, output.into()).await;
+        }
     };
     while bytes.len() > PIECE {
         send(sink, channel(bytes.split_to(PIECE))).await?;

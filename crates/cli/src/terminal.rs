@@ -128,7 +128,10 @@ fn print(item: Output) {
         Output::Stderr(bytes) => {
             let _ = std::io::stderr().lock().write_all(&bytes);
         }
-        Output::Started | Output::Exit(_) => {}
+        Output::Unable { code: _, why } => {
+            let _ = writeln!(std::io::stderr(), "{why}");
+        }
+        Output::Started(_) | Output::Exit(_) => {}
     }
 }
 

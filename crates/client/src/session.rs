@@ -135,7 +135,7 @@ async fn output(reading: &mut Reading) -> Result<Output> {
         match channel {
             Channel::Stdout(bytes) => return Ok(Output::Stdout(bytes)),
             Channel::Stderr(bytes) => return Ok(Output::Stderr(bytes)),
-            Channel::Status(SessionStatus::Started) => return Ok(Output::Started),
+            Channel::Status(SessionStatus::Started) => return Ok(Output::Started(0)),
             Channel::Status(SessionStatus::Exit { code }) => return Ok(Output::Exit(code)),
             Channel::Status(SessionStatus::Error { problem }) => return Err(problem.into()),
             Channel::Status(SessionStatus::Ready) => {}

@@ -18,6 +18,7 @@ use http::StatusCode;
 use link::instance::ExecRequest;
 use link::{Input, Output, Session};
 use model::Uid;
+use model::error::Code;
 use model::instance::Instance;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -47,6 +48,8 @@ struct Exec {
     state: Progress,
     /// To the running process.
     input: Option<mpsc::Sender<Input>>,
+    /// The running process; 0 when that is not known.
+    pid: u32,
 }
 
 /// Where it is in its life.
@@ -96,8 +99,14 @@ impl Execs {
             }
         }
         let container = container.to_owned();
-        let exec =
-            Exec { container, asked, since: Instant::now(), state: Progress::Asked, input: None };
+        let exec = Exec {
+            container,
+            asked,
+            since: Instant::now(),
+            state: Progress::Asked,
+            input: None,
+            pid: 0,
+        };
         all.insert(id.clone(), exec);
         id
     }
@@ -129,10 +138,17 @@ impl Execs {
         }
     }
 
+    fn set_pid(&self, id: &str, pid: u32) {
+        if let Some(exec) = self.lock().get_mut(id) {
+            exec.pid = pid;
+        }
+    }
+
     fn end(&self, id: &str, code: i32) {
         if let Some(exec) = self.lock().get_mut(id) {
             exec.state = Progress::Ended(code);
             exec.input = None;
+            exec.pid = 0;
             exec.since = Instant::now();
         }
     }
@@ -228,19 +244,20 @@ impl Process {
     async fn begin(&self) -> Result<Session, (Failure, i32)> {
         let mut session = match self.run().await {
             Ok(session) => session,
-            Err(failure) if words::no_directory(&failure.message) => {
-                return Err((Failure::bad(words::of_exec(&failure.message)), NOT_FOUND));
-            }
             Err(mut failure) => {
-                failure.message = words::of_exec(&failure.message);
-                return Err((failure, NOT_EXECUTABLE));
+                failure.message = words::of_exec(failure.code, &failure.message);
+                let missing = failure.code == Some(Code::WorkdirMissing);
+                return Err(match missing {
+                    true => (Failure::bad(failure.message), NOT_FOUND),
+                    false => (failure, NOT_EXECUTABLE),
+                });
             }
         };
         match session.output.next().await {
-            Some(Ok(Output::Started)) | None => {}
-            // Of a process that did not begin, this is why.
-            Some(Ok(Output::Stderr(why))) => {
-                let why = words::of_exec(String::from_utf8_lossy(&why).trim_end());
+            Some(Ok(Output::Started(pid))) => self.engine.execs.set_pid(&self.id, pid),
+            None => {}
+            Some(Ok(Output::Unable { code, why })) => {
+                let why = words::of_exec(code, &why);
                 let code = match session.output.next().await {
                     Some(Ok(Output::Exit(code))) => code,
                     _ => NOT_FOUND,
@@ -365,7 +382,7 @@ async fn inspect(State(engine): Shared, Path(id): Path<String>) -> Reply {
         "CanRemove": false,
         "ContainerID": exec.container,
         "DetachKeys": asked.detach_keys.clone().unwrap_or_default(),
-        "Pid": 0,
+        "Pid": exec.pid,
     });
     Ok(axum::Json(answer).into_response())
 }

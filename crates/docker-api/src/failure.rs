@@ -3,6 +3,7 @@
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use model::error::Code;
 use model::{Error, ErrorKind};
 use serde_json::json;
 
@@ -11,6 +12,8 @@ use serde_json::json;
 pub(crate) struct Failure {
     pub(crate) status: StatusCode,
     pub(crate) message: String,
+    /// What exactly went wrong, for who decides by it.
+    pub(crate) code: Option<Code>,
 }
 
 /// What an endpoint answers.
@@ -18,7 +21,7 @@ pub(crate) type Reply<T = Response> = Result<T, Failure>;
 
 impl Failure {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        Self { status, message: message.into(), code: None }
     }
 
     pub(crate) fn bad(message: impl Into<String>) -> Self {
@@ -57,7 +60,7 @@ impl Failure {
             message.push_str(": ");
             message.push_str(next);
         }
-        Self { status: status(error.kind()), message }
+        Self { status: status(error.kind()), message, code: error.code() }
     }
 }
 

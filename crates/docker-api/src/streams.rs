@@ -212,7 +212,11 @@ fn put(out: &mut BytesMut, item: &Output, tty: bool, stdout: bool, stderr: bool)
     match item {
         Output::Stdout(bytes) if stdout => frame(out, tty, Source::Stdout, bytes),
         Output::Stderr(bytes) if stderr => frame(out, tty, Source::Stderr, bytes),
-        Output::Stdout(_) | Output::Stderr(_) | Output::Started | Output::Exit(_) => {}
+        Output::Stdout(_)
+        | Output::Stderr(_)
+        | Output::Started(_)
+        | Output::Unable { .. }
+        | Output::Exit(_) => {}
     }
 }
 
@@ -362,7 +366,9 @@ pub(crate) async fn drain(mut output: link::ResultStream<Output>, ended: Option<
     while let Some(item) = output.next().await {
         match item {
             Ok(Output::Exit(code)) => return ended.tell(code),
-            Ok(Output::Started | Output::Stdout(_) | Output::Stderr(_)) => {}
+            Ok(
+                Output::Started(_) | Output::Unable { .. } | Output::Stdout(_) | Output::Stderr(_),
+            ) => {}
             Err(_) => return,
         }
     }

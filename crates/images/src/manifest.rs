@@ -178,6 +178,7 @@ impl Index {
         there.truncate(40);
         let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
         Error::unsupported(format!("the image is not made for {platform}; there is: {there}"))
+            .coded(model::error::Code::PlatformMissing)
             .next("choose one of these with --platform if this machine can run it")
     }
 }

@@ -1,6 +1,7 @@
 //! A two-way conversation with a process: attach and exec.
 
 use bytes::Bytes;
+use model::error::Code;
 use tokio::sync::mpsc;
 
 use crate::ResultStream;
@@ -26,8 +27,16 @@ pub enum Input {
 /// What comes from the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// It has started; the first item when the process is new.
-    Started,
+    /// It has started; the first item when the process is new. With its id, as the node numbers it; 0 when
+    /// that is not known.
+    Started(u32),
+    /// Its program could not be started; the exit code that a shell has for that follows.
+    Unable {
+        /// What exactly is wrong.
+        code: Option<Code>,
+        /// The sentence.
+        why: String,
+    },
     /// Bytes of its standard output, or of its terminal.
     Stdout(Bytes),
     /// Bytes of its standard error.

@@ -73,11 +73,128 @@ impl fmt::Display for ErrorKind {
     }
 }
 
+/// What exactly went wrong, for who decides by it or tells it in words of their own. Sentences are for
+/// people, and change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// The program is not in the container.
+    ProgramMissing,
+    /// The program is a directory.
+    ProgramIsDirectory,
+    /// The program may not be run.
+    ProgramNotPermitted,
+    /// The program is for another kind of machine.
+    ProgramForeign,
+    /// The working directory is not in the container.
+    WorkdirMissing,
+    /// The image has no such user.
+    UserMissing,
+    /// The image has no such group.
+    GroupMissing,
+    /// Another instance has the port.
+    PortTaken,
+    /// Another instance has the address.
+    AddressTaken,
+    /// The address is none of the network's, or none for instances.
+    AddressInvalid,
+    /// There is no such network.
+    NetworkMissing,
+    /// The instance is joined to the network already.
+    JoinedAlready,
+    /// What is to be written to can only be read: the container's root.
+    RootReadOnly,
+    /// What is to be written to can only be read: a volume.
+    VolumeReadOnly,
+    /// It is to be a directory, and is none.
+    NotDirectory,
+    /// The registry wants a login, or a better one.
+    LoginWanted,
+    /// The registry does not let this login do that.
+    AccessDenied,
+    /// The image is there for other platforms only.
+    PlatformMissing,
+}
+
+impl Code {
+    /// All of them.
+    pub const ALL: [Code; 18] = [
+        Code::ProgramMissing,
+        Code::ProgramIsDirectory,
+        Code::ProgramNotPermitted,
+        Code::ProgramForeign,
+        Code::WorkdirMissing,
+        Code::UserMissing,
+        Code::GroupMissing,
+        Code::PortTaken,
+        Code::AddressTaken,
+        Code::AddressInvalid,
+        Code::NetworkMissing,
+        Code::JoinedAlready,
+        Code::RootReadOnly,
+        Code::VolumeReadOnly,
+        Code::NotDirectory,
+        Code::LoginWanted,
+        Code::AccessDenied,
+        Code::PlatformMissing,
+    ];
+
+    /// As it stands in the reason of a status: `ProgramMissing`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::ProgramMissing => "ProgramMissing",
+            Code::ProgramIsDirectory => "ProgramIsDirectory",
+            Code::ProgramNotPermitted => "ProgramNotPermitted",
+            Code::ProgramForeign => "ProgramForeign",
+            Code::WorkdirMissing => "WorkdirMissing",
+            Code::UserMissing => "UserMissing",
+            Code::GroupMissing => "GroupMissing",
+            Code::PortTaken => "PortTaken",
+            Code::AddressTaken => "AddressTaken",
+            Code::AddressInvalid => "AddressInvalid",
+            Code::NetworkMissing => "NetworkMissing",
+            Code::JoinedAlready => "JoinedAlready",
+            Code::RootReadOnly => "RootReadOnly",
+            Code::VolumeReadOnly => "VolumeReadOnly",
+            Code::NotDirectory => "NotDirectory",
+            Code::LoginWanted => "LoginWanted",
+            Code::AccessDenied => "AccessDenied",
+            Code::PlatformMissing => "PlatformMissing",
+        }
+    }
+
+    /// The code of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == name)
+    }
+
+    /// What sort of failure it is, where nothing else says.
+    pub fn kind(self) -> ErrorKind {
+        match self {
+            Code::ProgramMissing
+            | Code::ProgramIsDirectory
+            | Code::ProgramNotPermitted
+            | Code::ProgramForeign
+            | Code::WorkdirMissing
+            | Code::UserMissing
+            | Code::GroupMissing
+            | Code::AddressInvalid
+            | Code::RootReadOnly
+            | Code::VolumeReadOnly
+            | Code::NotDirectory => ErrorKind::Invalid,
+            Code::PortTaken | Code::AddressTaken | Code::JoinedAlready => ErrorKind::Conflict,
+            // Registries say of what is private that it is not there.
+            Code::NetworkMissing | Code::LoginWanted | Code::AccessDenied => ErrorKind::NotFound,
+            Code::PlatformMissing => ErrorKind::Unsupported,
+        }
+    }
+}
+
 /// A failure: its kind, a sentence that names the object and the reason, the field at fault, the
 /// next step, and the cause.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
+    code: Option<Code>,
     message: String,
     field: Option<String>,
     next: Option<String>,
@@ -120,7 +237,14 @@ constructors! {
 impl Error {
     /// An error of `kind` whose message names the object and the reason, without its cause.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), field: None, next: None, source: None }
+        Self { kind, code: None, message: message.into(), field: None, next: None, source: None }
+    }
+
+    /// Says what exactly went wrong.
+    #[must_use]
+    pub fn coded(mut self, code: Code) -> Self {
+        self.code = Some(code);
+        self
     }
 
     /// Names the field at fault as a path, e.g. `spec.containers[0].image`.
@@ -165,6 +289,17 @@ impl Error {
     /// What sort of failure this is.
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// What exactly went wrong, if it was said: here, or by the cause.
+    pub fn code(&self) -> Option<Code> {
+        let mut cause = StdError::source(self);
+        let mut code = self.code;
+        while let (None, Some(error)) = (code, cause) {
+            code = error.downcast_ref::<Self>().and_then(|error| error.code);
+            cause = error.source();
+        }
+        code
     }
 
     /// The sentence, without field, next step or cause.
@@ -229,6 +364,18 @@ mod tests {
             .caused_by(std::io::Error::other("connection refused"));
         assert_eq!(error.to_string(), "containerd does not answer");
         assert_eq!(error.chain(), "containerd does not answer: connection refused");
+    }
+
+    #[test]
+    fn a_code_is_that_of_the_cause_unless_there_is_another() {
+        let cause = || Error::invalid("x: not there").coded(Code::ProgramMissing);
+        let error = Error::unavailable("it cannot start").caused_by(cause());
+        assert_eq!(error.code(), Some(Code::ProgramMissing));
+        assert_eq!(error.coded(Code::UserMissing).code(), Some(Code::UserMissing));
+        assert_eq!(Error::invalid("x").code(), None);
+        for code in Code::ALL {
+            assert_eq!(Code::named(code.as_str()), Some(code));
+        }
     }
 
     #[test]

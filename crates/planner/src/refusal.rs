@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use model::error::Code;
 use model::instance::Reason;
 use model::{Bytes, Cpus, Error, ErrorKind};
 
@@ -210,6 +211,8 @@ impl Refusal {
             "NetworkNotFound" | "VolumeNotFound" | "InstanceNotFound" => ErrorKind::NotFound,
             _ => ErrorKind::Unavailable,
         };
-        Error::new(kind, reason.message).next(reason.next.unwrap_or_default())
+        let code = Code::named(&reason.code);
+        let error = Error::new(kind, reason.message).next(reason.next.unwrap_or_default());
+        code.into_iter().fold(error, Error::coded)
     }
 }

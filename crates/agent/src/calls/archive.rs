@@ -17,7 +17,9 @@ use containers::rootfs::{FileKind, Rootfs, UnpackOptions};
 use futures::StreamExt;
 use link::ByteStream;
 use link::instance::{PathStat, Target};
+use model::error::Code;
 use model::error::Context as _;
+use model::instance::ContainerSpec;
 use model::{Error, ErrorKind, Result, Time};
 use nix::sched::CloneFlags;
 use tokio::sync::{mpsc, oneshot};
@@ -68,8 +70,12 @@ pub async fn write_archive(
     keep_type: bool,
     mut archive: ByteStream,
 ) -> Result<()> {
-    let root = root(calls, target).await?;
-    let path = inner(path)?.to_string_lossy().into_owned();
+    let (root, container) = made(calls, target).await?;
+    let path = inner(path)?;
+    let wanted = path.clone();
+    let real = inside(root.clone(), move || std::fs::canonicalize(&wanted)).await?;
+    writable(&container, &real.map_err(|error| missing(&path, error))?)?;
+    let path = path.to_string_lossy().into_owned();
     let (chunks, receiver) = mpsc::channel::<Result<Bytes>>(CHUNKS);
     let (done, outcome) = oneshot::channel();
     std::thread::spawn(move || {
@@ -98,12 +104,32 @@ async fn hear_out(mut archive: ByteStream) {
 }
 
 async fn root(calls: &Calls, target: &Target) -> Result<Rootfs> {
+    made(calls, target).await.map(|(root, _)| root)
+}
+
+/// A container's files, made if it has never run, and what was asked of it.
+async fn made(calls: &Calls, target: &Target) -> Result<(Rootfs, ContainerSpec)> {
     let found = calls.find(target)?;
     has_files(calls, &found).await?;
     let found = calls.find_made(target).await?;
     // Its image may have come only now.
     has_files(calls, &found).await?;
-    calls.context.engine.rootfs(&found.id).await
+    Ok((calls.context.engine.rootfs(&found.id).await?, found.container))
+}
+
+/// Refuses what can only be read: a mount that is so, or a root. `real` has no links and no `..` in it.
+fn writable(container: &ContainerSpec, real: &Path) -> Result<()> {
+    let over = container.mounts.iter().filter(|mount| real.starts_with(&mount.target));
+    match over.max_by_key(|mount| Path::new(&mount.target).components().count()) {
+        Some(mount) if mount.read_only => {
+            Err(Error::invalid(format!("what is mounted at {} can only be read", mount.target))
+                .coded(Code::VolumeReadOnly))
+        }
+        None if container.read_only => {
+            Err(Error::invalid("the container's root can only be read").coded(Code::RootReadOnly))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Refuses the files of a machine that has not run: those of its walls are not its own.
@@ -367,6 +393,32 @@ mod tests {
             names(dir.path(), ""),
             given[1..].iter().map(|name| &name[2..]).collect::<Vec<_>>()
         );
+    }
+
+    #[test]
+    fn what_can_only_be_read() {
+        use model::instance::{Mount, MountKind};
+        let mount = |target: &str, read_only| Mount {
+            kind: MountKind::Tmpfs { size: None, mode: None, options: Vec::new() },
+            target: target.into(),
+            read_only,
+            disk: None,
+        };
+        let mounts = vec![mount("/data", false), mount("/data/fixed", true), mount("/fix/", true)];
+        let closed = ContainerSpec { read_only: true, mounts, ..ContainerSpec::default() };
+        let open = ContainerSpec { read_only: false, ..closed.clone() };
+        for (path, of_closed, of_open) in [
+            ("/etc", Some(Code::RootReadOnly), None),
+            ("/data", None, None),
+            ("/data/x", None, None),
+            ("/database", Some(Code::RootReadOnly), None),
+            ("/data/fixed/x", Some(Code::VolumeReadOnly), Some(Code::VolumeReadOnly)),
+            ("/fix", Some(Code::VolumeReadOnly), Some(Code::VolumeReadOnly)),
+        ] {
+            let code =
+                |of: &ContainerSpec| writable(of, Path::new(path)).err().and_then(|it| it.code());
+            assert_eq!((code(&closed), code(&open)), (of_closed, of_open), "{path}");
+        }
     }
 
     #[test]

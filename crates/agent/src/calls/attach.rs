@@ -12,6 +12,7 @@ use futures::StreamExt;
 use futures::stream::Peekable;
 use link::instance::{AttachRequest, Target};
 use link::{Input, Output, Session};
+use model::error::Code;
 use model::instance::{ContainerState, Phase};
 use model::{Error, ErrorKind, Result, Time};
 use tokio::io::AsyncWriteExt;
@@ -46,7 +47,7 @@ pub async fn attach(calls: &Calls, target: &Target, request: AttachRequest) -> R
     }
     let (ends, session) = open();
     let conversation = Conversation {
-        dir: calls.context.places.log(&found.instance.meta.id, &found.container.name),
+        dir: calls.context.places.log(&found.instance.meta.id, &found.container),
         engine: calls.context.engine.clone(),
         guard: found.handle.logs.clone().read_owned().await,
         found,
@@ -103,7 +104,7 @@ impl Conversation {
             Err(error) => return drop(output.send(Err(error)).await),
         };
         // Only now: what follows, from here or from the user's first words, is to be seen.
-        if output.send(Ok(Output::Started)).await.is_err() {
+        if output.send(Ok(Output::Started(0))).await.is_err() {
             return;
         }
         let feeder = tokio::spawn(feed(self.feed(), input));
@@ -190,10 +191,13 @@ impl Conversation {
         let Some(reason) = &known.status.reason else {
             return Error::conflict(format!("instance {name:?} could not be started"));
         };
+        let code = Code::named(&reason.code);
         let kind =
             ErrorKind::ALL.into_iter().find(|kind| crate::worker::code_of(*kind) == reason.code);
+        let kind = kind.or(code.map(Code::kind));
         let message = format!("instance {name:?} could not be started: {}", reason.message);
         let error = Error::new(kind.unwrap_or(ErrorKind::Conflict), message);
+        let error = code.into_iter().fold(error, Error::coded);
         match &reason.next {
             Some(next) => error.next(next.clone()),
             None => error,

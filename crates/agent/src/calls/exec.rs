@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use containers::{
     ContainerId, Engine, ExecConfig, ExecId, ExecStreams, Signal, WindowSize, Writer,
 };
 use link::instance::{ExecRequest, Target};
 use link::{Input, Output, Session};
+use model::error::Code;
 use model::{Error, ErrorKind, Result};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
@@ -47,14 +47,14 @@ pub async fn exec(calls: &Calls, target: &Target, request: ExecRequest) -> Resul
         Ok(streams) if request.detach => {
             tell_start(&found, &request);
             let nobody = mpsc::channel(1).0;
-            let _ = ends.output.send(Ok(Output::Started)).await;
+            let _ = ends.output.send(Ok(Output::Started(streams.pid))).await;
             tokio::spawn(process.finish(streams, nobody, ends.output, None));
         }
         Ok(streams) => {
             tell_start(&found, &request);
             tokio::spawn(process.converse(streams, ends));
         }
-        Err(error) if error.kind() == ErrorKind::Invalid => {
+        Err(error) if is_the_programs(&error) => {
             tokio::spawn(not_begun(ends, error));
         }
         Err(error) => return Err(error),
@@ -80,21 +80,26 @@ fn config(id: &ExecId, request: &ExecRequest) -> ExecConfig {
     }
 }
 
+/// Whether it is the program that cannot be run: a shell would say so and end with a code.
+fn is_the_programs(error: &Error) -> bool {
+    let user = matches!(error.code(), Some(Code::UserMissing | Code::GroupMissing));
+    error.kind() == ErrorKind::Invalid && !user
+}
+
 /// Tells the user why the program did not begin, as a shell would.
 async fn not_begun(ends: Ends, error: Error) {
     let text = error.message();
-    let lower = text.to_lowercase();
-    let missing = lower.contains("no such file") || lower.contains("not found");
+    let missing = error.code() == Some(Code::ProgramMissing);
     let code = if missing { NOT_FOUND } else { NOT_EXECUTABLE };
-    let line = Bytes::from(format!("{text}\n"));
-    let _ = ends.output.send(Ok(Output::Stderr(line))).await;
+    let told = Output::Unable { code: error.code(), why: text.to_owned() };
+    let _ = ends.output.send(Ok(told)).await;
     let _ = ends.output.send(Ok(Output::Exit(code))).await;
 }
 
 impl Process {
     async fn converse(self, mut streams: ExecStreams, ends: Ends) {
         let stdin = streams.stdin.take();
-        if ends.output.send(Ok(Output::Started)).await.is_err() {
+        if ends.output.send(Ok(Output::Started(streams.pid))).await.is_err() {
             self.hang_up().await;
         }
         let output = ends.output.clone();

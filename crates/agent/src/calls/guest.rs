@@ -106,7 +106,7 @@ pub(super) async fn exec(
     };
     let (ends, session) = open();
     tokio::spawn(async move {
-        let started = ends.output.send(Ok(Output::Started)).await;
+        let started = ends.output.send(Ok(Output::Started(0))).await;
         if started.is_ok() && !detach {
             converse(process, ends, run).await;
         }

@@ -201,7 +201,7 @@ async fn wait(
     };
     let waiting = api.control.instances().wait(&caller, &project, &name, condition)?;
     let stop = api.stop.clone();
-    let Exit { code, error } = tokio::select! {
+    let Exit { code, error, fault: _ } = tokio::select! {
         exit = waiting => exit?,
         () = time(timeout) => return Err(late(&name, timeout).into()),
         () = stop.cancelled() => return Err(stopping().into()),

@@ -212,7 +212,7 @@ impl InstanceCalls for Node {
 impl Node {
     fn exec_like(&self, command: Vec<String>, fresh: bool) -> Result<Session> {
         let (input, mut inputs) = mpsc::channel(4);
-        let started = stream::iter(fresh.then_some(Ok(Output::Started)));
+        let started = stream::iter(fresh.then_some(Ok(Output::Started(0))));
         let words: Vec<_> = command.iter().map(String::as_str).collect();
         let output: ResultStream<Output> = match words[..] {
             ["exit", code] => Box::pin(stream::iter([Ok(Output::Exit(code.parse().unwrap()))])),

@@ -25,7 +25,7 @@ async fn a_process_is_talked_to() {
     for client in [world.local(), world.remote()] {
         let instances = client.instances("default");
         let mut session = instances.exec("web", "", &exec(&["cat"])).await.unwrap();
-        assert_eq!(next(&mut session).await, Output::Started);
+        assert_eq!(next(&mut session).await, Output::Started(0));
         let text = Bytes::from_static(b"\x00\xff hello");
         session.input.send(Input::Stdin(text.clone())).await.unwrap();
         assert_eq!(next(&mut session).await, Output::Stdout(text));
@@ -73,11 +73,11 @@ async fn what_goes_wrong_is_told_where_it_goes_wrong() {
         let late = instances.attach("web", "", &late).await.err().unwrap();
         assert_eq!(late.kind(), ErrorKind::Conflict);
         let mut session = instances.exec("web", "", &exec(&["fail"])).await.unwrap();
-        assert_eq!(next(&mut session).await, Output::Started);
+        assert_eq!(next(&mut session).await, Output::Started(0));
         let error = soon(session.output.next()).await.unwrap().unwrap_err();
         assert_eq!(error.message(), "the shim is gone");
         let mut session = instances.exec("web", "", &exec(&["stderr", "oh"])).await.unwrap();
-        assert_eq!(next(&mut session).await, Output::Started);
+        assert_eq!(next(&mut session).await, Output::Started(0));
         assert_eq!(next(&mut session).await, Output::Stderr(Bytes::from_static(b"oh")));
         assert_eq!(next(&mut session).await, Output::Exit(1));
     }
@@ -101,7 +101,7 @@ async fn much_output_and_input_pass_without_loss() {
             match session.output.next().await.unwrap().unwrap() {
                 Output::Stdout(bytes) => length += bytes.len(),
                 Output::Exit(code) => return code,
-                Output::Started | Output::Stderr(_) => {}
+                Output::Started(_) | Output::Unable { .. } | Output::Stderr(_) => {}
             }
         }
     })

@@ -155,7 +155,8 @@ impl From<Input> for Channel {
 impl From<Output> for Channel {
     fn from(output: Output) -> Self {
         match output {
-            Output::Started => Channel::Status(SessionStatus::Started),
+            Output::Started(_) => Channel::Status(SessionStatus::Started),
+            Output::Unable { code: _, why } => Channel::Stderr(format!("{why}\n").into()),
             Output::Stdout(bytes) => Channel::Stdout(bytes),
             Output::Stderr(bytes) => Channel::Stderr(bytes),
             Output::Exit(code) => Channel::Status(SessionStatus::Exit { code }),

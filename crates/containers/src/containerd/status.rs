@@ -1,5 +1,6 @@
 //! containerd's answers as errors of the platform.
 
+use model::error::Code as Fault;
 use model::{Error, ErrorKind};
 use tonic::{Code, Status};
 
@@ -67,19 +68,22 @@ pub(super) fn not_begun(status: Status, name: &str, program: &str) -> Error {
     let message = status.message();
     let has = |part: &str| message.contains(part);
     let missing = has("executable file not found") || has("no such file or directory");
-    let why = if has("exec: ") && missing {
-        "not found in the container"
+    let (why, code) = if has("chdir to cwd") {
+        return error(status, format!("{name} cannot be started")).coded(Fault::WorkdirMissing);
+    } else if has("exec: ") && missing {
+        ("not found in the container", Fault::ProgramMissing)
     } else if has("exec: ") && has("is a directory") {
-        "is a directory, permission denied"
+        ("is a directory, permission denied", Fault::ProgramIsDirectory)
     } else if has("exec: ") && has("permission denied") {
-        "permission denied"
+        ("permission denied", Fault::ProgramNotPermitted)
     } else if has("exec format error") {
-        "made for another kind of machine: exec format error"
+        ("made for another kind of machine: exec format error", Fault::ProgramForeign)
     } else {
         return error(status, format!("{name} cannot be started"));
     };
     // The engine's own words, which name its layers, would say no more.
     Error::invalid(format!("{program}: {why}"))
+        .coded(code)
         .at("command")
         .next("check the command against what the image has")
 }

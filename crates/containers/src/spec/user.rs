@@ -1,5 +1,6 @@
 //! Who a process runs as, looked up in the container's own passwd(5) and group(5).
 
+use model::error::Code;
 use model::{Error, Result};
 
 use super::oci;
@@ -51,6 +52,7 @@ fn resolve(passwd: &str, group: &str, user: &str, further: &[String]) -> Result<
         (None, Some(uid)) => Account { uid, gid: 0, groups: Vec::new(), home: "/".to_owned() },
         (None, None) => {
             return Err(Error::invalid(format!("the image has no user {user:?}"))
+                .coded(Code::UserMissing)
                 .at("user")
                 .next("name a user of its /etc/passwd, or a number"));
         }
@@ -79,6 +81,7 @@ fn gid(group: &str, name: &str, field: &str) -> Result<u32> {
         (Some(line), _) => Ok(line.gid),
         (None, Some(gid)) => Ok(gid),
         (None, None) => Err(Error::invalid(format!("the image has no group {name:?}"))
+            .coded(Code::GroupMissing)
             .at(field)
             .next("name a group of its /etc/group, or a number")),
     }

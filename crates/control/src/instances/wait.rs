@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use model::error::Code;
 use model::instance::{Health, Instance, InstanceNoun, Phase, Reason, RunState};
 use model::{Error, ErrorKind, Kind, Result, Uid};
 
@@ -36,6 +37,8 @@ pub struct Exit {
     pub code: i32,
     /// Why it could not be started, if so.
     pub error: Option<String>,
+    /// What exactly kept it from starting.
+    pub fault: Option<Code>,
 }
 
 /// What a verb was to bring about.
@@ -221,6 +224,7 @@ fn exit_of(instance: &Instance) -> Exit {
     Exit {
         code: main.and_then(|main| main.exit_code).unwrap_or_default(),
         error: reason.map(|reason| reason.message.clone()),
+        fault: reason.and_then(|reason| Code::named(&reason.code)),
     }
 }
 
@@ -309,6 +313,7 @@ fn failure(instance: &Instance) -> Error {
     };
     let error =
         Error::new(kind_of(reason), format!("{title} could not be started: {}", reason.message));
+    let error = Code::named(&reason.code).into_iter().fold(error, Error::coded);
     match &reason.next {
         Some(next) => error.next(next),
         None => error,
@@ -322,9 +327,12 @@ fn kind_of(reason: &Reason) -> ErrorKind {
     if let Some(kind) = ErrorKind::ALL.into_iter().find(named) {
         return kind;
     }
+    if let Some(code) = Code::named(&reason.code) {
+        return code.kind();
+    }
     match reason.code.as_str() {
         "ImageNotFound" | "VolumeNotFound" | "NetworkNotFound" => ErrorKind::NotFound,
-        "PortTaken" | "AddressTaken" | "NameTaken" => ErrorKind::Conflict,
+        "NameTaken" => ErrorKind::Conflict,
         "NoMemory" | "NoSpace" | "NoAddress" => ErrorKind::Exhausted,
         "NoNode" | "Unreachable" | "PullFailed" => ErrorKind::Unavailable,
         _ => ErrorKind::Internal,

@@ -18,7 +18,7 @@ async fn the_next_exit_is_waited_for_from_before_the_start() {
     instances.start(caller(), PROJECT, "job", Mode::Apply).await.unwrap();
     rig.until_running("job").await;
     rig.agent.as_ref().unwrap().exit(&job.meta.id, 3);
-    assert_eq!(exit.await.unwrap(), Exit { code: 3, error: None });
+    assert_eq!(exit.await.unwrap(), Exit { code: 3, ..Exit::default() });
     let now = instances.wait(caller(), PROJECT, "job", Condition::NotRunning).unwrap();
     assert_eq!(now.await.unwrap().code, 3, "it does not run already");
 }

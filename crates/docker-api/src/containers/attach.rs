@@ -186,7 +186,7 @@ async fn converse(socket: WebSocket, session: Session) {
         while let Some(Ok(item)) = output.next().await {
             let bytes = match item {
                 Output::Stdout(bytes) | Output::Stderr(bytes) => bytes,
-                Output::Started => continue,
+                Output::Started(_) | Output::Unable { .. } => continue,
                 Output::Exit(_) => break,
             };
             if sink.send(Message::Binary(bytes)).await.is_err() {

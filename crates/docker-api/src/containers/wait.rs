@@ -41,7 +41,7 @@ pub(super) async fn wait(
             // Why it could not be started is told by whoever started it.
             Ok(exit) => match exit.error {
                 None => json!({ "StatusCode": exit.code }),
-                Some(why) => json!({ "StatusCode": words::code(&words::of_start(&why)) }),
+                Some(_) => json!({ "StatusCode": words::exit_code(exit.fault) }),
             },
             Err(error) => json!({ "StatusCode": 0, "Error": { "Message": error.chain() } }),
         };

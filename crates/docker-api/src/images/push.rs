@@ -10,6 +10,7 @@ use futures::StreamExt;
 use http::HeaderMap;
 use link::image::{Login, Progress};
 use model::Error;
+use model::error::Code;
 use model::image::Reference;
 use serde_json::{Value, json};
 
@@ -139,16 +140,15 @@ impl Push {
 
     /// In Engine's words where clients look for them.
     fn refusal(&self, error: &Error) -> String {
-        let told = error.chain();
-        if told.contains("UNAUTHORIZED") || told.contains("answers 401") {
-            return match self.login {
-                Some(_) => "unauthorized: authentication required".to_owned(),
-                None => "no basic auth credentials".to_owned(),
-            };
+        match (error.code(), &self.login) {
+            (Some(Code::LoginWanted), Some(_)) => {
+                "unauthorized: authentication required".to_owned()
+            }
+            (Some(Code::LoginWanted), None) => "no basic auth credentials".to_owned(),
+            (Some(Code::AccessDenied), _) => {
+                "denied: requested access to the resource is denied".to_owned()
+            }
+            (Some(_) | None, _) => error.chain(),
         }
-        if told.contains("DENIED") || told.contains("answers 403") {
-            return "denied: requested access to the resource is denied".to_owned();
-        }
-        told
     }
 }

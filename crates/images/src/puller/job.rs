@@ -295,6 +295,7 @@ fn layers_of(config: &[u8], manifest: &Manifest, platform: &Platform) -> Result<
     let config = ConfigFile::parse(config)?;
     if let Some(made_for) = config.platform().filter(|own| platform.distance(own).is_none()) {
         return Err(Error::unsupported(format!("it is made for {made_for}, not for {platform}"))
+            .coded(model::error::Code::PlatformMissing)
             .next(format!("ask for --platform {made_for} if this machine can run it")));
     }
     let diff_ids = config.diff_ids(manifest.layers.len())?;

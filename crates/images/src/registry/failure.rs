@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode, header};
 use model::Error;
+use model::error::Code;
 use reqwest::Response;
 use serde::Deserialize;
 
@@ -64,7 +65,13 @@ impl Failure {
         let told = format!("{host} answers {}{said}", status.as_u16());
         match status {
             StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Self::lasting(unknown(host, what, &told))
+                let error = unknown(host, what, &told);
+                Self::lasting(match status {
+                    _ if words.starts_with("DENIED") => error.coded(Code::AccessDenied),
+                    StatusCode::UNAUTHORIZED => error.coded(Code::LoginWanted),
+                    StatusCode::FORBIDDEN => error.coded(Code::AccessDenied),
+                    _ => error,
+                })
             }
             StatusCode::TOO_MANY_REQUESTS => Self {
                 error: Error::exhausted(format!("{what} is not given out for now; {told}"))

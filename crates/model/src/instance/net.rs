@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Code;
 use crate::error::{Error, Result};
 use crate::name::{check_host_name, check_name};
 use crate::network::DEFAULT_NETWORK;
@@ -162,6 +163,7 @@ impl NetworkMode {
         if attachments.iter().any(|it| it.network == attachment.network) {
             let name = &attachment.network;
             return Err(Error::conflict(format!("is joined to network {name:?} already"))
+                .coded(Code::JoinedAlready)
                 .at("network")
                 .next("hull network disconnect it first, to join it in another way"));
         }

@@ -109,10 +109,10 @@ impl Reason {
         Self { code: code.to_owned(), message: message.into(), next: None }
     }
 
-    /// A reason told by an error: its whole chain and its next step.
+    /// A reason told by an error: its code, or else this one, its whole chain and its next step.
     pub fn from_error(code: &str, error: &crate::Error) -> Self {
         Self {
-            code: code.to_owned(),
+            code: error.code().map_or(code, |code| code.as_str()).to_owned(),
             message: error.chain(),
             next: error.next_step().map(str::to_owned),
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use model::Time;
+use model::error::Code;
 use model::instance::{ContainerStatus, Health, Instance, Phase};
 use serde_json::{Value, json};
 
@@ -36,7 +37,7 @@ pub(crate) fn exit_code(instance: &Instance) -> i64 {
     match (code, instance.status.phase) {
         (_, Phase::Running | Phase::Paused) => 0,
         (Some(code), _) => i64::from(code),
-        (None, Phase::Failed) => words::code(&failure(instance)),
+        (None, Phase::Failed) => words::exit_code(fault(instance)),
         (None, _) => 0,
     }
 }
@@ -45,7 +46,14 @@ pub(crate) fn exit_code(instance: &Instance) -> i64 {
 pub(crate) fn failure(instance: &Instance) -> String {
     let reason = instance.status.reason.as_ref();
     let reason = reason.filter(|_| instance.status.phase == Phase::Failed);
-    reason.map(|reason| words::of_start(&reason.message)).unwrap_or_default()
+    let told = reason.map(|reason| words::of_start(Code::named(&reason.code), &reason.message));
+    told.unwrap_or_default()
+}
+
+/// What exactly kept it from being started.
+pub(crate) fn fault(instance: &Instance) -> Option<Code> {
+    let reason = instance.status.reason.as_ref()?;
+    Code::named(&reason.code)
 }
 
 /// `State` of an inspected container.

@@ -9,6 +9,7 @@ use futures::{Stream, StreamExt};
 use http::{HeaderMap, StatusCode};
 use link::ResultStream;
 use link::image::{LayerPhase, Login, Progress, PullRequest};
+use model::error::Code;
 use model::image::Reference;
 use model::instance::PullPolicy;
 use model::{Error, ErrorKind};
@@ -199,7 +200,7 @@ fn is_of_the_image(error: &Error) -> bool {
 /// In Engine's words; `shown` says whether a login was.
 pub(in crate::images) fn refusal(reference: &Reference, shown: bool, error: Error) -> Failure {
     let told = error.chain();
-    let registry = registry_words(&told);
+    let registry = registry_words(&told, error.code());
     let name = names::familiar_name(reference);
     let not_found = |text: String| Failure::not_found(text);
     match (error.kind(), &registry) {
@@ -235,7 +236,9 @@ pub(in crate::images) fn refusal(reference: &Reference, shown: bool, error: Erro
         (ErrorKind::Unavailable | ErrorKind::Exhausted, _) => {
             Failure::new(StatusCode::INTERNAL_SERVER_ERROR, told)
         }
-        (ErrorKind::Unsupported, _) if told.contains("no image for") => Failure::not_found(told),
+        (ErrorKind::Unsupported, _) if error.code() == Some(Code::PlatformMissing) => {
+            Failure::not_found(told)
+        }
         _ => error.into(),
     }
 }
@@ -249,12 +252,12 @@ fn denied(name: &str, words: &str) -> Failure {
 
 /// The code that the registry itself answered with, and its words as Engine repeats them:
 /// `… answers 404: MANIFEST_UNKNOWN (manifest unknown)`.
-fn registry_words(told: &str) -> Option<(String, String)> {
+fn registry_words(told: &str, fault: Option<Code>) -> Option<(String, String)> {
     let (_, rest) = told.rsplit_once(" answers ")?;
     let (_, rest) = rest.split_once(": ").unwrap_or(("", ""));
     let code: String = rest.chars().take_while(|c| c.is_ascii_uppercase() || *c == '_').collect();
     if code.is_empty() {
-        let denied = told.contains(" answers 401") || told.contains(" answers 403");
+        let denied = matches!(fault, Some(Code::LoginWanted | Code::AccessDenied));
         return denied.then(|| ("UNAUTHORIZED".to_owned(), String::new()));
     }
     let spoken = code.to_lowercase().replace('_', " ");
@@ -275,7 +278,15 @@ mod tests {
     fn what_registries_refuse() {
         let reference = Reference::parse("h:5/app:1").unwrap();
         let told = |message: &str, shown| {
-            let failure = refusal(&reference, shown, Error::not_found(message));
+            let error = Error::not_found(message);
+            let failure = refusal(
+                &reference,
+                shown,
+                match message.contains("401") {
+                    true => error.coded(Code::LoginWanted),
+                    false => error,
+                },
+            );
             (failure.status.as_u16(), failure.message)
         };
         assert_eq!(
