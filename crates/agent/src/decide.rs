@@ -99,7 +99,7 @@ fn keep_running(spec: &InstanceSpec, local: &Local, ago: &Ago) -> Action {
         };
         match seen.state {
             ContainerState::Waiting => return Action::Begin { run: spec.runs },
-            ContainerState::Exited if wants_again(spec.restart, seen) => {
+            ContainerState::Exited if wants_again(spec.policy(), seen) => {
                 let ended = ago.ended.get(&container.name).copied().unwrap_or_default();
                 let left = left(local.short_runs(&container.name), ended);
                 if left.is_zero() {
@@ -122,7 +122,7 @@ fn keep_running(spec: &InstanceSpec, local: &Local, ago: &Ago) -> Action {
 
 /// A run that could not be started is tried again when the policy would restart it.
 fn retry_failed(spec: &InstanceSpec, local: &Local, ago: &Ago) -> Action {
-    let again = match spec.restart {
+    let again = match spec.policy() {
         RestartPolicy::No => false,
         RestartPolicy::OnFailure { max } => max.is_none_or(|max| local.failed_starts <= max),
         RestartPolicy::Always | RestartPolicy::UnlessStopped => true,
@@ -157,7 +157,7 @@ pub fn phase(spec: &InstanceSpec, status: &InstanceStatus) -> Phase {
     let again = |seen: &ContainerStatus| match seen.state {
         // Its last run is cleared, its next not begun.
         ContainerState::Waiting => true,
-        ContainerState::Exited => wants_again(spec.restart, seen),
+        ContainerState::Exited => wants_again(spec.policy(), seen),
         ContainerState::Running | ContainerState::Paused => false,
     };
     let asked = spec.run != RunState::Stopped;
@@ -288,6 +288,17 @@ mod tests {
         let spec = spec(RunState::Running, 1, RestartPolicy::OnFailure { max: Some(1) });
         assert_eq!(phase(&spec, &local.status), Phase::Restarting);
         assert_eq!(decide(&spec, false, &local, &ago()), Action::Begin { run: 1 });
+    }
+
+    #[test]
+    fn a_run_that_was_signalled_to_end_is_the_last() {
+        let local = local(Phase::Exited, 2, ContainerState::Exited, Some(143));
+        let mut spec = spec(RunState::Running, 2, RestartPolicy::Always);
+        spec.final_run = 1;
+        assert_eq!(decide(&spec, false, &local, &ago()), Action::Again { container: 0 });
+        spec.final_run = 2;
+        assert_eq!(decide(&spec, false, &local, &ago()), Action::Rest);
+        assert_eq!(phase(&spec, &local.status), Phase::Exited);
     }
 
     #[test]

@@ -36,8 +36,8 @@ impl ImageStore {
         })
     }
 
-    /// The image of that name, pulled if the policy says so. `pinned` is the digest it must be, as
-    /// something was made from it already.
+    /// The image of that name, pulled if the policy says so. `pinned` is the digest or id that something
+    /// was made from already: where it is here, the name does not matter.
     pub async fn ensure(
         &self,
         name: &str,
@@ -107,7 +107,9 @@ impl ImageStore {
         if parsed.len() >= REMEMBERED {
             parsed.clear();
         }
-        parsed.insert(image.digest.clone(), image.clone());
+        for name in [&image.digest, &image.id] {
+            parsed.insert(name.clone(), image.clone());
+        }
         image
     }
 

@@ -100,6 +100,7 @@ impl Control {
         let admin_secret =
             Mutex::new(crate::tokens::first_start(&core, &config.keep_secret).await?);
         crate::operations::fail_abandoned(&core).await?;
+        crate::report::revive(&core, &core.node).await?;
         reconcile::start(&core, &tasks, config.node_grace);
         Ok(Arc::new(Self { core, tasks, admin_secret }))
     }

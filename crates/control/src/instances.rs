@@ -1,9 +1,9 @@
 //! Instances: the noun most of the house is about.
 //!
 //! `create` completes and checks a new one, `lifecycle` has the verbs that start and stop, `remove`
-//! takes away, `change` says what an existing one can take and `disks` what of
-//! a machine's disks, `clone` makes a machine of another's snapshot, `wait` waits for what becomes of it,
-//! `streams` asks its node for what no record can say, and `console` for a machine's screen.
+//! takes away, `pin` keeps what an image's name stands for, `change` says what an existing one can take and
+//! `disks` what of a machine's disks, `clone` makes a machine of another's snapshot, `wait` waits for what
+//! becomes of it, `streams` asks its node for what no record can say, and `console` for a machine's screen.
 
 mod change;
 mod clone;
@@ -11,13 +11,14 @@ mod console;
 mod create;
 mod disks;
 mod lifecycle;
+mod pin;
 mod remove;
 mod streams;
 mod wait;
 
 use std::sync::Arc;
 
-use model::instance::{Instance, InstanceNoun, Phase};
+use model::instance::{Instance, InstanceNoun, InstanceSpec, Phase};
 use model::{Result, Span};
 
 use crate::batch::Batch;
@@ -54,6 +55,10 @@ pub struct StopOptions {
 }
 
 impl Rules for InstanceNoun {
+    async fn complete(service: &Service<Self>, spec: &mut InstanceSpec) {
+        pin::pin(&service.core, spec).await;
+    }
+
     fn admit(context: &Context<'_>, instance: &mut Instance, batch: &mut Batch) -> Result<()> {
         create::admit(context, instance, batch)
     }

@@ -40,13 +40,14 @@ impl Rules for NetworkNoun {
     }
 
     fn delete(context: &Context<'_>, network: &mut Network, _: &mut Batch) -> Result<()> {
-        let names: Vec<_> =
-            users(context.state, network).map(|user| user.meta.name.as_str()).collect();
+        // What is stopped is in no network. It cannot be started until there is one of that name again.
+        let held = users(context.state, network).filter(|user| planner::holds(user));
+        let names: Vec<_> = held.map(|user| user.meta.name.as_str()).collect();
         if names.is_empty() {
             return Ok(());
         }
         Err(Error::conflict(format!("{} is used by {}", network.title(), some_of(&names)))
-            .next(format!("`hull rm {}`, then try again", names[0])))
+            .next(format!("`hull stop {}`, then try again", names[0])))
     }
 }
 

@@ -194,12 +194,19 @@ fn merge_node(old: &Node, status: &NodeStatus, now: Time, batch: &mut Batch) -> 
     !old.status.boot_id.is_empty() && old.status.boot_id != status.boot_id
 }
 
-/// Runs what was stopped by hand but is to run always, after its node has booted anew.
-async fn revive(core: &Core, node: &str) -> Result<()> {
+/// Whether it does not run because somebody wanted so.
+fn is_put_down(instance: &Instance) -> bool {
+    let signalled = instance.spec.final_run == instance.spec.runs && planner::is_over(instance);
+    instance.spec.run == RunState::Stopped || signalled
+}
+
+/// Runs what was stopped by hand but is to run always, after its node has booted or its daemon was
+/// started anew.
+pub(crate) async fn revive(core: &Core, node: &str) -> Result<()> {
     let plan = |state: &State, batch: &mut Batch| {
         let stopped = state.instances.iter().filter(|it| {
             it.spec.restart == RestartPolicy::Always
-                && it.spec.run == RunState::Stopped
+                && is_put_down(it)
                 && it.spec.runs > 0
                 && it.meta.deleted.is_none()
                 && it.spec.placement.as_ref().is_some_and(|placed| placed.node == node)

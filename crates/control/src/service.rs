@@ -86,6 +86,13 @@ pub trait Rules: Mirrored {
         std::future::ready(Ok(()))
     }
 
+    /// Completes what is asked by what only a node knows, before the change is begun. What cannot be
+    /// found out is left as it is.
+    fn complete(service: &Service<Self>, spec: &mut Self::Spec) -> impl Future<Output = ()> + Send {
+        let _ = (service, spec);
+        std::future::ready(())
+    }
+
     /// Whether `shown` leaves objects as they are.
     const SHOWN_WHOLE: bool = true;
 

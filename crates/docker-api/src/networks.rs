@@ -18,6 +18,7 @@ use control::{Caller, Editable, Goal, ListOptions, Mode};
 use futures::StreamExt;
 use http::StatusCode;
 use model::ErrorKind;
+use model::error::Code;
 use model::instance::{Instance, InstanceNoun, NetworkMode};
 use model::network::{DEFAULT_NETWORK, Network};
 use serde_json::{Value, json};
@@ -108,7 +109,7 @@ async fn list(State(engine): Shared, Extension(caller): crate::By, query: Query)
     let found = all(&engine, &caller)?.into_iter().map(Found::Network);
     for found in found.chain([Found::Predefined("host"), Found::Predefined("none")]) {
         let row = show::summary(&found);
-        let unused = !found.is_predefined() && show::members(&found, &instances).next().is_none();
+        let unused = !found.is_predefined() && show::present(&found, &instances).next().is_none();
         let named = names.any(row["Name"].as_str().unwrap_or_default());
         if named && wanted(&row, &found, &filters) && dangling.is_none_or(|wanted| wanted == unused)
         {
@@ -166,10 +167,13 @@ async fn remove(
             return Err(error.into());
         }
         let instances = containers::all(&engine, &caller)?;
-        let members = show::members(&found, &instances).map(|(instance, _)| {
+        let members = show::present(&found, &instances).map(|(instance, _)| {
             format!("name:{:?} id:\"{}\"", instance.meta.name, &instance.meta.id.as_str()[..12])
         });
         let members: Vec<_> = members.collect();
+        if members.is_empty() {
+            return Err(error.into());
+        }
         return Err(Failure::new(
             StatusCode::FORBIDDEN,
             format!(
@@ -210,7 +214,7 @@ async fn prune(State(engine): Shared, Extension(caller): crate::By, query: Query
     for network in all(&engine, &caller)? {
         let meta = &network.meta;
         let found = Found::Network(network.clone());
-        let idle = show::members(&found, &instances).next().is_none();
+        let idle = show::present(&found, &instances).next().is_none();
         let labels = filters.labels(|key| meta.labels.get(key).map(String::as_str));
         let old = until.is_none_or(|until| meta.created < until);
         if found.is_predefined() || !idle || !labels || !old {
@@ -261,7 +265,7 @@ async fn connect(
     let join = |mode: &mut NetworkMode| mode.connect(wished.clone());
     let joined = change(&engine, &caller, &instance, join).await;
     joined.map_err(|error| {
-        if error.kind() == ErrorKind::Conflict && error.message().contains("joined to network") {
+        if error.code() == Some(Code::JoinedAlready) {
             return Failure::new(
                 StatusCode::FORBIDDEN,
                 format!(

@@ -94,7 +94,8 @@ fn has_upper(text: &str) -> bool {
     text.bytes().any(|c| c.is_ascii_uppercase())
 }
 
-fn is_digest(text: &str) -> bool {
+/// Whether it is the digest of a document: `sha256:` and 64 digits.
+pub fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:").is_some_and(|digits| {
         digits.len() == 64
             && digits.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))

@@ -82,6 +82,10 @@ pub struct InstanceSpec {
     /// Counts the starts asked for. A run that the node has not done yet is begun; `restart` adds
     /// one to a running instance, `start` adds one to one that ended.
     pub runs: u64,
+    /// The run that its restart policy does not follow with another, as it was asked to end by a
+    /// signal; 0: none. Written by control.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub final_run: u64,
     /// How the last stop or restart that was asked for is to be done; absent: as `stop_timeout` and
     /// the containers' stop signals say.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -264,13 +268,26 @@ pub enum RestartPolicy {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         max: Option<u32>,
     },
-    /// It starts again, also after the node starts, even if it was stopped by hand before.
+    /// It starts again, also after the daemon or the node starts, even if it was stopped by hand before.
     Always,
     /// It starts again unless it was stopped by hand.
     UnlessStopped,
 }
 
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl InstanceSpec {
+    /// The restart policy that holds for the run that was asked for last.
+    pub fn policy(&self) -> RestartPolicy {
+        match self.final_run {
+            0 => self.restart,
+            run if run == self.runs => RestartPolicy::No,
+            _ => self.restart,
+        }
+    }
+
     /// All containers, initial ones first.
     pub fn all_containers(&self) -> impl Iterator<Item = &ContainerSpec> {
         self.init.iter().chain(&self.containers)

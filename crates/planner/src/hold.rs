@@ -27,7 +27,7 @@ pub fn is_over(instance: &Instance) -> bool {
 /// Under a policy that bounds the tries that counts as the end, though it may not be yet.
 #[must_use]
 pub fn has_ended(instance: &Instance) -> bool {
-    let tried_again = match instance.spec.restart {
+    let tried_again = match instance.spec.policy() {
         RestartPolicy::No | RestartPolicy::OnFailure { max: Some(_) } => false,
         RestartPolicy::OnFailure { max: None }
         | RestartPolicy::Always

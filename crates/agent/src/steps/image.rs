@@ -45,17 +45,29 @@ pub async fn ensure(worker: &mut Worker, wanted: &Instance) -> Result<ImagesOf> 
     for container in wanted.spec.all_containers() {
         let pinned = pinned(worker, container).or_else(|| of_source(wanted));
         let image = worker.context.images.ensure(&container.image, container.pull, pinned).await?;
+        check(container, &image)?;
         resolve(worker, container, &image);
         images.insert(container.name.clone(), image);
     }
     Ok(ImagesOf { images })
 }
 
-/// The digest a container was created from: its writable layer lies on that image, wherever the tag
-/// points now.
-fn pinned<'a>(worker: &'a Worker, container: &ContainerSpec) -> Option<&'a str> {
-    let seen = worker.local.status.container(&container.name)?;
-    Some(seen.image_digest.as_str()).filter(|digest| !digest.is_empty())
+/// The image a container was made from: its command and its writable layer belong to that one, wherever
+/// the name points now.
+fn pinned<'a>(worker: &'a Worker, container: &'a ContainerSpec) -> Option<&'a str> {
+    container.made_from(worker.local.status.container(&container.name))
+}
+
+/// Refuses an image that has come to be called as the one that the container was made from.
+fn check(container: &ContainerSpec, image: &Image) -> Result<()> {
+    if container.image_id.is_empty() || container.image_id == image.id {
+        return Ok(());
+    }
+    let (name, id) = (&container.image, &container.image_id);
+    Err(Error::not_found(format!(
+        "the image {name} stood for ({id}) is not here any more: {name} is another now"
+    ))
+    .next("make the instance anew to run what the name stands for now"))
 }
 
 /// The image of the machine whose snapshot this one is made of.

@@ -57,6 +57,7 @@ impl Commit {
             message: self.message.clone(),
             config: self.config(context).await?,
             pause: !self.no_pause,
+            whole: false,
         };
         if self.plan {
             plan::creation(&request)?;
@@ -74,8 +75,8 @@ impl Commit {
         let instance = context.instances().get(&self.name).await?;
         let container = instance.spec.container(&self.container)?;
         // What it was made from, wherever its image's name points now.
-        let seen = instance.status.container(&container.name).map(|seen| &seen.image_digest);
-        let image = seen.filter(|digest| !digest.is_empty()).unwrap_or(&container.image);
+        let seen = instance.status.container(&container.name);
+        let image = container.made_from(seen).unwrap_or(&container.image);
         let old = context.client.images().show(image).await?.config;
         let mut config = ImageConfig {
             env: old.env,

@@ -17,10 +17,11 @@ const CHANGEABLE: [&str; 4] =
     ["restart", "stopTimeout", "containers[*].resources", "init[*].resources"];
 
 /// What only control writes, and the verb that has it written.
-const OWN: [(&str, &str); 4] = [
+const OWN: [(&str, &str); 5] = [
     ("placement", "where an instance is, is decided when it is made"),
     ("runs", "`hull start` and `hull restart` begin a run"),
     ("run", "`hull start`, `stop`, `pause` and `unpause` say what it is to do"),
+    ("finalRun", "a signal that ends a run says that none follows it"),
     ("stop", "`hull stop` says how it is to end"),
 ];
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use model::error::Code;
 use model::instance::{Instance, InstanceNoun, MountKind, NetworkMode, RunState, Sharing};
 use model::meta::Owner;
 use model::network::{DEFAULT_NETWORK, Network, NetworkSpec};
@@ -51,6 +52,7 @@ fn begin(instance: &mut Instance) -> Result<()> {
     let spec = &mut instance.spec;
     spec.placement = None;
     spec.stop = None;
+    spec.final_run = 0;
     spec.runs = match spec.run {
         RunState::Running => 1,
         RunState::Stopped => 0,
@@ -111,6 +113,7 @@ pub(super) fn check_networks(
             }
             None => {
                 return Err(Error::not_found(format!("there is no network {name:?}"))
+                    .coded(Code::NetworkMissing)
                     .at(format!("spec.network.attachments[{index}].network"))
                     .next(format!("`hull network create {name}`")));
             }
@@ -213,15 +216,36 @@ fn check_claims(context: &Context<'_>, instance: &Instance) -> Result<()> {
     if !ports {
         probe.spec.ports.clear();
     }
-    if joined(instance)
-        .any(|name| context.state.networks.by_name(&instance.meta.project, name).is_none())
-    {
+    if !networks_are_there(context, instance) {
         probe.spec.network = NetworkMode::None;
     }
     match ledger(context.state).place(&probe) {
         Err(refusal) if refusal.is_conflict() => Err(refusal.error()),
         _ => Ok(()),
     }
+}
+
+/// Whether an instance's networks are in the state, and none is made only in the same change.
+fn networks_are_there(context: &Context<'_>, instance: &Instance) -> bool {
+    let network = |name| context.state.networks.by_name(&instance.meta.project, name);
+    joined(instance).all(|name| network(name).is_some())
+}
+
+/// Joins a placed instance that is to run to the networks of its names: one may have been removed while it
+/// was stopped, and another one of the name made.
+pub(super) fn join(
+    context: &Context<'_>,
+    instance: &mut Instance,
+    batch: &mut Batch,
+) -> Result<()> {
+    let Some(placed) = &instance.spec.placement else { return Ok(()) };
+    let there = |network: &Arc<Network>| network.meta.deleted.is_none();
+    let networks = &context.state.networks;
+    if placed.interfaces.iter().all(|it| networks.by_id(&it.network_id).is_some_and(there)) {
+        return Ok(());
+    }
+    let made = check_networks(context, instance, batch)?;
+    placement::rejoin(context.core, context.state, instance, made.as_ref(), batch)
 }
 
 /// Claims what a placed instance needs for another run: its ports, its memory. One that is not
@@ -240,9 +264,15 @@ pub(super) fn claim(
         return Ok(());
     }
     batch.guard(context.state, keys::PLACEMENT);
-    let decision = ledger_without(context.state, &old.meta.id)
-        .place(old)
+    let mut probe = old.clone();
+    if !networks_are_there(context, old) {
+        probe.spec.network = NetworkMode::None;
+    }
+    let mut decision = ledger_without(context.state, &old.meta.id)
+        .place(&probe)
         .map_err(|refusal| refusal.error())?;
+    let placed = new.spec.placement.as_ref().unwrap_or(placed);
+    decision.placement.interfaces.clone_from(&placed.interfaces);
     if decision.placement != *placed {
         new.spec.placement = Some(decision.placement);
     }

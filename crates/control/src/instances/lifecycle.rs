@@ -1,16 +1,21 @@
 //! The verbs that start and stop. Each can be repeated: when its goal is what is wanted already,
 //! nothing changes.
 
+use std::time::Duration;
+
 use model::instance::{Instance, InstanceNoun, Phase, RestartPolicy, RunState, StopRequest};
 use model::{Error, Kind, Result};
 
 use super::wait::not_saved;
-use super::{Instances, StopOptions, Verbed, create, has_ended, is_active, is_over};
+use super::{Goal, Instances, StopOptions, Verbed, create, has_ended, is_active, is_over};
 use crate::batch::Batch;
 use crate::caller::{Caller, Verb, authorise};
 use crate::core::Mode;
 use crate::mirror::State;
 use crate::service::{Context, find, not_deleted};
+
+/// How long a node may take to know what was asked.
+const NODE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// SIGKILL's number (signal(7)).
 const SIGKILL: &str = "9";
@@ -71,6 +76,7 @@ impl Instances {
             new.spec.run = RunState::Running;
             new.spec.runs += 1;
             new.spec.stop = request(old, options);
+            create::join(context, new, batch)?;
             create::claim(context, old, new, batch)
         })
         .await
@@ -119,6 +125,26 @@ impl Instances {
             Ok(())
         })
         .await
+    }
+
+    /// Has the policy not start an instance again when its present run ends, which is to be asked of it
+    /// by a signal. Its node knows when this returns.
+    ///
+    /// # Errors
+    /// `NotFound`; `Unavailable` when the node does not take it in.
+    pub async fn make_last(&self, caller: &Caller, project: &str, name: &str) -> Result<()> {
+        let made = self.operate(caller, project, name, Mode::Apply, |_, old, new, _| {
+            if old.spec.policy() != RestartPolicy::No {
+                new.spec.final_run = new.spec.runs;
+            }
+            Ok(())
+        });
+        let made = made.await?;
+        if made.changed {
+            let id = &made.instance.meta.id;
+            self.settle(caller, id, Goal::InForce, NODE_PATIENCE).await?;
+        }
+        Ok(())
     }
 
     /// Sends a signal, by name or number, to the main process of a container (the main one when
@@ -199,6 +225,7 @@ fn start(
     new.spec.run = RunState::Running;
     new.spec.runs += 1;
     new.spec.stop = None;
+    create::join(context, new, batch)?;
     create::claim(context, old, new, batch)
 }
 
@@ -217,8 +244,12 @@ fn can_save(instance: &Instance, options: &StopOptions) -> Result<()> {
 
 /// Asks for an instance to end. One that ended for good is left as it is.
 pub(super) fn stop(instance: &mut Instance, options: &StopOptions) {
-    let again =
-        matches!(instance.spec.restart, RestartPolicy::Always | RestartPolicy::UnlessStopped);
+    let again = match instance.spec.policy() {
+        RestartPolicy::No => false,
+        // What could not be started may be tried again.
+        RestartPolicy::OnFailure { .. } => instance.status.phase == Phase::Failed,
+        RestartPolicy::Always | RestartPolicy::UnlessStopped => true,
+    };
     if instance.spec.run != RunState::Stopped && has_ended(instance) && !again {
         return;
     }

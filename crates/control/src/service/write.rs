@@ -51,8 +51,7 @@ impl<N: Rules> Service<N> {
         new: New<N>,
         mode: Mode,
     ) -> Result<Arc<Object<N>>> {
-        authorise(caller, Verb::Create, N::KIND, Self::scope(project))?;
-        self.create_as(self.core.new_id(), caller, project, new, mode).await
+        self.create_with_id(self.core.new_id(), caller, project, new, mode).await
     }
 
     /// Makes an object whose id the caller chose, as it has a part in what is asked.
@@ -64,10 +63,11 @@ impl<N: Rules> Service<N> {
         id: Uid,
         caller: &Caller,
         project: &str,
-        new: New<N>,
+        mut new: New<N>,
         mode: Mode,
     ) -> Result<Arc<Object<N>>> {
         authorise(caller, Verb::Create, N::KIND, Self::scope(project))?;
+        N::complete(self, &mut new.spec).await;
         self.create_as(id, caller, project, new, mode).await
     }
 

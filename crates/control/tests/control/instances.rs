@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use control::{Goal, Mode, RemoveOptions, StopOptions};
-use model::instance::{Phase, RestartPolicy, RunState, Sharing};
+use model::instance::{Phase, PullPolicy, RestartPolicy, RunState, Sharing};
 use model::{ErrorKind, Span};
 
 use crate::support::*;
@@ -104,6 +104,81 @@ async fn sigkill_is_a_stop_and_other_signals_go_to_the_node() {
     assert_eq!(error.kind(), ErrorKind::Conflict);
     let error = instances.kill(caller(), PROJECT, "web", "sidecar", "KILL").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_run_that_was_signalled_to_end_is_not_followed_by_another() {
+    let rig = Rig::new().await;
+    let mut always = spec("nginx");
+    always.restart = RestartPolicy::Always;
+    rig.create("web", always).await.unwrap();
+    let web = rig.until_running("web").await;
+    let instances = rig.control.instances();
+    instances.make_last(caller(), PROJECT, "web").await.unwrap();
+    rig.agent.as_ref().unwrap().exit(&web.meta.id, 143);
+    let over = rig.until("web", |it| it.status.phase == Phase::Exited).await;
+    assert_eq!((over.spec.final_run, over.spec.policy()), (1, RestartPolicy::No));
+    let again = instances.start(caller(), PROJECT, "web", Mode::Apply).await.unwrap();
+    assert!(again.changed);
+    assert_eq!(again.instance.spec.policy(), RestartPolicy::Always, "the next run is as asked");
+}
+
+#[tokio::test]
+async fn what_is_to_run_always_runs_when_the_daemon_comes_back() {
+    let rig = Rig::new().await;
+    let instances = rig.control.instances();
+    for (name, policy) in [
+        ("always", RestartPolicy::Always),
+        ("signalled", RestartPolicy::Always),
+        ("unless", RestartPolicy::UnlessStopped),
+    ] {
+        let mut wanted = spec("nginx");
+        wanted.restart = policy;
+        rig.create(name, wanted).await.unwrap();
+        let running = rig.until_running(name).await;
+        if name == "signalled" {
+            instances.make_last(caller(), PROJECT, name).await.unwrap();
+            rig.agent.as_ref().unwrap().exit(&running.meta.id, 143);
+        } else {
+            let options = StopOptions::default();
+            instances.stop(caller(), PROJECT, name, &options, Mode::Apply).await.unwrap();
+        }
+        rig.until(name, |it| it.status.phase == Phase::Exited).await;
+    }
+    let mut never = stopped("nginx");
+    never.restart = RestartPolicy::Always;
+    rig.create("never", never).await.unwrap();
+    drop(instances);
+    let rig = rig.reopened().await;
+    for (name, run, runs) in [
+        ("always", RunState::Running, 2),
+        ("signalled", RunState::Running, 2),
+        ("unless", RunState::Stopped, 1),
+        ("never", RunState::Stopped, 0),
+    ] {
+        let spec = &rig.get(name).unwrap().spec;
+        assert_eq!((spec.run, spec.runs), (run, runs), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_image_that_a_name_stands_for_is_kept() {
+    let rig = Rig::new().await;
+    let images = &rig.agent.as_ref().unwrap().calls.images;
+    let id = |digit: &str| format!("sha256:{}", digit.repeat(64));
+    images.lock().unwrap().insert("app".into(), id("1"));
+    let made = rig.create("first", stopped("app")).await.unwrap();
+    assert_eq!(made.spec.containers[0].image_id, id("1"));
+    let mut newest = stopped("app");
+    newest.containers[0].pull = PullPolicy::Always;
+    let newest = rig.create("newest", newest).await.unwrap();
+    assert_eq!(newest.spec.containers[0].image_id, "", "each start looks anew");
+    let absent = rig.create("absent", stopped("other")).await.unwrap();
+    assert_eq!(absent.spec.containers[0].image_id, "", "it is pulled by its name");
+    let mut wrong = stopped("app");
+    wrong.containers[0].image_id = "app".into();
+    let error = rig.create("wrong", wrong).await.unwrap_err();
+    assert_eq!(error.message(), "\"app\" is not an image's id");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use control::{Mode, New, RemoveOptions};
 use model::ErrorKind;
-use model::instance::{Attachment, NetworkMode};
+use model::instance::{Attachment, NetworkMode, RunState};
 use model::network::NetworkSpec;
 
 use crate::support::*;
@@ -81,4 +81,34 @@ async fn a_network_in_use_stays_and_goes_when_its_node_has_cleaned_up() {
     assert!(leaving.meta.deleted.is_some());
     rig.eventually("the network is gone", || networks.get(caller(), PROJECT, "back").is_err())
         .await;
+}
+
+#[tokio::test]
+async fn a_network_of_what_is_stopped_can_go_and_come_back() {
+    let rig = Rig::new().await;
+    make(&rig, "back", NetworkSpec::default()).await.unwrap();
+    let mut wanted = with_port(joined("back"), Some(8080), 80);
+    wanted.run = RunState::Stopped;
+    rig.create("web", wanted).await.unwrap();
+    rig.until("web", |it| it.spec.placement.is_some()).await;
+    let networks = rig.control.networks();
+    networks.delete(caller(), PROJECT, "back", None, Mode::Apply).await.unwrap();
+    rig.eventually("the network is gone", || networks.get(caller(), PROJECT, "back").is_err())
+        .await;
+    let instances = rig.control.instances();
+    let start = || instances.start(caller(), PROJECT, "web", Mode::Apply);
+    let error = start().await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.message()),
+        (ErrorKind::NotFound, "there is no network \"back\"")
+    );
+    assert_eq!(rig.get("web").unwrap().spec.run, RunState::Stopped);
+    let made = make(&rig, "back", NetworkSpec::default()).await.unwrap();
+    start().await.unwrap();
+    let web = rig.until_running("web").await;
+    let placed = web.spec.placement.as_ref().unwrap();
+    assert_eq!(placed.interfaces[0].network_id, made.meta.id);
+    assert_eq!(placed.ports[0].host, Some(8080));
+    let error = networks.delete(caller(), PROJECT, "back", None, Mode::Apply).await.unwrap_err();
+    assert_eq!(error.message(), "network \"back\" is used by \"web\"");
 }

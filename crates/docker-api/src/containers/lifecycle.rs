@@ -42,7 +42,9 @@ pub(super) async fn start(
         })
     })?;
     let settled = instances.settle(&caller, &instance.meta.id, Goal::Started, PATIENCE).await;
-    settled.map_err(|error| start_failure(&engine, &caller, &instance, error))?;
+    if let Err(error) = settled {
+        return Err(start_failure(&engine, &caller, &instance, error).await);
+    }
     Ok(if begun.changed { nothing() } else { StatusCode::NOT_MODIFIED.into_response() })
 }
 
@@ -56,25 +58,28 @@ async fn refuse_settings(body: Body) -> Reply<()> {
     ))
 }
 
-/// Why a start failed, with the status by which clients tell a wrong request from a broken engine.
-fn start_failure(
+/// Why a start failed, with the status by which clients tell a wrong request from a broken engine. Who
+/// asked is told, so it is not tried again by its policy.
+async fn start_failure(
     engine: &Engine,
     caller: &Caller,
     instance: &Arc<Instance>,
     error: model::Error,
 ) -> Failure {
-    let now = engine.control.instances().get_by_id(caller, &instance.meta.id);
+    let (id, instances) = (id_of(instance), engine.control.instances());
+    let now = instances.get_by_id(caller, &instance.meta.id);
     let why = now.map(|now| super::show::state::failure(&now)).unwrap_or_default();
-    let mut failure = Failure::from(error);
-    if !why.is_empty() {
-        failure.message = why;
+    let stop = StopOptions::default();
+    if let Err(error) = instances.stop(caller, &engine.project, id, &stop, Mode::Apply).await {
+        let cause = error.chain();
+        tracing::debug!(id, cause, "a container that could not be started may be tried again");
     }
-    failure.message = words::of_start(&failure.message);
-    let says = |word: &str| failure.message.contains(word);
-    if says("executable file not found")
-        || says("no such file or directory")
-        || says("permission denied")
-    {
+    let mut failure = Failure::from(error);
+    failure.message = match why.is_empty() {
+        true => words::of_start(failure.code, &failure.message),
+        false => why,
+    };
+    if words::is_of_the_request(failure.code) {
         failure.status = StatusCode::BAD_REQUEST;
     } else if failure.status == StatusCode::CONFLICT {
         // A port that is taken is a fault of the host to Engine, not of the request.
@@ -148,7 +153,9 @@ pub(super) async fn restart(
     let (id, instances) = (id_of(&instance), engine.control.instances());
     instances.restart(&caller, &engine.project, id, &options, Mode::Apply).await?;
     let settled = instances.settle(&caller, &instance.meta.id, Goal::Started, PATIENCE).await;
-    settled.map_err(|error| start_failure(&engine, &caller, &instance, error))?;
+    if let Err(error) = settled {
+        return Err(start_failure(&engine, &caller, &instance, error).await);
+    }
     engine.tell(&caller, &instance, "restart", &[]);
     Ok(nothing())
 }
@@ -163,6 +170,13 @@ fn number(signal: &str, instance: &Instance) -> String {
 /// Whether a signal, by name or number, is the one that nothing outlives. It is what `kill` sends unasked.
 fn is_kill(signal: &str) -> bool {
     signal.is_empty() || signal.parse().ok() == Some(model::signal::Signal::KILL)
+}
+
+/// Whether a container that gets this signal is asked to end by it, so that its policy does not start it
+/// again: the one it is stopped by, and each to one that has none of its own.
+fn ends(signal: &str, instance: &Instance) -> bool {
+    let own = instance.spec.main().map_or("", |main| main.stop_signal.as_str());
+    own.is_empty() || number(signal, instance) == number(own, instance)
 }
 
 pub(super) async fn kill(
@@ -193,6 +207,9 @@ pub(super) async fn kill(
         tell();
         instances.settle(&caller, &instance.meta.id, Goal::Stopped, PATIENCE).await?;
         return Ok(nothing());
+    }
+    if ends(signal, &instance) {
+        instances.make_last(&caller, &engine.project, id).await?;
     }
     let killed = instances.kill(&caller, &engine.project, id, "", signal).await;
     killed.map_err(|error| Failure::reword(error, ErrorKind::Conflict, |_| not_running()))?;

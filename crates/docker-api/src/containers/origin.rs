@@ -64,8 +64,11 @@ pub(crate) fn image_id(instance: &Instance) -> String {
     if let Some(id) = instance.meta.annotations.get(IMAGE) {
         return id.clone();
     }
-    let main = instance.spec.main().and_then(|main| instance.status.container(&main.name));
-    main.map(|main| main.image_digest.clone()).unwrap_or_default()
+    let Some(main) = instance.spec.main() else { return String::new() };
+    if !main.image_id.is_empty() {
+        return main.image_id.clone();
+    }
+    main.made_from(instance.status.container(&main.name)).unwrap_or_default().to_owned()
 }
 
 /// Path and arguments in one line.
