@@ -219,6 +219,7 @@ pub(crate) mod tests {
                 member(vec![joined(1, 7, &["api-2", "API"])]),
                 member(vec![joined(2, 8, &["db"])]),
             ],
+            inside: Vec::new(),
         };
         Index::new(&zones, "hull.internal")
     }

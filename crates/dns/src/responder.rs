@@ -211,6 +211,7 @@ mod tests {
                 }],
                 servers: Vec::new(),
             }],
+            inside: Vec::new(),
         };
         let responder = Responder::new(Forwarder::new("/nonexistent".into(), 53));
         responder.set(Index::new(&zones, "hull.internal"));

@@ -11,8 +11,8 @@ use crate::forwarder::Forwarder;
 use crate::index::Index;
 use crate::name_server::Listening;
 use crate::responder::Responder;
-use crate::socket::Listener;
-use crate::zones::Zones;
+use crate::socket::{Listener, Seat};
+use crate::zones::{Inside, Zones};
 
 /// How the server is set up.
 #[derive(Debug, Clone)]
@@ -44,6 +44,7 @@ pub struct Server {
     config: Config,
     responder: Arc<Responder>,
     listeners: Mutex<HashMap<IpAddr, Arc<Listener>>>,
+    inside: Mutex<HashMap<Inside, Arc<Listener>>>,
 }
 
 impl Server {
@@ -51,7 +52,7 @@ impl Server {
     pub fn start(config: Config) -> Self {
         let forwarder = Forwarder::new(config.resolv_conf.clone(), config.port);
         let responder = Arc::new(Responder::new(forwarder));
-        Self { config, responder, listeners: Mutex::default() }
+        Self { config, responder, listeners: Mutex::default(), inside: Mutex::default() }
     }
 
     /// The settings.
@@ -87,9 +88,32 @@ impl Server {
                 Err(error) => listening.failed.push((place, error)),
             }
         }
+        listening.failed.extend(self.listen_inside(zones.inside));
         listening.addresses = listeners.values().map(|listener| listener.address).collect();
         listening.addresses.sort_unstable();
         Ok(listening)
+    }
+
+    /// Listens in namespaces of members too; where that is not possible, and why. In one that is gone
+    /// nobody asks.
+    fn listen_inside(&self, wanted: Vec<Inside>) -> Vec<(SocketAddr, model::Error)> {
+        let wanted: HashSet<Inside> = wanted.into_iter().collect();
+        let mut inside = self.inside.lock().expect("no holder of the lock panics");
+        inside.retain(|place, _| wanted.contains(place));
+        let mut failed = Vec::new();
+        for place in wanted {
+            if inside.contains_key(&place) {
+                continue;
+            }
+            let seat = Seat { listen: place.listen, source: Some(place.source) };
+            let (path, shared) = (&place.path, self.config.shared);
+            match Listener::start_inside(path, place.at, shared, seat, &self.responder) {
+                Ok(Some(listener)) => drop(inside.insert(place, Arc::new(listener))),
+                Ok(None) => {}
+                Err(error) => failed.push((place.at, error)),
+            }
+        }
+        failed
     }
 
     /// Leaves questions that come from now on to a successor, which must listen already, and answers
@@ -97,7 +121,8 @@ impl Server {
     pub(crate) async fn retire(&self) {
         let listeners: Vec<_> = {
             let all = self.listeners.lock().expect("no holder of the lock panics");
-            all.values().cloned().collect()
+            let inside = self.inside.lock().expect("no holder of the lock panics");
+            all.values().chain(inside.values()).cloned().collect()
         };
         for listener in listeners {
             if let Err(error) = listener.retire().await {

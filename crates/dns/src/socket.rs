@@ -1,13 +1,19 @@
 //! Bytes in, bytes out: one address, by UDP and by TCP.
 
+use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::error::Context;
 use model::{Error, ErrorKind, Result};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with, sockopt,
+};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
@@ -23,6 +29,8 @@ const CONNECTIONS: usize = 128;
 const IDLE: Duration = Duration::from_secs(10);
 /// Bytes that wait to be read from a socket, for bursts while this task isn't scheduled.
 const WAITING: usize = 1 << 20;
+/// Bytes of a question at most: names are short, and whoever asks is one of many.
+const QUESTION: usize = 4096;
 /// Nobody sends from this port (RFC 863).
 const DISCARD: u16 = 9;
 /// Connections that wait to be accepted.
@@ -43,6 +51,21 @@ impl Drop for Listener {
     }
 }
 
+/// As whom a question is taken that comes to a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seat {
+    /// The address it counts as sent to.
+    pub(crate) listen: IpAddr,
+    /// The address it counts as sent from; the one it was sent from when absent.
+    pub(crate) source: Option<IpAddr>,
+}
+
+impl Seat {
+    fn source(self, from: SocketAddr) -> IpAddr {
+        self.source.unwrap_or(from.ip())
+    }
+}
+
 impl Listener {
     /// Starts to answer on `address`, which the host may get only later.
     pub(crate) fn start(
@@ -51,21 +74,46 @@ impl Listener {
         responder: &Arc<Responder>,
     ) -> Result<Self> {
         let what = || format!("the name server cannot listen on {address}");
-        let bound = udp(address, shared).and_then(|udp| Ok((tcp(udp.local_addr()?, shared)?, udp)));
-        let (tcp, udp) = match bound {
+        match open_both(address, shared) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                return Err(Error::conflict(what()).caused_by(error).next(
+                Err(Error::conflict(what()).caused_by(error).next(
                     "another name server listens on every address (`ss -lnup` names it); bind it \
                      to its own (dnsmasq: bind-interfaces, named: listen-on)",
-                ));
+                ))
             }
-            other => other.context(ErrorKind::Unavailable, what)?,
-        };
-        let address = udp.local_addr().context(ErrorKind::Internal, what)?;
+            opened => {
+                let seat = Seat { listen: address.ip(), source: None };
+                let sockets = opened.context(ErrorKind::Unavailable, what)?;
+                Self::begin(sockets, seat, responder).context(ErrorKind::Unavailable, what)
+            }
+        }
+    }
+
+    /// Starts to answer on `address` in a network namespace, whose owner alone can ask there; none if it
+    /// is gone.
+    pub(crate) fn start_inside(
+        namespace: &Path,
+        address: SocketAddr,
+        shared: bool,
+        seat: Seat,
+        responder: &Arc<Responder>,
+    ) -> Result<Option<Self>> {
+        let what = || format!("the name server cannot listen inside {}", namespace.display());
+        let opened = inside(namespace, || open_both(address, shared));
+        let Some(sockets) = opened.context(ErrorKind::Unavailable, what)? else { return Ok(None) };
+        Self::begin(sockets, seat, responder).map(Some).context(ErrorKind::Unavailable, what)
+    }
+
+    fn begin(
+        (udp, tcp): (OwnedFd, OwnedFd),
+        seat: Seat,
+        responder: &Arc<Responder>,
+    ) -> io::Result<Self> {
+        let (udp, tcp) = (UdpSocket::from_std(udp.into())?, TcpListener::from_std(tcp.into())?);
+        let address = udp.local_addr()?;
         let packets = Arc::new(udp);
-        let answering =
-            tokio::spawn(serve_packets(packets.clone(), address.ip(), responder.clone()));
-        let streams = tokio::spawn(serve_streams(tcp, address.ip(), responder.clone()));
+        let answering = tokio::spawn(serve_packets(packets.clone(), seat, responder.clone()));
+        let streams = tokio::spawn(serve_streams(tcp, seat, responder.clone()));
         let tasks = [answering.abort_handle(), streams.abort_handle()];
         Ok(Self { address, packets, tasks })
     }
@@ -77,23 +125,52 @@ impl Listener {
     }
 }
 
-fn udp(address: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
+/// Does work in a network namespace, in a thread that ends with it; none if there is no such namespace.
+fn inside<T: Send>(
+    namespace: &Path,
+    work: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<Option<T>> {
+    let file = match File::open(namespace) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let enter = || {
+        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
+        work()
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("names-inside".into());
+        let done = thread.spawn_scoped(scope, enter)?.join();
+        done.unwrap_or_else(|_| Err(io::Error::other("a thread that opened a socket panicked")))
+    })
+    .map(Some)
+}
+
+/// A socket for packets and one for streams, on one port.
+fn open_both(address: SocketAddr, shared: bool) -> io::Result<(OwnedFd, OwnedFd)> {
+    let udp = udp(address, shared)?;
+    let bound = SocketAddr::try_from(getsockname(&udp)?).map_err(io::Error::other)?;
+    let tcp = tcp(bound, shared)?;
+    Ok((udp, tcp))
+}
+
+fn udp(address: SocketAddr, shared: bool) -> io::Result<OwnedFd> {
     let socket = open(address, SocketType::DGRAM, shared)?;
     sockopt::set_socket_recv_buffer_size(&socket, WAITING)?;
     bind(&socket, &address)?;
-    UdpSocket::from_std(socket.into())
+    Ok(socket)
 }
 
-fn tcp(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+fn tcp(address: SocketAddr, shared: bool) -> io::Result<OwnedFd> {
     let socket = open(address, SocketType::STREAM, shared)?;
     // Connections of the last run don't keep the address.
     sockopt::set_socket_reuseaddr(&socket, true)?;
     bind(&socket, &address)?;
     listen(&socket, BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket)
 }
 
-fn open(address: SocketAddr, kind: SocketType, shared: bool) -> io::Result<std::os::fd::OwnedFd> {
+fn open(address: SocketAddr, kind: SocketType, shared: bool) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, kind, flags, None)?;
@@ -107,12 +184,13 @@ fn open(address: SocketAddr, kind: SocketType, shared: bool) -> io::Result<std::
     Ok(socket)
 }
 
-async fn serve_packets(socket: Arc<UdpSocket>, listen: IpAddr, responder: Arc<Responder>) {
-    let mut buffer = vec![0; usize::from(u16::MAX)];
+async fn serve_packets(socket: Arc<UdpSocket>, seat: Seat, responder: Arc<Responder>) {
+    let mut buffer = vec![0; QUESTION];
     loop {
         // An error is about a packet sent before (its receiver is gone); the socket stays good.
         let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
-        match responder.consider(listen, from.ip(), &buffer[..length], Transport::Udp) {
+        let bytes = &buffer[..length];
+        match responder.consider(seat.listen, seat.source(from), bytes, Transport::Udp) {
             Outcome::Silence => {}
             Outcome::Reply(bytes) => drop(socket.send_to(&bytes, from).await),
             Outcome::Ask(pending) => {
@@ -126,7 +204,7 @@ async fn serve_packets(socket: Arc<UdpSocket>, listen: IpAddr, responder: Arc<Re
     }
 }
 
-async fn serve_streams(listener: TcpListener, listen: IpAddr, responder: Arc<Responder>) {
+async fn serve_streams(listener: TcpListener, seat: Seat, responder: Arc<Responder>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
@@ -139,7 +217,7 @@ async fn serve_streams(listener: TcpListener, listen: IpAddr, responder: Arc<Res
         tokio::spawn(async move {
             let _permit = permit;
             // The other side hung up, or was silent for too long: both are its own affair.
-            let _ = serve_stream(stream, listen, from.ip(), &responder).await;
+            let _ = serve_stream(stream, seat.listen, seat.source(from), &responder).await;
         });
     }
 }

@@ -1,6 +1,7 @@
 //! Who is called what: the value the server answers from.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 use model::Uid;
@@ -13,6 +14,24 @@ pub struct Zones {
     pub networks: Vec<NetworkNames>,
     /// Those who have names, ask, or both.
     pub members: Vec<Member>,
+    /// Where members may ask without leaving their network namespace.
+    #[serde(default)]
+    pub inside: Vec<Inside>,
+}
+
+/// A place to ask at in a member's network namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Inside {
+    /// The file that the namespace is mounted on.
+    pub path: PathBuf,
+    /// The file's number, which tells a namespace from one that takes its place.
+    pub inode: u64,
+    /// Where in it to listen.
+    pub at: SocketAddr,
+    /// The listening address that what is asked there counts as sent to.
+    pub listen: IpAddr,
+    /// The member's address that it counts as sent from.
+    pub source: IpAddr,
 }
 
 /// A network whose members are served.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use dns::{Config, Joined, Member, NetworkNames, Server, Zones};
+use dns::{Config, Inside, Joined, Member, NetworkNames, Server, Zones};
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, SOA, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -60,7 +60,7 @@ impl Ground {
             subnets: vec!["127.0.0.0/8".parse().unwrap()],
             forward,
         };
-        Zones { networks: vec![network], members }
+        Zones { networks: vec![network], members, inside: Vec::new() }
     }
 
     async fn publish(&self, forward: bool, members: Vec<Member>) {
@@ -252,6 +252,7 @@ async fn a_server_starts_where_one_just_ended_and_before_the_address_exists() {
             ..ground.zones(true, vec![]).networks.remove(0)
         }],
         members: vec![],
+        inside: vec![],
     };
     assert!(ground.server.publish(early).await.unwrap().failed.is_empty());
 }
@@ -504,4 +505,100 @@ async fn values_are_swapped_under_load_without_a_wrong_answer() {
         tokio::task::yield_now().await;
     }
     asked.await.unwrap();
+}
+
+/// A network namespace with loopback up, for as long as the process in it lives.
+struct Namespace {
+    keeper: std::process::Child,
+    path: std::path::PathBuf,
+}
+
+impl Namespace {
+    fn new() -> Option<Self> {
+        use std::io::Read;
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: needs root");
+            return None;
+        }
+        let mut command = std::process::Command::new("unshare");
+        command.args(["-n", "sh", "-ec", "ip link set lo up; echo up; exec sleep 300"]);
+        let mut keeper = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        keeper.stdout.as_mut().unwrap().read_exact(&mut [0; 3]).unwrap();
+        let path = format!("/proc/{}/ns/net", keeper.id()).into();
+        Some(Self { keeper, path })
+    }
+
+    /// Does work inside.
+    fn enter<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        use std::os::fd::AsFd;
+        let file = std::fs::File::open(&self.path).unwrap();
+        let inside = move || {
+            rustix::thread::move_into_link_name_space(file.as_fd(), None).unwrap();
+            work()
+        };
+        std::thread::spawn(inside).join().unwrap()
+    }
+
+    /// The addresses a name has when it is asked for inside, by UDP.
+    fn ask(&self, server: SocketAddr, name: &str) -> Vec<IpAddr> {
+        let message = question(name, RecordType::A);
+        let answer = self.enter(move || {
+            let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            socket.send_to(&message.to_vec().unwrap(), server).unwrap();
+            let mut buffer = [0; 4096];
+            let length = socket.recv(&mut buffer).unwrap();
+            Message::from_vec(&buffer[..length]).unwrap()
+        });
+        let address = |record: &Record| match &record.data {
+            RData::A(address) => Some(IpAddr::V4(address.0)),
+            _ => None,
+        };
+        answer.answers.iter().filter_map(address).collect()
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = self.keeper.kill();
+        let _ = self.keeper.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_inside_a_namespace_is_its_owner() {
+    let Some(namespace) = Namespace::new() else { return };
+    let ground = Ground::new();
+    let at: SocketAddr = "127.0.0.11:61053".parse().unwrap();
+    let mut zones =
+        ground.zones(false, vec![member("web", &["127.9.0.5"]), member("db", &["127.9.0.6"])]);
+    let place = |path: &std::path::Path| Inside {
+        path: path.to_owned(),
+        inode: 1,
+        at,
+        listen: ground.address,
+        source: "127.9.0.5".parse().unwrap(),
+    };
+    // One that is gone has nobody to ask.
+    zones.inside = vec![place(&namespace.path), place("/proc/1/ns/nosuch".as_ref())];
+    // Somebody inside was faster.
+    let other = namespace.enter(move || std::net::UdpSocket::bind(at).unwrap());
+    let listening = ground.server.publish(zones.clone()).await.unwrap();
+    let failed: Vec<SocketAddr> = listening.failed.iter().map(|(address, _)| *address).collect();
+    assert_eq!(failed, [at]);
+    drop(other);
+    let listening = ground.server.publish(zones.clone()).await.unwrap();
+    assert!(listening.failed.is_empty(), "it is tried again: {:?}", listening.failed);
+    assert_eq!(namespace.ask(at, "db"), ["127.9.0.6".parse::<IpAddr>().unwrap()]);
+    // Who has nobody's address is told nothing.
+    zones.inside[0].source = "192.0.2.9".parse().unwrap();
+    ground.server.publish(zones.clone()).await.unwrap();
+    zones.inside.clear();
+    ground.server.publish(zones).await.unwrap();
+    let free = || namespace.enter(move || std::net::UdpSocket::bind(at).is_ok());
+    let since = Instant::now();
+    while !free() {
+        assert!(since.elapsed() < PATIENCE, "it is let go when nobody is there");
+        tokio::task::yield_now().await;
+    }
 }

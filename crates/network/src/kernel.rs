@@ -5,6 +5,7 @@
 pub mod conntrack;
 pub mod message;
 pub mod namespace;
+pub mod nftables;
 pub mod route;
 pub mod socket;
 pub mod sysctl;

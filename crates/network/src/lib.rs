@@ -30,7 +30,7 @@ pub use driver::{Applied, Apply, Disturbance, Driver, PortConflict};
 pub use facts::{Observed, ObservedInterface, Uplink};
 pub use firewall::{HostNetwork, METADATA, PublishedPort};
 pub use kernel::namespace::{HostNamespace, new_namespace};
-pub use links::{InstanceLinks, InterfaceLink, NetworkLinks};
+pub use links::{InstanceLinks, InterfaceLink, NAMES_ANSWERED, NAMES_ASKED, NetworkLinks};
 pub use names::{Names, NodeTag};
 pub use real::NetDriver;
 pub use statistics::InterfaceStatistics;

@@ -1,6 +1,6 @@
 //! What is wanted: networks of the host, and the interfaces of instances.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use model::network::NetworkSpec;
@@ -11,6 +11,13 @@ use crate::names::{MAX_INTERFACE_NAME, Names};
 
 /// What names of bridges between a guest's tap and its network begin with.
 pub(crate) const INNER_BRIDGE: &str = "br-";
+
+/// Where an instance may ask for names on its own loopback, as with Docker's engine: programs are
+/// configured with it (nginx: `resolver 127.0.0.11`).
+pub const NAMES_ASKED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 11), 53);
+/// Where who answers there listens, so that a name server of the instance's own can have port 53. No
+/// port above 60999 is given to who asks for any (`ip_local_port_range`).
+pub const NAMES_ANSWERED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 11), 61053);
 
 /// One network as the host has it: a bridge with the host's addresses.
 ///

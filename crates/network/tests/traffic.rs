@@ -11,7 +11,10 @@ use std::net::{IpAddr, TcpListener};
 use ground::{Ground, HOST4, HOST6, NEVER, OUTSIDE4, OUTSIDE6, Place, SOON, is_root, say};
 use model::instance::Protocol;
 use network::conformance::{interface, network, port, uid};
-use network::{Apply, Disturbance, Driver, HostNetwork, InstanceLinks, PublishedPort};
+use network::{
+    Apply, Disturbance, Driver, HostNetwork, InstanceLinks, NAMES_ANSWERED, NAMES_ASKED,
+    PublishedPort,
+};
 
 /// Outcomes that mean "no way through".
 fn is_stopped(result: std::io::Result<IpAddr>) -> bool {
@@ -699,5 +702,39 @@ async fn members_ask_the_platform_what_they_are_and_the_host_whom_it_asked() {
     // Switched off, they ask whom the host asks.
     ground.driver.apply(&value(2, None), Apply::Changes).await.unwrap();
     assert_eq!(other.ask(metadata).await.unwrap(), HOST4.parse::<IpAddr>().unwrap());
+    ground.end().await;
+}
+
+#[tokio::test]
+async fn questions_for_names_reach_who_answers_inside() {
+    if !is_root() {
+        return;
+    }
+    let ground = Ground::new().await;
+    let one = ground.network(1).await;
+    ground.apply(1, &[&one], vec![]).await;
+    let (inside, _) = ground.instance(&one, 5).await;
+    let (asked, answered) = (NAMES_ASKED.to_string(), NAMES_ANSWERED.to_string());
+    inside.serve(&answered).await;
+    inside.serve_datagrams(&answered, "platform").await;
+    // A name server of the instance's own has the port, on every address.
+    inside.serve_datagrams("0.0.0.0:53", "own").await;
+    let own = inside.call(|| TcpListener::bind("0.0.0.0:53")).await.unwrap();
+    let socket = inside.talk(&asked).await;
+    assert_eq!(say(&socket, SOON).unwrap(), "platform 127.0.0.1");
+    assert_eq!(inside.ask(&asked).await.unwrap(), "127.0.0.1".parse::<IpAddr>().unwrap());
+    let socket = inside.talk("127.0.0.1:53").await;
+    assert_eq!(say(&socket, SOON).unwrap(), "own 127.0.0.1");
+    // So it is where connections are tracked.
+    let rules = "add table ip own\n\
+        add chain ip own out { type nat hook output priority -100; }\n\
+        add chain ip own in { type filter hook input priority 0; policy drop; }\n\
+        add rule ip own in ct state established accept\n\
+        add rule ip own in ct state new accept\n";
+    inside.run(&format!("printf '%b' '{}' | nft -f -", rules.replace('\n', "\\n"))).await;
+    let socket = inside.talk(&asked).await;
+    assert_eq!(say(&socket, SOON).unwrap(), "platform 127.0.0.1");
+    assert_eq!(inside.ask(&asked).await.unwrap(), "127.0.0.1".parse::<IpAddr>().unwrap());
+    drop(own);
     ground.end().await;
 }

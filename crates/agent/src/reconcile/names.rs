@@ -1,17 +1,21 @@
 //! The name server knows the names that control says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dns::{Joined, Member, NameServer, NetworkNames, Zones};
+use dns::{Inside, Joined, Listening, Member, NameServer, NetworkNames, Zones};
 use ipnet::IpNet;
 use link::Desired;
 use model::Result;
+use model::instance::Instance;
 use tasks::Pass;
 use tokio::sync::Mutex;
 
+use crate::build_network::BuildNetwork;
 use crate::context::Context;
 
 /// Wait before another try to start the server.
@@ -20,9 +24,33 @@ const AWAY: Duration = Duration::from_secs(1);
 /// The node's name server and what it was told last.
 pub struct Names {
     server: Arc<dyn NameServer>,
-    published: Mutex<Option<Zones>>,
+    published: Mutex<Published>,
     /// The networks that are present are known.
     known: AtomicBool,
+}
+
+#[derive(Default)]
+struct Published {
+    /// None when there is something left to do.
+    zones: Option<Zones>,
+    /// What could not be done, as it was told of.
+    failed: BTreeSet<String>,
+}
+
+impl Published {
+    /// Remembers what came of telling the server. What failed is tried again, and told of once.
+    fn take(&mut self, zones: Zones, listening: &Listening) {
+        let mut failed = BTreeSet::new();
+        for (address, error) in &listening.failed {
+            let cause = error.chain();
+            if !self.failed.contains(&cause) {
+                tracing::warn!(%address, cause, "names cannot be answered here");
+            }
+            failed.insert(cause);
+        }
+        self.zones = failed.is_empty().then_some(zones);
+        self.failed = failed;
+    }
 }
 
 impl Names {
@@ -43,15 +71,17 @@ impl Names {
         self.known.store(true, Ordering::Relaxed);
         let desired = context.desired.borrow().clone();
         let present = context.fabric.known().await;
-        let zones = zones(&desired, |id| present.contains(id));
-        if published.as_ref() == Some(&zones) {
+        let mut zones = zones(&desired, |id| present.contains(id));
+        if present.contains(&BuildNetwork::id()) {
+            zones.networks.push(BuildNetwork::names());
+        }
+        let instances = desired.instances.iter();
+        zones.inside = instances.filter_map(|it| inside(context, &zones.networks, it)).collect();
+        if published.zones.as_ref() == Some(&zones) {
             return Ok("unchanged".into());
         }
         let listening = self.server.publish(zones.clone()).await?;
-        for (address, error) in &listening.failed {
-            tracing::warn!(%address, error = error.chain(), "names cannot be answered here");
-        }
-        *published = listening.failed.is_empty().then_some(zones);
+        published.take(zones, &listening);
         Ok(format!("answering on {} addresses", listening.addresses.len()))
     }
 }
@@ -61,7 +91,7 @@ pub async fn keep_names(context: Arc<Context>) {
     loop {
         context.names.server.forgotten().await;
         tracing::warn!("the name server ended; it is started anew");
-        *context.names.published.lock().await = None;
+        context.names.published.lock().await.zones = None;
         while let Err(error) = context.names.refresh(&context).await {
             tracing::error!(error = error.chain(), "names cannot be answered");
             tokio::time::sleep(AWAY).await;
@@ -117,7 +147,28 @@ fn zones(desired: &Desired, present: impl Fn(&model::Uid) -> bool) -> Zones {
             forward: !spec.internal,
         }
     });
-    Zones { networks: networks.collect(), members: members(desired) }
+    Zones { networks: networks.collect(), members: members(desired), inside: Vec::new() }
+}
+
+/// Where an instance asks on its own loopback, once it has a namespace: as if it asked from its first
+/// network that is there. A machine's guest asks at the gateway, which is all it sees.
+fn inside(context: &Context, networks: &[NetworkNames], instance: &Instance) -> Option<Inside> {
+    let placement = instance.spec.placement.as_ref()?;
+    if instance.status.machine.is_some() {
+        return None;
+    }
+    let (listen, source) = placement.interfaces.iter().find_map(|interface| {
+        let network = networks.iter().find(|it| it.id == interface.network_id)?;
+        let ipv4 = interface.ipv4.map(|net| IpAddr::from(net.addr()));
+        let ipv6 = interface.ipv6.map(|net| IpAddr::from(net.addr()));
+        ipv4.into_iter().chain(ipv6).find_map(|source| {
+            let listen = network.listen.iter().find(|it| it.is_ipv4() == source.is_ipv4())?;
+            Some((*listen, source))
+        })
+    })?;
+    let path = context.fabric.driver().namespace(&instance.meta.id);
+    let inode = std::fs::metadata(&path).ok()?.ino();
+    Some(Inside { path, inode, at: network::NAMES_ANSWERED.into(), listen, source })
 }
 
 fn members(desired: &Desired) -> Vec<Member> {

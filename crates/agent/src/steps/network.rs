@@ -33,9 +33,9 @@ pub async fn attach(context: &Arc<Context>, wanted: &Instance, user: User) -> Re
         (NetworkMode::None | NetworkMode::Networks { .. }, _) => {}
     }
     let networks = networks(context, wanted)?;
-    if context.fabric.ensure(&networks).await? {
+    let made = context.fabric.ensure(&networks).await?;
+    if made {
         may_die("network.bridge");
-        context.names.refresh(context).await?;
         context.metadata.refresh(context).await;
     }
     let links = InstanceLinks::of(&wanted.meta.id, &placement(wanted)?.interfaces, &networks)?;
@@ -45,6 +45,13 @@ pub async fn attach(context: &Arc<Context>, wanted: &Instance, user: User) -> Re
     };
     context.fabric.driver().attach(&links).await?;
     may_die("network.links");
+    // Resolvers that ask before somebody listens wait for seconds.
+    match context.names.refresh(context).await {
+        Err(error) if !made => {
+            tracing::warn!(error = error.chain(), "names may not be answered inside an instance");
+        }
+        told => drop(told?),
+    }
     let ports = ports(&context.desired.borrow(), wanted);
     context.fabric.publish(&wanted.meta.id, ports).await?;
     may_die("start.network");
@@ -104,7 +111,12 @@ pub async fn detach(context: &Context, wanted: &Instance) -> Result<()> {
     match &wanted.spec.network {
         NetworkMode::Host | NetworkMode::Instance { .. } => Ok(()),
         NetworkMode::None | NetworkMode::Networks { .. } => {
-            context.fabric.driver().detach(&wanted.meta.id).await
+            context.fabric.driver().detach(&wanted.meta.id).await?;
+            // A socket in the namespace keeps it.
+            if let Err(error) = context.names.refresh(context).await {
+                tracing::warn!(error = error.chain(), "the name server was not told of an end");
+            }
+            Ok(())
         }
     }
 }

@@ -154,6 +154,11 @@ impl AsFd for Socket {
 }
 
 impl Frame {
+    /// What this message says of a request; nothing unless it answers one.
+    pub fn answer(&self) -> Option<io::Result<()>> {
+        (self.kind == NLMSG_ERROR).then(|| self.verdict())
+    }
+
     /// The errno that an acknowledgement or the end of a list carries, negated, in its first word.
     fn verdict(&self) -> io::Result<()> {
         let code = self.body.first_chunk().map_or(0, |word| i32::from_ne_bytes(*word));

@@ -16,11 +16,14 @@ use crate::error;
 use crate::kernel::message::{self, Pair, Request};
 use crate::kernel::namespace::Entered;
 use crate::kernel::route::{Address, Link, Route, Rtnl, failed, is};
-use crate::kernel::{sysctl, tap};
-use crate::links::{INNER_BRIDGE, InstanceLinks, InterfaceLink};
+use crate::kernel::{nftables, sysctl, tap};
+use crate::links::{INNER_BRIDGE, InstanceLinks, InterfaceLink, NAMES_ANSWERED, NAMES_ASKED};
 
 /// Index of loopback in every namespace (`LOOPBACK_IFINDEX`, linux/net_namespace.h).
 const LOOPBACK: u32 = 1;
+
+/// The table inside that leads questions for names.
+const NAMES_TABLE: &str = "hull-names";
 
 /// Both sides of an instance's links, seen by a thread that is inside.
 struct Sides {
@@ -138,6 +141,11 @@ impl Sides {
     /// Gives the namespace what all have. Loopback comes last: set up, it says that this was done.
     fn furnish(&mut self) -> Result<()> {
         set_namespace_parameters()?;
+        // Names are found at the gateway as well, so an instance runs without this.
+        if let Err(error) = nftables::lead(NAMES_TABLE, NAMES_ASKED, NAMES_ANSWERED.port()) {
+            let (instance, cause) = (self.instance.short(), error.chain());
+            tracing::warn!(instance, cause, "names cannot be asked for at {NAMES_ASKED} inside");
+        }
         let up = message::change_link(LOOPBACK, Vec::new());
         self.inside.all(vec![up], || format!("setting up loopback of {}", self.instance.short()))
     }

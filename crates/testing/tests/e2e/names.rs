@@ -205,3 +205,23 @@ fn an_upgrade_loses_no_question() {
     assert_ne!(server(&node), before);
     assert!(asking.end() > 10);
 }
+
+#[test]
+fn programs_that_know_dockers_address_find_names() {
+    let Some(node) = own() else { return };
+    let _found = begin(&node, "found", &[], WAITS);
+    let address = address(&node, "found", "ipv4");
+    let _asker = begin(&node, "asker", &[], WAITS);
+    let ask = || node.hull(&["exec", "asker", "nslookup", "-type=a", "found", "127.0.0.11"]);
+    let known = || Some(ask().text()).filter(|said| said.contains(&address));
+    until("the name is known", known);
+    // From the first moment of a program that has the port of name servers for itself.
+    let script = "nc -l -p 53 & nslookup -type=a found 127.0.0.11; kill $!";
+    let said = sh(&node, &[], script);
+    assert!(said.contains(&address) && !said.contains("in use"), "{said}");
+    // The server that takes another's place answers there too.
+    kill(server(&node)).unwrap();
+    until("it is back", known);
+    let gateways = node.ok(&["exec", "asker", "cat", "/etc/resolv.conf"]);
+    assert!(!gateways.contains("127.0.0.11"), "{gateways}");
+}
