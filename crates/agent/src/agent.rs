@@ -98,6 +98,7 @@ impl Agent {
             places: config.places.clone(),
             engine: drivers.engine,
             fabric: Fabric::new(drivers.network, reserved, config.metadata),
+            builds: Default::default(),
             volumes: drivers.volumes,
             storage: wakes.storage.clone(),
             storage_grown: AtomicU64::new(0),

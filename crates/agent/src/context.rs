@@ -17,6 +17,7 @@ use model::{Error, Result, Uid};
 use tasks::Wake;
 use tokio::sync::watch;
 
+use crate::build_network::BuildNetwork;
 use crate::fabric::Fabric;
 use crate::guests::{Agents, Changes, Turns};
 use crate::image_store::ImageStore;
@@ -43,6 +44,8 @@ pub struct Context {
     pub engine: Arc<dyn Engine>,
     /// The network.
     pub fabric: Fabric,
+    /// Where steps of builds run.
+    pub builds: BuildNetwork,
     /// Storage: the node's own, and that of plugins.
     pub volumes: volumes::Services,
     /// Wakes the pass over volumes.
@@ -218,15 +221,14 @@ impl Context {
         PathBuf::from(format!("/proc/{pid}/ns/{kind}"))
     }
 
-    /// Titles of all instances that use an image, by the digest it was created from or its name.
+    /// Titles of all instances that use an image, by the digest or id it was made from or its name.
     pub fn users_of(&self, matches: impl Fn(&Instance, &str, &str) -> bool) -> Option<String> {
         self.roster.all().iter().find_map(|(_, handle)| {
             let wanted = handle.wanted.borrow();
             let known = handle.known.borrow();
             let uses = wanted.spec.all_containers().any(|container| {
-                let digest = known.status.container(&container.name);
-                let digest = digest.map(|seen| seen.image_digest.as_str()).unwrap_or_default();
-                matches(&wanted, &container.image, digest)
+                let pinned = container.made_from(known.status.container(&container.name));
+                matches(&wanted, &container.image, pinned.unwrap_or_default())
             });
             uses.then(|| wanted.title())
         })

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use faults::may_die;
 use ipnet::IpNet;
-use model::network::Network;
+use model::network::{Network, NetworkSpec};
 use model::{Error, Result, Uid};
 use network::{Applied, Apply, Driver, HostNetwork, NetworkLinks, PublishedPort, Uplink};
 use tokio::sync::Mutex;
@@ -54,8 +54,13 @@ impl Fabric {
 
     /// The value of a network on this node.
     pub fn links(&self, network: &Network) -> NetworkLinks {
+        self.links_of(&network.meta.id, &network.spec)
+    }
+
+    /// The value of a network that may be this node's own.
+    pub fn links_of(&self, id: &Uid, spec: &NetworkSpec) -> NetworkLinks {
         let mtu = self.mtu.load(Ordering::Relaxed);
-        NetworkLinks::of(&network.meta.id, &network.spec, self.driver.names(), mtu)
+        NetworkLinks::of(id, spec, self.driver.names(), mtu)
     }
 
     /// Makes sure that networks are there: bridge and firewall. Costs nothing when they are. Says

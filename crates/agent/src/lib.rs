@@ -10,6 +10,7 @@
 //! away.
 
 mod agent;
+mod build_network;
 mod calls;
 mod content;
 mod context;

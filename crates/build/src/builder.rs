@@ -8,7 +8,7 @@ use model::{Error, ErrorKind, Result};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::cgroup::Cgroup;
-use crate::job::{Job, Supply};
+use crate::job::{Job, Network, Supply};
 use crate::process::{Building, Ended, Program};
 use crate::{layout, registries, words};
 
@@ -43,7 +43,12 @@ impl Builder {
             Error::unsupported("no builder is installed on this node")
                 .next(format!("install one: apt install {PACKAGE}"))
         })?;
-        Ok(Self { program, room: room.to_owned(), cgroup: cgroup.to_owned(), store })
+        Ok(Self::at(program, room, cgroup, store))
+    }
+
+    /// The builder in this file.
+    pub(crate) fn at(program: PathBuf, room: &Path, cgroup: &str, store: Arc<RwLock<()>>) -> Self {
+        Self { program, room: room.to_owned(), cgroup: cgroup.to_owned(), store }
     }
 
     /// Where everything is kept.
@@ -79,8 +84,13 @@ impl Builder {
         self.store.read().await
     }
 
-    pub(crate) async fn alone(&self) -> RwLockWriteGuard<'_, ()> {
-        self.store.write().await
+    /// Held while what builds use is taken away. It is not waited for: who waits for a long build would
+    /// hold up every later one.
+    pub(crate) fn alone(&self) -> Result<RwLockWriteGuard<'_, ()>> {
+        self.store.try_write().map_err(|_| {
+            Error::conflict("the build cache is in use: a build runs")
+                .next("try again when it has ended")
+        })
     }
 
     /// Starts a build.
@@ -91,7 +101,12 @@ impl Builder {
         let place = self.place(&job.id)?;
         self.write_files(job, supply, &place)?;
         let cgroup = Cgroup::make(&format!("{}/{}", self.cgroup, job.id), &job.limits)?;
-        self.program(words::build(job, &place), Some(&place))?.start(job, cgroup)
+        let mut program = self.program(words::build(job, &place), Some(&place))?;
+        program.env.extend(words::environment(job));
+        let resolv_conf = place.join("resolv.conf");
+        // A host without one is asked nothing.
+        let own = resolv_conf.exists() && Path::new("/etc/resolv.conf").exists();
+        program.start(job, cgroup, own.then_some(&*resolv_conf))
     }
 
     /// Id of what a build made.
@@ -146,6 +161,7 @@ impl Builder {
                 place.join("registries.conf").display().to_string(),
             ));
         }
+        let env = env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let mut all = words::global(&self.room);
         all.extend(words);
         Ok(Program { file: &self.program, words: all, env })
@@ -157,6 +173,11 @@ impl Builder {
         write(&place.join("registries.conf"), &registries::file(&hosts, supply))?;
         write(&place.join("policy.json"), POLICY)?;
         write(&place.join("auth.json"), &registries::auth(supply))?;
+        if let Network::Namespace { resolv_conf, .. } = &job.network
+            && !resolv_conf.is_empty()
+        {
+            write(&place.join("resolv.conf"), resolv_conf)?;
+        }
         match &job.dockerfile {
             Some(text) => write(&place.join("Dockerfile"), text),
             None => Ok(()),

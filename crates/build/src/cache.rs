@@ -62,13 +62,13 @@ impl Builder {
     /// Removes what is kept: with `all` everything, else what no image that was built needs.
     ///
     /// # Errors
-    /// `Internal` when the builder fails.
+    /// `Conflict` while a build runs; `Internal` when the builder fails.
     pub async fn prune(&self, all: bool) -> Result<Cache> {
         let before = self.cache().await?;
         if before.is_empty() {
             return Ok(Cache::default());
         }
-        let _alone = self.alone().await;
+        let _alone = self.alone()?;
         let size = self.disk().await;
         // Of builds that broke off, containers are left that hold images.
         self.ask(&["rm", "--all"]).await?;
@@ -138,6 +138,19 @@ fn sum(directory: &std::path::Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn nobody_waits_behind_a_pruning_that_waits() {
+        let room = tempfile::tempdir().unwrap();
+        let store: std::sync::Arc<tokio::sync::RwLock<()>> = Default::default();
+        let builder = Builder::at("/bin/true".into(), room.path(), "", store);
+        let first = builder.busy().await;
+        let error = builder.alone().unwrap_err();
+        assert_eq!(error.kind(), model::ErrorKind::Conflict);
+        let second = builder.busy().await;
+        drop((first, second));
+        assert!(builder.alone().is_ok());
+    }
 
     #[test]
     fn sizes_as_people_read_them() {

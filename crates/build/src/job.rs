@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use model::{Error, Result};
+
 /// One build.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Job {
@@ -46,6 +48,30 @@ pub enum Context {
     Remote(String),
 }
 
+/// What the builder fetches. Everything else it would take for a directory of the host.
+const REMOTE: [&str; 4] = ["http://", "https://", "git://", "github.com/"];
+
+impl Context {
+    /// A context that is fetched.
+    ///
+    /// # Errors
+    /// `Invalid` for what names nothing that can be; `Unsupported` for git over SSH, which takes keys.
+    pub fn remote(url: &str) -> Result<Self> {
+        if url.starts_with("git@") || url.starts_with("ssh://") {
+            return Err(Error::unsupported(format!("a context cannot be fetched over SSH: {url}"))
+                .at("remote")
+                .next("name the repository by https://, or send the context"));
+        }
+        if !REMOTE.iter().any(|scheme| url.len() > scheme.len() && url.starts_with(scheme)) {
+            return Err(Error::invalid(format!(
+                "remoteURL ({url}) could not be recognized as URL"
+            ))
+            .at("remote"));
+        }
+        Ok(Self::Remote(url.to_owned()))
+    }
+}
+
 impl Default for Context {
     fn default() -> Self {
         Self::Directory(PathBuf::new())
@@ -59,7 +85,12 @@ pub enum Network {
     #[default]
     Host,
     /// What is in a network namespace. The images' place must be there as well.
-    Namespace(PathBuf),
+    Namespace {
+        /// A file that leads to it.
+        path: PathBuf,
+        /// What is asked there for names, as resolv.conf(5) says it; the host's when empty.
+        resolv_conf: String,
+    },
 }
 
 /// Bounds; 0 for none.
@@ -86,4 +117,34 @@ pub struct Supply {
     pub port: u16,
     /// The password it wants, of the user `build`.
     pub password: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::ErrorKind;
+
+    #[test]
+    fn only_what_is_fetched_is_remote() {
+        for url in [
+            "https://e.org/x.git#main:sub",
+            "http://e.org/x.tar",
+            "git://e.org/x",
+            "github.com/a/b",
+        ] {
+            assert_eq!(Context::remote(url).unwrap(), Context::Remote(url.into()));
+        }
+        for (url, kind) in [
+            ("/etc", ErrorKind::Invalid),
+            ("../x", ErrorKind::Invalid),
+            ("-", ErrorKind::Invalid),
+            ("--help", ErrorKind::Invalid),
+            ("https://", ErrorKind::Invalid),
+            ("file:///etc", ErrorKind::Invalid),
+            ("HTTP://e.org", ErrorKind::Invalid),
+            ("git@e.org:a/b.git", ErrorKind::Unsupported),
+        ] {
+            assert_eq!(Context::remote(url).unwrap_err().kind(), kind, "{url}");
+        }
+    }
 }

@@ -20,6 +20,9 @@ const WAITING: usize = 64;
 const ENTER: &str =
     "while [ \"$1\" != -- ]; do echo 0 >\"$1\" || exit 125; shift; done; shift; exec \"$@\"";
 
+/// Has a file be the namespace's resolv.conf, and becomes the program: the file, the program's words.
+const RESOLVE: &str = "mount --bind \"$1\" /etc/resolv.conf && shift && exec \"$@\"";
+
 /// A build that runs. It ends with this.
 #[derive(Debug)]
 pub struct Building {
@@ -55,21 +58,26 @@ pub(crate) struct Program<'a> {
     pub(crate) file: &'a Path,
     pub(crate) words: Vec<String>,
     /// Environment, and nothing else.
-    pub(crate) env: Vec<(&'static str, String)>,
+    pub(crate) env: Vec<(String, String)>,
 }
 
 impl Program<'_> {
-    /// Starts it for a job.
-    pub(crate) fn start(self, job: &Job, cgroup: Cgroup) -> Result<Building> {
+    /// Starts it for a job, with this file in the place of the host's resolv.conf.
+    pub(crate) fn start(
+        self,
+        job: &Job,
+        cgroup: Cgroup,
+        resolv_conf: Option<&Path>,
+    ) -> Result<Building> {
         let mut words = cgroup.entries();
         words.push("--".into());
         if !job.limits.cpus.is_empty() {
             words.extend(["taskset".into(), "--cpu-list".into(), job.limits.cpus.clone()]);
         }
-        if let Network::Namespace(path) = &job.network {
+        if let Network::Namespace { path, .. } = &job.network {
             words.extend(["nsenter".into(), format!("--net={}", path.display())]);
         }
-        words.extend(self.walls());
+        words.extend(self.walls(resolv_conf));
         let mut command = Command::new("sh");
         command.args(["-c", ENTER, "build"]).args(words);
         self.spawn(command, Some(cgroup))
@@ -77,17 +85,21 @@ impl Program<'_> {
 
     /// Starts it for the builder's own sake.
     pub(crate) fn start_bare(self) -> Result<Building> {
-        let words = self.walls();
+        let words = self.walls(None);
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]);
         self.spawn(command, None)
     }
 
     /// Namespaces for mounts and processes; the first process takes all others with it.
-    fn walls(&self) -> Vec<String> {
+    fn walls(&self, resolv_conf: Option<&Path>) -> Vec<String> {
         let walls = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"];
         let mut words = walls.map(str::to_owned).to_vec();
         words.push("--".into());
+        if let Some(file) = resolv_conf {
+            words.extend(["sh", "-c", RESOLVE, "build"].map(str::to_owned));
+            words.push(file.display().to_string());
+        }
         words.push(self.file.display().to_string());
         words.extend(self.words.iter().cloned());
         words

@@ -39,7 +39,8 @@ pub(crate) fn build(job: &Job, place: &Path) -> Vec<String> {
         words.push("--no-cache".into());
     }
     for (name, value) in &job.arguments {
-        let value = value.as_deref().map(|value| format!("={value}")).unwrap_or_default();
+        let value = value.as_deref().filter(|_| !is_handed_over(name));
+        let value = value.map(|value| format!("={value}")).unwrap_or_default();
         words.push(format!("--build-arg={name}{value}"));
     }
     words.extend(job.labels.iter().map(|(key, value)| format!("--label={key}={value}")));
@@ -67,6 +68,57 @@ pub(crate) fn build(job: &Job, place: &Path) -> Vec<String> {
     words
 }
 
+/// Values of arguments that are in the environment, where a name without a value has the builder look
+/// (buildah-build(1)). Words of a program can be read by everybody on the machine.
+pub(crate) fn environment(job: &Job) -> Vec<(String, String)> {
+    let arguments = job.arguments.iter().filter(|(name, _)| is_handed_over(name));
+    arguments.filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect()
+}
+
+/// Beginnings of names by which the builder, or what starts it and what it starts, is told something
+/// itself. Values of arguments that are called so stay words.
+const OWN: [&str; 32] = [
+    "BUILDAH_",
+    "CONTAINER",
+    "CURL_",
+    "DBUS_",
+    "DOCKER_",
+    "ENV",
+    "GCONV_",
+    "GIT_",
+    "GLIBC_",
+    "GNUPG",
+    "GO",
+    "GPG_",
+    "HOME",
+    "IFS",
+    "LANG",
+    "LC_",
+    "LD_",
+    "LISTEN_",
+    "LOCPATH",
+    "MALLOC_",
+    "NLSPATH",
+    "NOTIFY_",
+    "PATH",
+    "PODMAN_",
+    "PWD",
+    "REGISTR",
+    "SOURCE_DATE_",
+    "SSH_",
+    "SSL_",
+    "STORAGE_",
+    "TMPDIR",
+    "XDG_",
+];
+
+fn is_handed_over(name: &str) -> bool {
+    let first = name.bytes().next().is_some_and(|c| c.is_ascii_alphabetic());
+    let word = name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_');
+    let upper = name.to_ascii_uppercase();
+    first && word && !upper.ends_with("_PROXY") && !OWN.iter().any(|own| upper.starts_with(own))
+}
+
 /// Writes an image into a directory, its documents as they are.
 pub(crate) fn export(id: &str, place: &Path, directory: &Path) -> Vec<String> {
     vec![
@@ -89,7 +141,11 @@ mod tests {
             context: Context::Directory("/c".into()),
             dockerfile: Some(String::new()),
             target: "t".into(),
-            arguments: vec![("A".into(), Some("1".into())), ("B".into(), None)],
+            arguments: vec![
+                ("A".into(), Some("1".into())),
+                ("B".into(), None),
+                ("http_proxy".into(), Some("p".into())),
+            ],
             labels: vec![("k".into(), "v".into())],
             platform: "linux/amd64".into(),
             no_cache: true,
@@ -100,8 +156,9 @@ mod tests {
         };
         let words = build(&job, Path::new("/p"));
         for word in [
-            "--build-arg=A=1",
+            "--build-arg=A",
             "--build-arg=B",
+            "--build-arg=http_proxy=p",
             "--label=k=v",
             "--target=t",
             "--platform=linux/amd64",
@@ -114,6 +171,20 @@ mod tests {
             assert!(words.iter().any(|own| own == word), "{word}: {words:?}");
         }
         assert_eq!(words[words.len() - 2..], ["--", "/c"]);
+    }
+
+    #[test]
+    fn values_are_not_for_everybody_to_read() {
+        let names =
+            ["TOKEN", "npm_token", "PATH", "LD_PRELOAD", "GIT_SSH_COMMAND", "A-B", "_X", "A=B"];
+        let arguments = names.map(|name| (name.to_owned(), Some("s3cret".to_owned())));
+        let job = Job { arguments: arguments.into(), ..Job::default() };
+        let handed = environment(&job);
+        let handed: Vec<&str> = handed.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(handed, ["TOKEN", "npm_token"]);
+        let words = build(&job, Path::new("/p"));
+        let open = words.iter().filter(|word| word.contains("s3cret")).count();
+        assert_eq!(open, names.len() - handed.len());
     }
 
     #[test]

@@ -31,8 +31,8 @@ pub struct BuildRequest {
     pub pull: bool,
     /// One layer in place of those of the steps.
     pub squash: bool,
-    /// `RUN` reaches no network.
-    pub no_network: bool,
+    /// What `RUN` reaches.
+    pub reach: BuildReach,
     /// `name:address` for `/etc/hosts` of `RUN`.
     pub extra_hosts: Vec<String>,
     /// Bytes of `/dev/shm`; the usual when 0.
@@ -43,6 +43,19 @@ pub struct BuildRequest {
     pub limits: BuildLimits,
     /// Who asks registries; the node's stored logins beside.
     pub logins: Vec<Login>,
+}
+
+/// What the steps of a build reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum BuildReach {
+    /// The world, as an instance does.
+    #[default]
+    World,
+    /// What the host reaches, its loopback with it.
+    Host,
+    /// Nothing.
+    Nothing,
 }
 
 /// Bounds on all processes of a build together; 0 for none.

@@ -12,19 +12,22 @@ use containers::Rootfs;
 use containers::rootfs::UnpackOptions;
 use futures::TryStreamExt;
 use images::{ImportOptions, Platform};
-use link::build::{BuildCache, BuildCalls, BuildLimits, BuildPruned, BuildRequest, BuildStep};
+use link::build::{
+    BuildCache, BuildCalls, BuildLimits, BuildPruned, BuildReach, BuildRequest, BuildStep,
+};
 use link::{ByteStream, ResultStream};
 use model::error::Context as _;
 use model::image::Reference;
 use model::{Error, ErrorKind, Result};
 use tokio::io::AsyncReadExt;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use self::supply::Supplier;
 use super::Calls;
 use super::images::tag;
+use crate::build_network::Site;
 use crate::context::Context;
 use crate::places::Places;
 
@@ -58,27 +61,15 @@ impl BuildCalls for Calls {
             Reference::parse(name).map_err(|error| error.at("names"))?;
         }
         let work = Work { context: self.context.clone(), builder, id: id(), request };
-        // What is wrong with the context is told before anything is said.
-        let job = match work.prepare(archive).await {
-            Ok(job) => job,
-            Err(error) => {
-                work.builder.clear(&work.id).await;
-                return Err(error);
-            }
-        };
         let calls = Self { context: self.context.clone(), builds: self.builds.clone() };
-        let (sender, receiver) = mpsc::channel(WAITING);
+        let (told, outcome) = oneshot::channel();
+        // Whoever asked may go away at any time, also while the context comes; what is on the disk by then
+        // is taken away by who put it there.
         tokio::spawn(async move {
-            let outcome = tokio::select! {
-                outcome = work.run(&calls, job, &sender) => outcome,
-                () = sender.closed() => Ok(()),
-            };
+            work.begin(&calls, archive, told).await;
             work.builder.clear(&work.id).await;
-            if let Err(error) = outcome {
-                let _ = sender.send(Err(error)).await;
-            }
         });
-        Ok(Box::pin(ReceiverStream::new(receiver)))
+        outcome.await.context(ErrorKind::Internal, || "a build got lost".to_owned())?
     }
 
     async fn build_cache(&self) -> Result<Vec<BuildCache>> {
@@ -135,6 +126,36 @@ struct Work {
 }
 
 impl Work {
+    /// Does all of it. What is wrong with the context is told before anything is said.
+    async fn begin(
+        &self,
+        calls: &Calls,
+        archive: ByteStream,
+        told: oneshot::Sender<Result<ResultStream<BuildStep>>>,
+    ) {
+        let job = match self.prepare(archive).await {
+            Ok(job) => job,
+            Err(error) => {
+                self.builder.clear(&self.id).await;
+                let _ = told.send(Err(error));
+                return;
+            }
+        };
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let stream: ResultStream<BuildStep> = Box::pin(ReceiverStream::new(receiver));
+        if told.send(Ok(stream)).is_err() {
+            return;
+        }
+        let outcome = tokio::select! {
+            outcome = self.run(calls, job, &sender) => outcome,
+            () = sender.closed() => Ok(()),
+        };
+        if let Err(error) = outcome {
+            self.builder.clear(&self.id).await;
+            let _ = sender.send(Err(error)).await;
+        }
+    }
+
     /// Unpacks the context and reads the Dockerfile.
     async fn prepare(&self, archive: ByteStream) -> Result<Job> {
         let place = self.builder.place(&self.id)?;
@@ -154,13 +175,15 @@ impl Work {
             ..Job::default()
         };
         if !request.remote.is_empty() {
-            job.context = build::Context::Remote(request.remote.clone());
+            job.context = build::Context::remote(&request.remote)?;
             job.dockerfile_path.clone_from(&request.dockerfile);
             return Ok(job);
         }
         let directory = place.join("context");
         unpack(directory.clone(), archive).await?;
-        job.dockerfile = Some(dockerfile(&directory, &request.dockerfile)?);
+        let text = dockerfile(&directory, &request.dockerfile)?;
+        refuse_secrets(&text)?;
+        job.dockerfile = Some(text);
         job.context = build::Context::Directory(directory);
         Ok(job)
     }
@@ -172,15 +195,25 @@ impl Work {
         sender: &mpsc::Sender<Result<BuildStep>>,
     ) -> Result<()> {
         let _busy = self.builder.busy().await;
-        let namespace = match self.request.no_network {
-            true => Some(network::new_namespace().await?),
-            false => None,
+        let site = match self.request.reach {
+            BuildReach::World => Some(Site::open(&self.context).await?),
+            BuildReach::Host | BuildReach::Nothing => None,
+        };
+        let namespace = match (&site, self.request.reach) {
+            (Some(site), _) => Some(site.namespace.clone()),
+            (None, BuildReach::Nothing) => Some(network::new_namespace().await?),
+            (None, BuildReach::Host | BuildReach::World) => None,
         };
         if let Some(namespace) = &namespace {
             let path = format!("/proc/{}/fd/{}", std::process::id(), namespace.as_raw_fd());
-            job.network = Network::Namespace(path.into());
+            let resolv_conf = site.as_ref().map(|site| site.resolv_conf.clone());
+            job.network = Network::Namespace {
+                path: path.into(),
+                resolv_conf: resolv_conf.unwrap_or_default(),
+            };
         }
         let supplier = Supplier::new(self.context.clone(), &self.request, sender.clone());
+        // Held to the end: the builder enters by this process's descriptor.
         let (supply, _serving) = supplier.serve(namespace.clone()).await?;
         let mut building = self.builder.build(&job, &supply)?;
         let mut failed = None;
@@ -282,9 +315,48 @@ fn dockerfile(directory: &Path, path: &str) -> Result<String> {
     Err(Error::not_found(format!("Cannot locate specified Dockerfile: {path}")))
 }
 
+/// Refuses mounts of what only BuildKit's clients hand over: without it a step would run with nothing there.
+fn refuse_secrets(dockerfile: &str) -> Result<()> {
+    let text = dockerfile.replace("\\\r\n", " ").replace("\\\n", " ");
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        if !words.next().is_some_and(|word| word.eq_ignore_ascii_case("RUN")) {
+            continue;
+        }
+        let flags = words.take_while(|word| word.starts_with("--"));
+        let mounts = flags.filter_map(|flag| flag.strip_prefix("--mount="));
+        let kind = |mount: &str| {
+            mount.split(',').find_map(|part| part.strip_prefix("type=").map(str::to_owned))
+        };
+        if let Some(kind) = mounts.filter_map(kind).find(|kind| kind == "secret" || kind == "ssh") {
+            return Err(Error::unsupported(format!(
+                "RUN --mount=type={kind} needs BuildKit, which this engine has none of"
+            ))
+            .at("dockerfile")
+            .next("build with a builder of `docker buildx create`, and --load"));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_are_not_left_out_silently() {
+        for (text, kind) in [
+            ("FROM a\nRUN --mount=type=secret,id=x cat /run/secrets/x", Some("secret")),
+            ("FROM a\nrun --network=none \\\n  --mount=id=k,type=ssh git clone x", Some("ssh")),
+            ("FROM a\nRUN --mount=type=cache,target=/c make", None),
+            ("FROM a\nRUN echo --mount=type=secret", None),
+            ("FROM a\n# RUN --mount=type=secret", None),
+        ] {
+            let refused = refuse_secrets(text).err().map(|error| error.message().to_owned());
+            assert_eq!(refused.is_some(), kind.is_some(), "{text}: {refused:?}");
+            assert!(refused.is_none_or(|told| told.contains(kind.unwrap())), "{text}");
+        }
+    }
 
     #[test]
     fn one_platform_and_ours() {

@@ -21,10 +21,11 @@ impl Leftovers {
         Self { context }
     }
 
-    /// Whether an instance is wanted, or its task still takes it down.
+    /// Whether an instance is wanted, or its task still takes it down; or it is a build.
     fn is_known(&self, desired: &Desired, uid: &Uid) -> bool {
         desired.instances.iter().any(|instance| instance.meta.id == *uid)
             || self.context.roster.get(uid).is_some()
+            || self.context.builds.has(uid)
     }
 
     async fn containers(&self, desired: &Desired) -> Result<usize> {
@@ -55,7 +56,7 @@ impl Leftovers {
     fn directories(&self, desired: &Desired) -> Result<usize> {
         let mut removed = 0;
         let places = &self.context.places;
-        for parent in [places.instances(), places.all_logs()] {
+        for parent in [places.instances(), places.all_logs(), places.all_unkept()] {
             let Ok(entries) = std::fs::read_dir(&parent) else { continue };
             for entry in entries.flatten() {
                 let name = entry.file_name();

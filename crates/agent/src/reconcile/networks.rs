@@ -8,6 +8,7 @@ use link::Report;
 use model::{Kind, Result, Uid};
 use tasks::Pass;
 
+use crate::build_network::BuildNetwork;
 use crate::context::Context;
 
 /// The pass.
@@ -39,7 +40,8 @@ impl Pass for Networks {
             removed += 1;
         }
         let wanted: HashSet<&Uid> = desired.networks.iter().map(|it| &it.meta.id).collect();
-        for id in fabric.known().await.iter().filter(|id| !wanted.contains(id)) {
+        let own = BuildNetwork::id();
+        for id in fabric.known().await.iter().filter(|id| !wanted.contains(id) && **id != own) {
             fabric.remove(id).await?;
             removed += 1;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use link::build::{BuildLimits, BuildRequest};
+use link::build::{BuildLimits, BuildReach, BuildRequest};
 use link::image::Login;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -52,7 +52,11 @@ pub(super) fn read(query: &Query, logins: Vec<Login>) -> Reply<BuildRequest> {
         no_cache: query.flag("nocache"),
         pull: query.flag("pull"),
         squash: query.flag("squash"),
-        no_network: query.text("networkmode") == "none",
+        reach: match query.text("networkmode") {
+            "none" => BuildReach::Nothing,
+            "host" => BuildReach::Host,
+            _ => BuildReach::World,
+        },
         extra_hosts: extra_hosts(query),
         shm_size: number(query, "shmsize")?,
         ulimits: ulimits.into_iter().map(ulimit).collect(),
@@ -154,7 +158,10 @@ mod tests {
         assert_eq!(request.arguments, [("A".into(), Some("1".into())), ("B".into(), None)]);
         assert_eq!(request.ulimits, ["nofile=1:2"]);
         assert_eq!((request.limits.memory, request.limits.memory_swap), (5, 0));
-        assert!(request.no_cache && request.no_network && !request.pull);
+        assert!(request.no_cache && !request.pull);
+        assert_eq!(request.reach, BuildReach::Nothing);
+        assert_eq!(of("networkmode=host").unwrap().reach, BuildReach::Host);
+        assert_eq!(of("networkmode=default").unwrap().reach, BuildReach::World);
         assert_eq!(request.extra_hosts, ["h:1.2.3.4"]);
     }
 

@@ -170,29 +170,86 @@ fn nothing_of_a_build_leaves_its_walls() {
     assert!(many < 20, "it sees {many} processes");
 }
 
+/// The words of all processes.
+fn commands() -> Vec<String> {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let words = all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    words.map(|words| String::from_utf8_lossy(&words).into_owned()).collect()
+}
+
+#[test]
+fn steps_reach_the_world_and_not_the_hosts_loopback() {
+    let Some(node) = own() else { return };
+    let docker = Docker::of(&node);
+    let port = REGISTRY.port();
+    let script = format!(
+        "ip -o -4 address show eth0; cat /etc/resolv.conf; nc -w 3 127.0.0.1 {port} </dev/null && echo reached || \
+         echo walled"
+    );
+    let dockerfile = format!("FROM busybox\nRUN {script}\n");
+    let files = [("Dockerfile", dockerfile.as_str())];
+    let told = text(&build(&docker, "nocache=1", &files));
+    assert!(told.contains("\nwalled\n"), "{told}");
+    assert!(told.contains("inet 169.254.101."), "{told}");
+    assert!(told.contains("nameserver 169.254.101.1\n"), "{told}");
+    let told = text(&build(&docker, "nocache=1&networkmode=host", &files));
+    assert!(told.contains("\nreached\n"), "{told}");
+    until("its namespace is gone", || (node.namespaces() == 0).then_some(()));
+    let secret =
+        [("Dockerfile", "FROM busybox\nRUN --mount=type=secret,id=x cat /run/secrets/x\n")];
+    let refused = build(&docker, "", &secret);
+    assert_eq!(refused.status, 501, "{}", refused.message());
+    assert!(refused.message().contains("needs BuildKit"), "{}", refused.message());
+}
+
+#[test]
+fn a_context_that_breaks_off_leaves_nothing() {
+    use std::io::Write;
+    let Some(node) = own() else { return };
+    let docker = Docker::of(&node);
+    for (remote, status) in [("/etc", 400), ("git@e.org:a/b", 501)] {
+        let reply = docker.post(&format!("/build?remote={remote}"));
+        assert_eq!(reply.status, status, "{}", reply.message());
+    }
+    let jobs = node.root().join("var/lib/hull/build/jobs");
+    let left = || std::fs::read_dir(&jobs).map_or(0, |all| all.flatten().count());
+    let socket = node.root().join("run/hull/docker.sock");
+    let mut socket = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    write!(socket, "POST /build HTTP/1.1\r\nHost: d\r\nContent-Length: 99999999\r\n\r\n").unwrap();
+    let large = "x".repeat(4 << 20);
+    socket.write_all(&context(&[("large", &large)])[..3 << 20]).unwrap();
+    until("the context comes", || (left() == 1).then_some(()));
+    drop(socket);
+    until("it is gone", || (left() == 0).then_some(()));
+    let log = node.log();
+    assert!(!log.contains("cannot be removed"), "{log}");
+}
+
 #[test]
 fn a_build_ends_with_its_client() {
     let Some(node) = own() else { return };
-    let files = context(&[("Dockerfile", "FROM busybox\nRUN echo begun; sleep 4321\n")]);
+    let dockerfile = "FROM busybox\nARG TOKEN\nRUN echo begun ${#TOKEN}; sleep 4321\n";
+    let files = context(&[("Dockerfile", dockerfile)]);
     let mut socket =
         std::os::unix::net::UnixStream::connect(node.root().join("run/hull/docker.sock")).unwrap();
     use std::io::{Read, Write};
-    write!(socket, "POST /build HTTP/1.0\r\nHost: d\r\nContent-Length: {}\r\n\r\n", files.len())
+    let path = "/build?buildargs=%7B%22TOKEN%22:%22s3cret-4321%22%7D";
+    write!(socket, "POST {path} HTTP/1.0\r\nHost: d\r\nContent-Length: {}\r\n\r\n", files.len())
         .unwrap();
     socket.write_all(&files).unwrap();
     let (mut told, mut buffer) = (Vec::new(), [0; 4096]);
-    while !String::from_utf8_lossy(&told).contains("\"begun\\n\"") {
+    while !String::from_utf8_lossy(&told).contains("begun 11\\n") {
         let read = socket.read(&mut buffer).unwrap();
         assert!(read > 0, "{}", String::from_utf8_lossy(&told));
         told.extend_from_slice(&buffer[..read]);
     }
-    let asleep = || {
-        let commands = std::fs::read_dir("/proc").unwrap().flatten();
-        commands
-            .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
-            .any(|words| words == b"sleep\x004321\x00")
-    };
+    let asleep = || commands().iter().any(|words| words == "sleep\x004321\x00");
     until("the build's command to run", || asleep().then_some(()));
+    let open: Vec<String> =
+        commands().into_iter().filter(|words| words.contains("s3cret-4321")).collect();
+    assert_eq!(open, Vec::<String>::new(), "everybody can read that");
+    let pruned = Docker::of(&node).post("/build/prune");
+    assert_eq!(pruned.status, 409, "{}", pruned.message());
     drop(socket);
     until("the build's processes to end", || (!asleep()).then_some(()));
     let tag = node.tag();
