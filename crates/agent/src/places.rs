@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use model::Uid;
+use model::instance::ContainerSpec;
 
 /// The agent's directories.
 #[derive(Debug, Clone)]
@@ -42,9 +43,20 @@ impl Places {
         self.all_logs().join(uid.as_str())
     }
 
-    /// Log of one container.
-    pub fn log(&self, uid: &Uid, container: &str) -> PathBuf {
-        self.logs(uid).join(container)
+    /// Log of one container; what is not to be kept is in memory, for those who are attached.
+    pub fn log(&self, uid: &Uid, container: &ContainerSpec) -> PathBuf {
+        let logs = if container.log.off { self.unkept(uid) } else { self.logs(uid) };
+        logs.join(&container.name)
+    }
+
+    /// Output of all instances that is not kept.
+    pub fn all_unkept(&self) -> PathBuf {
+        self.run.join("output")
+    }
+
+    /// Output of an instance's containers that is not kept.
+    pub fn unkept(&self, uid: &Uid) -> PathBuf {
+        self.all_unkept().join(uid.as_str())
     }
 
     /// Shared memory of an instance whose containers share it.

@@ -248,7 +248,8 @@ pub async fn remove(worker: &Worker, wanted: &Instance) -> Result<()> {
 
 /// Forgets the instance: its log and what is remembered of it.
 pub fn forget(worker: &Worker) -> Result<()> {
-    for dir in [worker.context.places.logs(&worker.uid), worker.dir.clone()] {
+    let places = &worker.context.places;
+    for dir in [places.logs(&worker.uid), places.unkept(&worker.uid), worker.dir.clone()] {
         match std::fs::remove_dir_all(&dir) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(error).context(ErrorKind::Unavailable, || {

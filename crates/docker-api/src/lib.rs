@@ -21,6 +21,7 @@ mod failure;
 mod filters;
 #[cfg(test)]
 mod fuzz;
+mod health;
 mod images;
 mod networks;
 mod query;

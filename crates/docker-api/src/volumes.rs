@@ -331,7 +331,8 @@ fn same_again(known: Arc<Volume>, wanted: &Wanted) -> Reply<Arc<Volume>> {
     Ok(known)
 }
 
-fn check_name(name: &str) -> Reply<()> {
+/// Refuses what no volume of Engine's local driver is called.
+pub(crate) fn check_name(name: &str) -> Reply<()> {
     let good = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     let first = name.chars().next().is_none_or(|c| c.is_ascii_alphanumeric());
     if name.len() == 1 {

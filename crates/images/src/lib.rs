@@ -18,6 +18,7 @@ mod credentials;
 mod descriptor;
 mod digest;
 mod dir_store;
+mod download;
 mod failure;
 mod image_config;
 mod limits;
@@ -44,6 +45,7 @@ pub use credentials::{CredentialFile, Credentials};
 pub use descriptor::Descriptor;
 pub use digest::{Digest, Hasher};
 pub use dir_store::DirStore;
+pub use download::download;
 pub use limits::Limits;
 pub use local::{
     Detail, Images, InUse, PruneOptions, RemoveOptions, Removed, ServedManifest, Usage, UsageRow,

@@ -117,6 +117,10 @@ pub struct ImportRequest {
     pub platform: String,
     /// What it is.
     pub kind: ImportKind,
+    /// Address of an archive that the node fetches, in place of one that comes. Not for everybody: the
+    /// node reaches more than its callers.
+    #[serde(skip)]
+    pub source: String,
     /// What comes is a disk, which becomes the image of a machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk: Option<DiskImport>,

@@ -208,6 +208,9 @@ pub struct CommitRequest {
     pub message: String,
     /// Replaces the image's configuration where its fields aren't empty.
     pub config: Option<ImageConfig>,
+    /// `config` is all of it: what is empty there is nothing in the image.
+    #[serde(default)]
+    pub whole: bool,
     /// Freeze the container meanwhile.
     pub pause: bool,
 }

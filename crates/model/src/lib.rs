@@ -4,6 +4,7 @@
 //! Nothing here does I/O, reads a clock or waits, so every other room can use it. Start at
 //! [`object`] for the frame all nouns share, then [`instance`], the noun most of the house is about.
 
+pub mod address;
 pub mod capability;
 pub mod error;
 pub mod event;

@@ -9,6 +9,9 @@ use crate::object::{Kind, Noun, Object};
 /// The network every project has, made with its first instance.
 pub const DEFAULT_NETWORK: &str = "default";
 
+/// Addresses that can be set aside; more are better left out by the range.
+const MOST_RESERVED: usize = 256;
+
 /// The noun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NetworkNoun;
@@ -32,6 +35,10 @@ pub struct NetworkSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub range4: Option<Ipv4Net>,
+    /// Addresses that no instance is given, as others have them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub reserved: Vec<std::net::IpAddr>,
     /// Give it IPv6 too; a unique local subnet (RFC 4193) is chosen unless `ipv6` says one.
     pub enable_ipv6: bool,
     /// IPv6 subnet, /64 at most.
@@ -92,6 +99,16 @@ impl Noun for NetworkNoun {
                 return Err(Error::invalid(format!("{subnet} is not a /16 to /120")).at("ipv6"));
             }
             check_kind(subnet.into()).map_err(|error| error.at("ipv6"))?;
+        }
+        if spec.reserved.len() > MOST_RESERVED {
+            return Err(Error::invalid(format!("more than {MOST_RESERVED}")).at("reserved"));
+        }
+        let inside = |address: &std::net::IpAddr| match address {
+            std::net::IpAddr::V4(it) => spec.ipv4.is_some_and(|net| net.contains(it)),
+            std::net::IpAddr::V6(it) => spec.ipv6.is_some_and(|net| net.contains(it)),
+        };
+        if let Some(address) = spec.reserved.iter().find(|it| !inside(it)) {
+            return Err(Error::invalid(format!("{address} is not inside a subnet")).at("reserved"));
         }
         if spec.gateway6.is_some_and(|gw| spec.ipv6.is_none_or(|net| !net.contains(&gw))) {
             return Err(Error::invalid("not inside the subnet").at("gateway6"));

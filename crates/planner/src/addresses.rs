@@ -122,13 +122,14 @@ fn fixed4(
     if book.is_free(fixed) { Ok(fixed) } else { Err(taken(wish, fixed.into(), book)) }
 }
 
-/// Whether an address can be an instance's: not the network's, its broadcast or its host's.
+/// Whether an address can be an instance's: not the network's, its broadcast, its host's or set aside.
 fn usable4(wish: &Wish<'_>, subnet: Ipv4Net, address: Ipv4Addr) -> bool {
     let host = wish.network.spec.host4().map(|host| host.addr());
     subnet.contains(&address)
         && address != subnet.network()
         && address != subnet.broadcast()
         && Some(address) != host
+        && !wish.network.spec.reserved.contains(&address.into())
 }
 
 /// What it had, else the first free address behind the last one given.
@@ -170,7 +171,10 @@ fn fixed6(
 
 fn usable6(wish: &Wish<'_>, subnet: Ipv6Net, address: Ipv6Addr) -> bool {
     let host = wish.network.spec.host6().map(|host| host.addr());
-    subnet.contains(&address) && address != subnet.network() && Some(address) != host
+    subnet.contains(&address)
+        && address != subnet.network()
+        && Some(address) != host
+        && !wish.network.spec.reserved.contains(&address.into())
 }
 
 /// What it had, else the one with the IPv4 address' host part, else the first free one.

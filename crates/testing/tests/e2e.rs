@@ -18,6 +18,8 @@ mod e2e {
     mod docker;
     mod docker_build;
     mod docker_images;
+    mod docker_limits;
+    mod docker_starts;
     mod dying;
     mod engines;
     mod faults;

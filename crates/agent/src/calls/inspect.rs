@@ -167,7 +167,7 @@ pub async fn disk_size(calls: &Calls, target: &Target) -> Result<DiskSize> {
     let pinned = {
         let known = found.handle.known.borrow();
         let seen = known.status.container(&found.container.name);
-        seen.map(|seen| seen.image_digest.clone()).filter(|digest| !digest.is_empty())
+        found.container.made_from(seen).map(str::to_owned)
     };
     let name = pinned.unwrap_or_else(|| found.container.image.clone());
     let image = match calls.context.images.local.detail(&name).await {
@@ -200,7 +200,7 @@ pub async fn commit(calls: &Calls, target: &Target, request: CommitRequest) -> R
         name,
         // Where the image's name points at an index, the layers are those of the manifest chosen.
         base: images.local.manifest_digest(&image.digest).await?.to_string(),
-        config: overlay(image.config.clone(), request.config),
+        config: committed(&image.config, &request),
         author: request.author,
         message: request.message,
     };
@@ -217,31 +217,12 @@ pub async fn commit(calls: &Calls, target: &Target, request: CommitRequest) -> R
     Ok(committed?.id)
 }
 
-/// An image's configuration with the fields of `changes` that aren't empty in place of its own.
-pub fn overlay(base: ImageConfig, changes: Option<ImageConfig>) -> ImageConfig {
-    let Some(changes) = changes else { return base };
-    let text = |new: String, old: String| if new.is_empty() { old } else { new };
-    let list = |new: Vec<String>, old: Vec<String>| if new.is_empty() { old } else { new };
-    let mut env = base.env;
-    for entry in changes.env {
-        let key = entry.split('=').next().unwrap_or_default().to_owned();
-        env.retain(|old| old.split('=').next() != Some(key.as_str()));
-        env.push(entry);
-    }
-    let mut labels = base.labels;
-    labels.extend(changes.labels);
-    ImageConfig {
-        user: text(changes.user, base.user),
-        env,
-        entrypoint: list(changes.entrypoint, base.entrypoint),
-        command: list(changes.command, base.command),
-        workdir: text(changes.workdir, base.workdir),
-        volumes: list(changes.volumes, base.volumes),
-        exposed_ports: list(changes.exposed_ports, base.exposed_ports),
-        labels,
-        stop_signal: text(changes.stop_signal, base.stop_signal),
-        health: changes.health.or(base.health),
-        on_build: list(changes.on_build, base.on_build),
+/// The configuration of an image that is made of a container.
+pub fn committed(base: &ImageConfig, request: &CommitRequest) -> ImageConfig {
+    match request.config.clone() {
+        None => base.clone(),
+        Some(config) if request.whole => config,
+        Some(changes) => base.clone().overlaid(changes),
     }
 }
 
@@ -259,21 +240,17 @@ mod tests {
     }
 
     #[test]
-    fn changes_replace_what_they_name() {
+    fn a_configuration_is_changed_or_whole() {
         let base = ImageConfig {
-            env: vec!["A=1".into(), "B=2".into()],
+            entrypoint: vec!["/e".into()],
             command: vec!["old".into()],
-            workdir: "/old".into(),
-            ..Default::default()
+            ..ImageConfig::default()
         };
-        let changes = ImageConfig {
-            env: vec!["A=3".into()],
-            command: vec!["new".into()],
-            ..Default::default()
-        };
-        let made = overlay(base, Some(changes));
-        assert_eq!(made.env, ["B=2", "A=3"]);
-        assert_eq!(made.command, ["new"]);
-        assert_eq!(made.workdir, "/old");
+        let config = ImageConfig { command: vec!["new".into()], ..ImageConfig::default() };
+        let request = |config, whole| CommitRequest { config, whole, ..CommitRequest::default() };
+        assert_eq!(committed(&base, &request(None, false)), base);
+        assert_eq!(committed(&base, &request(Some(config.clone()), true)), config);
+        let changed = committed(&base, &request(Some(config), false));
+        assert_eq!((changed.entrypoint, changed.command), (vec!["/e".into()], vec!["new".into()]));
     }
 }

@@ -147,6 +147,10 @@ impl ImageCalls for Calls {
         request: ImportRequest,
         archive: ByteStream,
     ) -> Result<ResultStream<Progress>> {
+        let archive = match request.source.as_str() {
+            "" => archive,
+            source => ::images::download(source).await?,
+        };
         match request.disk.clone() {
             Some(disk) => images::disk::import(self, &request, disk, archive),
             None => images::import(self, &request, archive),

@@ -7,8 +7,8 @@ use containers::logs::{LogRecord as Kept, ReadOptions, Reader, Stream, kept};
 use futures::StreamExt;
 use link::ResultStream;
 use link::instance::{LogRecord, LogsRequest, Target};
-use model::Result;
 use model::instance::{ContainerState, Phase};
+use model::{Error, Result};
 use tokio::sync::watch;
 
 use super::{Calls, Found};
@@ -24,7 +24,14 @@ pub async fn logs(
     request: LogsRequest,
 ) -> Result<ResultStream<LogRecord>> {
     let found = calls.find(target)?;
-    let dir = calls.context.places.log(&found.instance.meta.id, &found.container.name);
+    if found.container.log.off {
+        return Err(Error::unsupported(format!(
+            "what {} prints is not kept",
+            found.instance.title()
+        ))
+        .next("attach to it, or make it anew with a log"));
+    }
+    let dir = calls.context.places.log(&found.instance.meta.id, &found.container);
     // Removal waits for who reads.
     let guard = found.handle.logs.clone().read_owned().await;
     let name = found.container.name.clone();

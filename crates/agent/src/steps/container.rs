@@ -63,7 +63,7 @@ fn config(
 ) -> Result<ContainerConfig> {
     let spec = &wanted.spec;
     let context = &worker.context;
-    let log = context.places.log(&worker.uid, &container.name);
+    let log = context.places.log(&worker.uid, container);
     std::fs::create_dir_all(&log)
         .context(ErrorKind::Unavailable, || format!("cannot make {}", log.display()))?;
     Ok(ContainerConfig {

@@ -21,8 +21,8 @@ use crate::engine::{ContainerId, Exit, Started};
 use crate::logs::driver::{self, Job};
 use model::Signal;
 
-/// What is kept of a terminal's output that nobody asked to keep.
-const UNKEPT: LogOptions = LogOptions { max_size: Bytes(64 << 10), max_files: 1 };
+/// What is kept of output that nobody asked to keep, for those who are attached.
+const UNKEPT: LogOptions = LogOptions { max_size: Bytes(64 << 10), max_files: 1, off: true };
 
 /// How a container's streams are joined, as containerd is told.
 #[derive(Debug, Default)]
@@ -143,6 +143,7 @@ impl Containerd {
             streams.stdin = files.stdin().to_string_lossy().into_owned();
         }
         let (directory, options) = match &config.log {
+            Some(directory) if spec.log.off => (directory.clone(), UNKEPT),
             Some(directory) => (directory.clone(), spec.log),
             // A terminal, or an input, must have someone at the other end.
             None if spec.tty || spec.stdin => (files.unkept(), UNKEPT),

@@ -53,7 +53,7 @@ impl Job {
     /// The job as one argument, for [`Job::parse`]. Paths come last and are not quoted.
     pub fn argument(&self) -> String {
         let kind = if self.terminal { 't' } else { 'p' };
-        let LogOptions { max_size, max_files } = self.options;
+        let LogOptions { max_size, max_files, off: _ } = self.options;
         let directory = self.directory.display();
         match &self.pipes {
             None => format!("{}:{max_files}:{kind}:{directory}", max_size.0),
@@ -73,7 +73,7 @@ impl Job {
             Some((directory, pipes)) => (directory, Some(PathBuf::from(pipes))),
             None => (argument.splitn(4, ':').nth(3)?, None),
         };
-        let options = LogOptions { max_size, max_files };
+        let options = LogOptions { max_size, max_files, off: false };
         Some(Self { directory: directory.into(), options, terminal, pipes })
     }
 
@@ -236,7 +236,7 @@ mod tests {
     fn job(pipes: Option<&str>) -> Job {
         Job {
             directory: "/var/lib/hull: a/logs/ü".into(),
-            options: LogOptions { max_size: Bytes(4096), max_files: 3 },
+            options: LogOptions { max_size: Bytes(4096), max_files: 3, off: false },
             terminal: true,
             pipes: pipes.map(PathBuf::from),
         }

@@ -321,7 +321,8 @@ mod tests {
     use model::instance::LogOptions;
 
     fn writer(directory: &Path, max_size: u64, max_files: u32) -> Writer {
-        Writer::open(directory, LogOptions { max_size: Size(max_size), max_files }).unwrap()
+        Writer::open(directory, LogOptions { max_size: Size(max_size), max_files, off: false })
+            .unwrap()
     }
 
     async fn text(reader: Reader) -> String {

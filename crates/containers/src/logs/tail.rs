@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn across_blocks_and_files() {
         let log = tempfile::tempdir().unwrap();
-        let options = LogOptions { max_size: Bytes(100_000), max_files: 10 };
+        let options = LogOptions { max_size: Bytes(100_000), max_files: 10, off: false };
         let mut writer = Writer::open(log.path(), options).unwrap();
         for i in 0..5000 {
             writer.write(Stream::Stdout, format!("{i}").as_bytes());

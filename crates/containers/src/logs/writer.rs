@@ -191,7 +191,7 @@ mod tests {
     use std::fs::OpenOptions;
 
     fn options(max_size: u64, max_files: u32) -> LogOptions {
-        LogOptions { max_size: Bytes(max_size), max_files }
+        LogOptions { max_size: Bytes(max_size), max_files, off: false }
     }
 
     fn text(directory: &Path, sequence: u64) -> String {

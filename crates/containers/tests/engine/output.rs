@@ -84,7 +84,7 @@ async fn followed_live_to_the_very_end() {
 async fn a_flood_is_bounded_and_ends() {
     let node = a_node!();
     let mut config = node.logged("flood", &["sh", "-c", "yes 0123456789 | head -c 200000000"]);
-    config.spec.log = LogOptions { max_size: Bytes(4 << 20), max_files: 3 };
+    config.spec.log = LogOptions { max_size: Bytes(4 << 20), max_files: 3, off: false };
     let begun = Instant::now();
     node.engine.create(&config).await.unwrap();
     node.engine.start(&config.id).await.unwrap();

@@ -14,6 +14,7 @@ use control::{Caller, Goal};
 use http::{HeaderValue, StatusCode};
 use link::ByteStream;
 use link::instance::{ChangeKind, CommitRequest, PathStat};
+use model::error::Code;
 use model::image::ImageConfig;
 use model::instance::Instance;
 use model::{Error, ErrorKind};
@@ -130,9 +131,6 @@ pub(super) async fn write(
 ) -> Reply {
     let path = path_of(&query)?;
     let instance = known(&engine, &caller, &name).await?;
-    if is_read_only(&instance, path) {
-        return Err(Failure::bad("container rootfs is marked read-only"));
-    }
     let (instances, id) = (engine.control.instances(), id_of(&instance));
     let user = instance.spec.main().map_or("", |main| main.user.as_str());
     if query.flag("copyUIDGID") && !user.is_empty() {
@@ -145,6 +143,14 @@ pub(super) async fn write(
     let written =
         instances.write_archive(&caller, &engine.project, id, "", path, keep_type, archive).await;
     written.map_err(|error| {
+        let words = match error.code() {
+            Some(Code::RootReadOnly) => Some("container rootfs is marked read-only"),
+            Some(Code::VolumeReadOnly) => Some("mounted volume is marked read-only"),
+            Some(_) | None => None,
+        };
+        if let Some(words) = words {
+            return Failure::bad(words);
+        }
         let mut failure = no_such_file(&name, path)(error);
         if failure.status == StatusCode::BAD_REQUEST
             && failure.message.ends_with("is not a directory")
@@ -154,14 +160,6 @@ pub(super) async fn write(
         failure
     })?;
     Ok(StatusCode::OK.into_response())
-}
-
-/// Whether nothing may be written at a path: the root is read only, and nothing writable is mounted there.
-fn is_read_only(instance: &Instance, path: &str) -> bool {
-    let Some(main) = instance.spec.main() else { return false };
-    let path = std::path::Path::new("/").join(path);
-    main.read_only
-        && !main.mounts.iter().any(|mount| !mount.read_only && path.starts_with(&mount.target))
 }
 
 pub(super) async fn changes(
@@ -217,6 +215,8 @@ pub(super) async fn commit(
         author: query.text("author").to_owned(),
         message: query.text("comment").to_owned(),
         config: Some(config),
+        // What Docker's words made has all of its image's configuration beside it.
+        whole: super::origin::Origin::of(&instance).is_some(),
         pause: query.flag_or("pause", true),
     };
     let (instances, id) = (engine.control.instances(), id_of(&instance));
@@ -231,13 +231,13 @@ fn committed(
     changes: &[&str],
 ) -> Reply<ImageConfig> {
     let origin = super::origin::Origin::of(instance).unwrap_or_default();
-    let mut config = crate::images::config::from_docker(&origin.config);
+    let mut config = crate::images::config::from_docker(&origin.config)?;
     if let Some(main) = instance.spec.main() {
         config.env.clone_from(&main.env);
     }
     config.labels.clone_from(&instance.meta.labels);
     if let Some(body) = body {
-        crate::images::config::lay_over(&mut config, &crate::images::config::from_docker(&body));
+        config = config.overlaid(crate::images::config::from_docker(&body)?);
     }
     let entrypoint = config.entrypoint.clone();
     for line in changes.iter().filter(|line| !line.trim().is_empty()) {

@@ -9,13 +9,12 @@ mod network;
 mod security;
 
 use bollard_stubs::models::{
-    ContainerConfig, EndpointSettings, HealthConfig, HostConfig, HostConfigIsolationEnum,
+    ContainerConfig, EndpointSettings, HostConfig, HostConfigIsolationEnum,
     RestartPolicy as DockerRestart, RestartPolicyNameEnum,
 };
 use model::image::Image;
 use model::instance::{
-    ContainerSpec, HealthCheck, InstanceSpec, LogOptions, Probe, PullPolicy, RestartPolicy,
-    RunState, Sharing,
+    ContainerSpec, InstanceSpec, LogOptions, PullPolicy, RestartPolicy, RunState, Sharing,
 };
 use model::{Bytes, Span};
 
@@ -117,6 +116,7 @@ fn container(asked: &Asked<'_>) -> Reply<ContainerSpec> {
     Ok(ContainerSpec {
         name: MAIN.to_owned(),
         image: text(&config.image),
+        image_id: asked.image.id.clone(),
         pull: PullPolicy::Never,
         entrypoint,
         command,
@@ -130,7 +130,7 @@ fn container(asked: &Asked<'_>) -> Reply<ContainerSpec> {
         init: host.init.unwrap_or_default(),
         stop_signal: text(&config.stop_signal),
         mounts: mounts::all(asked)?,
-        health: health(config.healthcheck.as_ref())?,
+        health: crate::health::read(config.healthcheck.as_ref())?,
         resources: limits::resources(host, asked.cpus)?,
         ulimits: limits::ulimits(host),
         capabilities: security::capabilities(host)?,
@@ -238,48 +238,6 @@ fn ipc(mode: Option<&str>) -> Reply<Sharing> {
     }
 }
 
-/// How its health is told.
-fn health(config: Option<&HealthConfig>) -> Reply<Option<HealthCheck>> {
-    let Some(config) = config else { return Ok(None) };
-    let words = config.test.clone().unwrap_or_default();
-    let probe = match words.split_first() {
-        None => return Ok(None),
-        Some((kind, _)) if kind == "NONE" => Probe::None,
-        Some((kind, rest)) if kind == "CMD" => Probe::Exec { command: rest.to_vec() },
-        Some((kind, rest)) if kind == "CMD-SHELL" => {
-            let shell = ["/bin/sh".to_owned(), "-c".to_owned()];
-            Probe::Exec { command: shell.into_iter().chain(rest.iter().cloned()).collect() }
-        }
-        Some((kind, _)) => {
-            return Err(Failure::bad(format!("Unknown healthcheck type {kind}")));
-        }
-    };
-    let mut check = HealthCheck::new(probe);
-    let spans = [
-        (config.interval, "Interval", &mut check.interval),
-        (config.timeout, "Timeout", &mut check.timeout),
-        (config.start_period, "StartPeriod", &mut check.start_period),
-        (config.start_interval, "StartInterval", &mut check.start_interval),
-    ];
-    for (asked, field, span) in spans {
-        let asked = asked.unwrap_or_default();
-        if asked != 0 && asked < 1_000_000 {
-            return Err(Failure::bad(format!("{field} in Healthcheck cannot be less than 1ms")));
-        }
-        if let Some(asked) = u64::try_from(asked).ok().filter(|asked| *asked > 0) {
-            *span = Span(std::time::Duration::from_nanos(asked));
-        }
-    }
-    let retries = config.retries.unwrap_or_default();
-    if retries < 0 {
-        return Err(Failure::bad("Retries in Healthcheck cannot be negative"));
-    }
-    if let Some(retries) = u32::try_from(retries).ok().filter(|retries| *retries > 0) {
-        check.retries = retries;
-    }
-    Ok(Some(check))
-}
-
 /// The platform keeps a log itself; drivers that keep it as files are all the same to it.
 fn log_options(host: &HostConfig) -> Reply<LogOptions> {
     let mut options = LogOptions::default();
@@ -290,6 +248,7 @@ fn log_options(host: &HostConfig) -> Reply<LogOptions> {
             "error looking up logging plugin {driver}: plugin \"{driver}\" not found"
         )));
     }
+    options.off = driver == "none";
     for (name, value) in asked.config.iter().flatten() {
         let wrong = |why: &str| {
             Failure::bad(format!(

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::names::Platform;
 use super::{Name, Named, names};
 use crate::Shared;
+use crate::containers::NEVER;
 use crate::failure::{Failure, Reply};
 use crate::query::Query;
 use crate::shape::fill;
@@ -33,7 +34,6 @@ const SHOWN: [&str; 15] = [
     "WorkingDir",
 ];
 /// Go's time that is none.
-const NEVER: &str = "0001-01-01T00:00:00Z";
 
 pub(super) async fn inspect(
     State(engine): Shared,

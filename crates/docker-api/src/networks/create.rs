@@ -125,8 +125,12 @@ fn addresses(spec: &mut NetworkSpec, ipam: &Ipam) -> Reply<()> {
     }
     for config in ipam.config.iter().flatten() {
         let text = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
-        if config.auxiliary_addresses.as_ref().is_some_and(|map| !map.is_empty()) {
-            return Err(Failure::unserved("AuxiliaryAddresses are not served by this engine"));
+        for (name, address) in config.auxiliary_addresses.iter().flatten() {
+            spec.reserved.push(address.parse().map_err(|_| {
+                Failure::bad(format!(
+                    "invalid network config:\ninvalid auxiliary address {name}: {address}"
+                ))
+            })?);
         }
         let Some(subnet) = text(&config.subnet) else {
             if text(&config.ip_range).or(text(&config.gateway)).is_some() {

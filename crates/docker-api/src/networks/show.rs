@@ -1,8 +1,10 @@
 //! A network in Engine's words.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bollard_stubs::models::NetworkCreateRequest;
+use ipnet::IpNet;
 use model::instance::{Instance, Interface};
 use model::meta::Labels;
 use model::network::Network;
@@ -19,9 +21,17 @@ pub(super) fn annotations(request: &NetworkCreateRequest) -> Labels {
     let kept = json!({
         "Options": request.options,
         "IpamOptions": request.ipam.as_ref().and_then(|ipam| ipam.options.as_ref()),
+        "Auxiliary": auxiliary(request),
         "Attachable": request.attachable.unwrap_or_default(),
     });
     Labels::from([(REQUEST.to_owned(), kept.to_string())])
+}
+
+/// The names of addresses that were set aside.
+fn auxiliary(request: &NetworkCreateRequest) -> Map<String, Value> {
+    let pools = request.ipam.iter().flat_map(|ipam| ipam.config.iter().flatten());
+    let named = pools.flat_map(|pool| pool.auxiliary_addresses.iter().flatten());
+    named.map(|(name, address)| (name.clone(), json!(address))).collect()
 }
 
 /// A row of a list.
@@ -35,7 +45,7 @@ pub(super) fn summary(found: &Found) -> Value {
 /// An inspected network: with the containers that run in it.
 pub(super) fn whole(found: &Found, instances: &[Arc<Instance>]) -> Value {
     let mut document = summary(found);
-    let members = members(found, instances).filter(|(it, _)| it.status.phase.is_live());
+    let members = present(found, instances);
     let members: Map<_, _> = members
         .map(|(instance, interface)| {
             let id = instance.meta.id.as_str();
@@ -55,8 +65,15 @@ pub(super) fn whole(found: &Found, instances: &[Arc<Instance>]) -> Value {
     document
 }
 
-/// The containers that are joined to it.
-pub(super) fn members<'a>(
+/// The containers that run in it: what is stopped has no endpoint.
+pub(super) fn present<'a>(
+    found: &Found,
+    instances: &'a [Arc<Instance>],
+) -> impl Iterator<Item = (&'a Instance, &'a Interface)> {
+    members(found, instances).filter(|(it, _)| it.status.phase.is_live())
+}
+
+fn members<'a>(
     found: &Found,
     instances: &'a [Arc<Instance>],
 ) -> impl Iterator<Item = (&'a Instance, &'a Interface)> {
@@ -79,11 +96,14 @@ fn of_network(network: &Network) -> Value {
             pool["IPRange"] = json!(range.to_string());
         }
         pool["Gateway"] = json!(spec.host4().map(|net| net.addr()));
+        set_aside(&mut pool, &kept, &net.into());
         pools.push(pool);
     }
     if let Some(net) = spec.ipv6 {
         let gateway = spec.host6().map(|net| net.addr());
-        pools.push(json!({ "Subnet": net.to_string(), "Gateway": gateway }));
+        let mut pool = json!({ "Subnet": net.to_string(), "Gateway": gateway });
+        set_aside(&mut pool, &kept, &net.into());
+        pools.push(pool);
     }
     let options = match &kept["Options"] {
         Value::Null if network.meta.name == model::network::DEFAULT_NETWORK => json!({
@@ -115,6 +135,20 @@ fn of_network(network: &Network) -> Value {
         "Options": options,
         "Labels": network.meta.labels,
     })
+}
+
+/// Puts the named addresses of a subnet to it.
+fn set_aside(pool: &mut Value, kept: &Value, net: &IpNet) {
+    let inside = |address: &Value| {
+        let address = address.as_str().and_then(|text| text.parse::<IpAddr>().ok());
+        address.is_some_and(|address| net.contains(&address))
+    };
+    let named = kept["Auxiliary"].as_object().into_iter().flatten();
+    let own: Map<_, _> =
+        named.filter(|(_, it)| inside(it)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    if !own.is_empty() {
+        pool["AuxiliaryAddresses"] = Value::Object(own);
+    }
 }
 
 fn predefined(found: &Found, name: &str) -> Value {

@@ -21,6 +21,33 @@ const WORDS: [&str; 11] = [
 ];
 
 impl ImageConfig {
+    /// The same with the fields of `changes` that aren't empty in place of its own; variables and labels
+    /// one by one.
+    #[must_use]
+    pub fn overlaid(mut self, changes: Self) -> Self {
+        let text = |new: String, old: String| if new.is_empty() { old } else { new };
+        let list = |new: Vec<String>, old: Vec<String>| if new.is_empty() { old } else { new };
+        for entry in changes.env {
+            let name = entry.split('=').next().unwrap_or_default().to_owned();
+            self.env.retain(|old| old.split('=').next() != Some(name.as_str()));
+            self.env.push(entry);
+        }
+        self.labels.extend(changes.labels);
+        Self {
+            user: text(changes.user, self.user),
+            env: self.env,
+            entrypoint: list(changes.entrypoint, self.entrypoint),
+            command: list(changes.command, self.command),
+            workdir: text(changes.workdir, self.workdir),
+            volumes: list(changes.volumes, self.volumes),
+            exposed_ports: list(changes.exposed_ports, self.exposed_ports),
+            labels: self.labels,
+            stop_signal: text(changes.stop_signal, self.stop_signal),
+            health: changes.health.or(self.health),
+            on_build: list(changes.on_build, self.on_build),
+        }
+    }
+
     /// Changes what the line names.
     ///
     /// # Errors
@@ -176,6 +203,24 @@ fn split(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn changes_replace_what_they_name() {
+        let base = ImageConfig {
+            env: vec!["A=1".into(), "B=2".into()],
+            command: vec!["old".into()],
+            workdir: "/old".into(),
+            ..ImageConfig::default()
+        };
+        let changes = ImageConfig {
+            env: vec!["A=3".into()],
+            command: vec!["new".into()],
+            ..ImageConfig::default()
+        };
+        let made = base.overlaid(changes);
+        assert_eq!(made.env, ["B=2", "A=3"]);
+        assert_eq!((made.command, &*made.workdir), (vec!["new".to_owned()], "/old"));
+    }
 
     #[test]
     fn lines() {

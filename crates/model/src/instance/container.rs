@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::health::HealthCheck;
 use super::mount::Mount;
+use super::status::ContainerStatus;
 use crate::capability::{capability, is_all};
 use crate::error::{Error, Result};
 use crate::name::check_name;
@@ -20,6 +21,10 @@ pub struct ContainerSpec {
     pub name: String,
     /// Image reference as people write it: `nginx`, `ghcr.io/a/b:1`, `x@sha256:…`.
     pub image: String,
+    /// Id of the image that the name stood for when the instance was made, where it was there: what is
+    /// run, wherever the name points later. The platform writes it when it is left empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub image_id: String,
     /// When the image is pulled.
     pub pull: PullPolicy,
     /// Replaces the image's entry point; `Some` of nothing clears it.
@@ -224,11 +229,14 @@ pub struct LogOptions {
     pub max_size: Bytes,
     /// So many files are kept.
     pub max_files: u32,
+    /// Nothing is kept: output goes to who is attached, and nobody reads it later.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub off: bool,
 }
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self { max_size: Bytes::mib(16), max_files: 5 }
+        Self { max_size: Bytes::mib(16), max_files: 5, off: false }
     }
 }
 
@@ -256,12 +264,24 @@ pub const ULIMITS: [&str; 16] = [
 const LEAST_MEMORY: Bytes = Bytes::mib(6);
 
 impl ContainerSpec {
+    /// Digest or id of the image that the container was made from, if that is known; `seen` is what
+    /// became of the container.
+    pub fn made_from<'a>(&'a self, seen: Option<&'a ContainerStatus>) -> Option<&'a str> {
+        let seen = seen.map_or("", |seen| seen.image_digest.as_str());
+        [seen, self.image_id.as_str()].into_iter().find(|pinned| !pinned.is_empty())
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
         check_name(&self.name).map_err(|error| error.at("name"))?;
         if self.image.trim().is_empty() {
             return Err(Error::invalid("no image is named").at("image"));
         }
         crate::image::Reference::parse(&self.image).map_err(|error| error.at("image"))?;
+        if !self.image_id.is_empty() && !crate::image::is_digest(&self.image_id) {
+            return Err(Error::invalid(format!("{:?} is not an image's id", self.image_id))
+                .at("imageId")
+                .next("leave it out: it is written when the instance is made"));
+        }
         for entry in &self.env {
             let name = entry.split_once('=').map_or(entry.as_str(), |(name, _)| name);
             if name.is_empty() || entry.contains('\0') {

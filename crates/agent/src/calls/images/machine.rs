@@ -206,7 +206,7 @@ async fn taken_in(
             }
         }
     }
-    let config = crate::calls::inspect::overlay(image.config.clone(), request.config);
+    let config = crate::calls::inspect::committed(&image.config, &request);
     let options = ImportOptions {
         kind: ImportKind::RootFs,
         name: Some(name),

@@ -10,6 +10,7 @@ use model::instance::{Mount, MountKind, Propagation};
 
 use super::{Asked, size};
 use crate::failure::{Failure, Reply};
+use crate::volumes;
 
 /// A mount taken over from another container.
 #[derive(Debug, Clone)]
@@ -97,7 +98,7 @@ fn bind(text: &str) -> Reply<Mount> {
             non_recursive: false,
         }
     } else {
-        check_volume_name(source)?;
+        volumes::check_name(source)?;
         MountKind::Volume { name: source.to_owned(), subpath: String::new(), no_copy }
     };
     Ok(Mount { kind, target: target.to_owned(), read_only, disk: None })
@@ -117,19 +118,6 @@ fn check_target(target: &str, text: &str, kind: &str) -> Reply<()> {
         )));
     }
     Ok(())
-}
-
-fn check_volume_name(name: &str) -> Reply<()> {
-    let good = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    let first = name.chars().next().is_none_or(|c| c.is_ascii_alphanumeric());
-    if first && name.chars().all(good) {
-        return Ok(());
-    }
-    Err(Failure::bad(format!(
-        "create {name}: {name:?} includes invalid characters for a local volume name, only \
-         \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use \
-         absolute path"
-    )))
 }
 
 fn spread(word: &str) -> Option<Propagation> {
@@ -194,7 +182,7 @@ fn mount(asked: &DockerMount) -> Reply<Mount> {
         }
         MountType::VOLUME => {
             let options = asked.volume_options.as_ref();
-            check_volume_name(&source)?;
+            volumes::check_name(&source)?;
             MountKind::Volume {
                 name: source,
                 subpath: options.and_then(|it| it.subpath.clone()).unwrap_or_default(),

@@ -1,15 +1,14 @@
 //! Imports: a root file system that comes with the request, or from a URL.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_stream::stream;
 use axum::body::Body;
 use control::Caller;
 use futures::StreamExt;
 use http::StatusCode;
-use link::ByteStream;
 use link::image::{ImportKind, ImportRequest, Progress};
+use model::address::without_login;
 use model::{Error, ErrorKind};
 use serde_json::Value;
 
@@ -17,9 +16,6 @@ use crate::failure::{Failure, Reply};
 use crate::images::{config, names, progress};
 use crate::query::Query;
 use crate::{Engine, body};
-
-/// No byte for this long: the other end is gone.
-const STALLED: Duration = Duration::from_secs(60);
 
 pub(super) async fn import(
     engine: Arc<Engine>,
@@ -32,26 +28,32 @@ pub(super) async fn import(
     let name = names::join(query.text("repo"), query.text("tag"))?;
     query.all("changes").flat_map(str::lines).try_for_each(config::check_change)?;
     let comment = match query.text("message") {
-        "" => format!("Imported from {source}"),
+        "" => format!("Imported from {}", without_login(source)),
         message => message.to_owned(),
     };
-    let (archive, first) = match source {
-        "-" => (body::stream(body), None),
-        url => {
-            let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-            let first = progress::status(format!("Downloading from {url}"));
-            (fetch(&url).await?, Some(first))
-        }
+    // The node fetches what does not come with the request.
+    let fetched = match source {
+        "-" => String::new(),
+        url if url.contains("://") => url.to_owned(),
+        url => format!("http://{url}"),
     };
+    let first = (!fetched.is_empty())
+        .then(|| progress::status(format!("Downloading from {}", without_login(&fetched))));
     let request = ImportRequest {
         name: name.map(|name| name.to_string()).unwrap_or_default(),
         changes: query.all("changes").map(str::to_owned).collect(),
         comment,
         platform,
         kind: ImportKind::RootFs,
+        source: fetched,
         ..ImportRequest::default()
     };
-    let mut steps = engine.control.images().import(&caller, "", request, archive).await?;
+    let steps = engine.control.images().import(&caller, "", request, body::stream(body)).await;
+    let mut steps = steps.map_err(|error| match error.kind() {
+        // Of another server's, not of the engine's.
+        ErrorKind::Unavailable => Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.chain()),
+        _ => error.into(),
+    })?;
     if let Some(first) = first {
         return Ok(progress::respond(stream! {
             yield first;
@@ -74,34 +76,4 @@ async fn outcome(steps: &mut link::ResultStream<Progress>) -> Reply<Value> {
         }
     }
     Err(Failure::from(Error::internal("an import ended without a word")))
-}
-
-async fn fetch(url: &str) -> Reply<ByteStream> {
-    let failed = |error: reqwest::Error| {
-        let error = Error::unavailable(format!("Get \"{url}\"")).caused_by(error.without_url());
-        let message = error.chain();
-        Failure::new(StatusCode::INTERNAL_SERVER_ERROR, message)
-    };
-    // The program has one as a rule; where it has none, the same is taken.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let client = reqwest::Client::builder().read_timeout(STALLED).build().map_err(failed)?;
-    let parsed = reqwest::Url::parse(url);
-    let parsed = parsed.map_err(|error| Failure::bad(format!("parse \"{url}\": {error}")))?;
-    let response = client.get(parsed).send().await.map_err(failed)?;
-    if !response.status().is_success() {
-        return Err(Failure::new(
-            if response.status() == StatusCode::NOT_FOUND {
-                StatusCode::NOT_FOUND
-            } else {
-                StatusCode::INTERNAL_SERVER_ERROR
-            },
-            format!("failed to GET {url} with status {}: ", response.status()),
-        ));
-    }
-    let parts = response.bytes_stream().map(|part| {
-        part.map_err(|error| {
-            Error::new(ErrorKind::Unavailable, "the download broke off").caused_by(error)
-        })
-    });
-    Ok(Box::pin(parts))
 }
