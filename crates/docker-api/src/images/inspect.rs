@@ -33,7 +33,6 @@ const SHOWN: [&str; 15] = [
     "Volumes",
     "WorkingDir",
 ];
-/// Go's time that is none.
 
 pub(super) async fn inspect(
     State(engine): Shared,
