@@ -19,6 +19,9 @@ pub(crate) fn about(object: impl fmt::Display, error: Error) -> Error {
 
 fn retell(error: &Arc<Error>, message: String) -> Error {
     let mut told = Error::new(error.kind(), message);
+    if let Some(code) = error.code() {
+        told = told.coded(code);
+    }
     if let Some(field) = error.field() {
         told = told.at(field);
     }
@@ -55,7 +58,8 @@ mod tests {
     fn nothing_is_lost_or_said_twice() {
         let cause = std::io::Error::other("reset");
         let error = Error::unavailable("no answer").next("wait").at("image").caused_by(cause);
-        let told = about("nginx", error);
+        let told = about("nginx", error.coded(model::error::Code::LoginWanted));
+        assert_eq!(told.code(), Some(model::error::Code::LoginWanted));
         assert_eq!(told.chain(), "nginx: no answer: reset");
         assert_eq!((told.next_step(), told.field()), (Some("wait"), Some("image")));
         assert_eq!(again(&Arc::new(told)).chain(), "nginx: no answer: reset");
