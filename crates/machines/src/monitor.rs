@@ -59,6 +59,8 @@ const SHARE_LOST_PATIENCE: Duration = Duration::from_secs(20);
 const PRESS_AGAIN: Duration = Duration::from_secs(2);
 /// How long reading a saved state may take.
 const LOADING: Duration = Duration::from_secs(600);
+/// How often a machine that stands still, as a disk has no room, is let go on: there may be some now.
+const ROOM: Duration = Duration::from_secs(5);
 /// How long QEMU may take from its last word to its end.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -192,12 +194,20 @@ impl Watch {
         let mut again = tokio::time::interval(PRESS_AGAIN);
         again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         again.reset();
+        let mut room = tokio::time::interval(ROOM);
+        room.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let end = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(end);
         loop {
             tokio::select! {
                 biased;
-                Some(event) = events.recv() => self.hear(&event)?,
+                Some(event) = events.recv() => {
+                    let stood = self.told.full.is_some();
+                    self.hear(&event)?;
+                    if !stood && self.told.full.is_some() {
+                        room.reset();
+                    }
+                }
                 status = child.wait() => {
                     self.last_words(&mut events).await?;
                     return self.ended(status);
@@ -208,6 +218,7 @@ impl Watch {
                     again.reset();
                 }
                 _ = again.tick(), if powering_down => press_power_button(&qmp).await,
+                _ = room.tick(), if self.told.full.is_some() => self.go_on(&qmp).await?,
                 Some(Ok(target)) = servers.join_next(), if self.told.lost.is_none() => {
                     // They end with QEMU, whose end may be seen a moment later.
                     if let Ok(status) = tokio::time::timeout(LAST_WORDS, child.wait()).await {
@@ -231,6 +242,19 @@ impl Watch {
 
     fn hear(&mut self, event: &Event) -> Result<()> {
         if self.told.hear(event) {
+            self.told.write()?;
+        }
+        Ok(())
+    }
+
+    /// Lets a machine go on that a full disk stopped. One that has run since has found room.
+    async fn go_on(&mut self, qmp: &Qmp) -> Result<()> {
+        let Ok(status) = qmp.query_status().await else { return Ok(()) };
+        if status.status == "io-error" {
+            // Where there is no room yet it stands still again at once, and tells so.
+            let _ = qmp.cont().await;
+        } else if status.running {
+            self.told.full = None;
             self.told.write()?;
         }
         Ok(())

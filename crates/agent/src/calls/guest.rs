@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use super::sessions::{Ends, open};
 use super::{Calls, Found};
 use crate::guests;
+use crate::steps::machine::DISK_FULL;
 
 pub use files::{read_archive, stat_path, write_archive};
 use run::Run;
@@ -38,7 +39,18 @@ pub fn of(calls: &Calls, target: &Target) -> Result<Option<Arc<GuestAgent>>> {
         return Ok(None);
     }
     calls.find_live(target, false)?;
+    stands(&found)?;
     Ok(Some(guests::agent(&calls.context, &found.instance)))
+}
+
+/// Refuses to ask a guest that stands still, as a disk has no room.
+fn stands(found: &Found) -> Result<()> {
+    let known = found.handle.known.borrow();
+    let reason = known.status.reason.as_ref().filter(|reason| reason.code == DISK_FULL);
+    let Some(reason) = reason else { return Ok(()) };
+    let name = &found.instance.meta.name;
+    let error = Error::conflict(format!("machine {name:?}: {}", reason.message));
+    Err(reason.next.iter().fold(error, |error, next| error.next(next.as_str())))
 }
 
 /// Refuses what cannot be asked of a machine.

@@ -247,6 +247,9 @@ pub fn observe(worker: &mut Worker, ended: bool) -> Vec<&'static str> {
         // Perhaps what a change waits for.
         worker.local.taken_in = 0;
     }
+    if full(&mut worker.local.status.reason, told.full.as_deref().filter(|_| !ended)) {
+        news.push("disk-full");
+    }
     worker.gone = told.gone;
     let grown = worker.context.storage_grown.load(Ordering::Acquire);
     if grown != worker.grown {
@@ -260,6 +263,33 @@ pub fn observe(worker: &mut Worker, ended: bool) -> Vec<&'static str> {
         worker.local.status.reason = why_ended(&told);
     }
     news
+}
+
+/// The reason of a machine that stands still, as a disk has no room.
+pub const DISK_FULL: &str = "DiskFull";
+
+/// Says that a machine stands still, as a disk has no room, or that it no longer does. Whether that is new.
+fn full(reason: &mut Option<Reason>, disk: Option<&str>) -> bool {
+    let said = reason.as_ref().is_some_and(|reason| reason.code == DISK_FULL);
+    match disk {
+        Some(disk) if !said => {
+            let message =
+                format!("disk {disk:?} has no room for what the guest writes: it stands still");
+            let next = match disk {
+                "root" => "make room on the node's disk: it goes on by itself".to_owned(),
+                volume => format!(
+                    "make room on the node's disk, or hull volume grow {volume} SIZE: it goes on by itself"
+                ),
+            };
+            *reason = Some(Reason { next: Some(next), ..Reason::new(DISK_FULL, message) });
+            true
+        }
+        None if said => {
+            *reason = None;
+            false
+        }
+        Some(_) | None => false,
+    }
 }
 
 /// Why a machine ended, where that is not what a guest does that is shut down.

@@ -134,6 +134,7 @@ pub fn state(instance: &Instance) -> String {
     let code = main.and_then(|main| main.exit_code);
     let detail = match (status.phase, status.health, code, &status.reason) {
         (Phase::Exited | Phase::Restarting, _, Some(code), _) => code.to_string(),
+        (Phase::Running, _, _, Some(reason)) if reason.code == "DiskFull" => "disk full".into(),
         (Phase::Running, Health::Healthy, ..) => "healthy".into(),
         (Phase::Running, Health::Unhealthy, ..) => "unhealthy".into(),
         (Phase::Running, Health::Starting, ..) => "health: starting".into(),

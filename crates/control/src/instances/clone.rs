@@ -168,6 +168,8 @@ pub(super) fn admit(context: &Context<'_>, instance: &mut Instance) -> Result<()
     let project = instance.meta.project.clone();
     let source = instance.spec.machine.as_mut().and_then(|machine| machine.source.as_mut());
     let Some(source) = source else { return Ok(()) };
+    // Whoever has its disks can read what is in it.
+    authorise(context.caller, Verb::Enter, Kind::Instance, &project)?;
     let at = |error: Error| error.at("spec.machine.source.machine");
     let from = find::<InstanceNoun>(context.state, &project, &source.machine).map_err(at)?;
     if from.meta.deleted.is_some() {

@@ -32,6 +32,8 @@ pub struct Told {
     pub end: Option<MachineEnd>,
     /// The shared directory whose server ended, which ends the machine.
     pub lost: Option<String>,
+    /// The disk that had no room for what the guest wrote: the guest stands still until there is some.
+    pub full: Option<String>,
     /// When the guest asked for a restart last.
     #[serde(skip)]
     asked: Option<Instant>,
@@ -71,6 +73,9 @@ impl Told {
             }
             Event::DeviceDeleted { device } if !device.is_empty() => self.gone += 1,
             Event::Watchdog { .. } => self.watchdog += 1,
+            Event::BlockIoError { device, action, .. } if action == "stop" => {
+                self.full = Some(device.strip_prefix("d-").unwrap_or(device).to_owned());
+            }
             Event::GuestPanicked { .. } => self.end = Some(MachineEnd::Panic),
             Event::Shutdown { reason, .. } => {
                 let end = match reason.as_str() {
@@ -115,5 +120,19 @@ mod tests {
         told.asked = Instant::now().checked_sub(ONE_RESTART);
         assert!(told.hear(&reset));
         assert_eq!(told.reboots, 2);
+    }
+
+    #[test]
+    fn a_disk_without_room_is_told() {
+        let error = |action: &str| Event::BlockIoError {
+            device: "d-data".to_owned(),
+            operation: "write".to_owned(),
+            action: action.to_owned(),
+            full: true,
+        };
+        let mut told = Told::default();
+        assert!(!told.hear(&error("report")));
+        assert!(told.hear(&error("stop")));
+        assert_eq!(told.full.as_deref(), Some("data"));
     }
 }

@@ -69,7 +69,7 @@ pub enum Event {
     },
     /// Reading or writing a disk failed.
     BlockIoError {
-        /// The disk's name in QEMU.
+        /// The name in QEMU of what is on top of the disk.
         device: String,
         /// `read` or `write`.
         operation: String,
@@ -125,6 +125,8 @@ struct Data {
     action: String,
     info: Value,
     device: String,
+    #[serde(rename = "node-name")]
+    node_name: String,
     id: String,
     status: String,
     actual: u64,
@@ -151,7 +153,7 @@ pub(super) fn parse(name: String, data: Value) -> Event {
         "JOB_STATUS_CHANGE" => Event::JobStatusChange { id: known.id, status: known.status },
         "BALLOON_CHANGE" => Event::BalloonChange { actual: known.actual },
         "BLOCK_IO_ERROR" => Event::BlockIoError {
-            device: known.device,
+            device: known.node_name,
             operation: known.operation,
             action: known.action,
             full: known.nospace,

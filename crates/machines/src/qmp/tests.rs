@@ -280,7 +280,7 @@ fn events_are_understood() {
             json!({"device": "", "node-name": "root", "operation": "write", "action": "stop",
                    "nospace": true, "reason": "No space left on device"}),
             Event::BlockIoError {
-                device: String::new(),
+                device: "root".to_owned(),
                 operation: "write".to_owned(),
                 action: "stop".to_owned(),
                 full: true,

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, chown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use containers::Bind;
@@ -311,7 +311,8 @@ pub async fn of_volume(
             if format != DiskFormat::Qcow2 {
                 return Err(Error::conflict(format!("volume {name:?} holds no disk of ours")));
             }
-            size = size.or(whole.filter(|whole| whole.0 > has));
+            // What the volume's own tables take varies a little.
+            size = size.or(whole.filter(|whole| whole.0 > has + has / 64));
             if let Some(size) = size.filter(|size| !open && size.0 > has) {
                 give(&path, user)?;
                 let tool = DiskTool::find()?.as_user(user, user);
@@ -348,13 +349,14 @@ pub async fn of_volume(
 fn fitting(name: &str, path: &Path, volume: Bytes) -> Result<Bytes> {
     const MIB: u64 = 1 << 20;
     let directory = path.parent().unwrap_or(path);
-    let room = rustix::fs::statvfs(directory)
-        .context(ErrorKind::Unavailable, || format!("cannot look at {}", directory.display()))?;
-    // Without what only root may fill; and no more than the volume's, where its disk is everybody's.
-    let usable = room.f_blocks.saturating_sub(room.f_bfree - room.f_bavail.min(room.f_bfree));
-    let usable = usable.saturating_mul(room.f_frsize).min(volume.0);
-    // Tables of a qcow2 file take an 6,500th of it, and a few clusters.
-    let fits = usable.saturating_sub(usable / 1024 + MIB) / MIB * MIB;
+    let failed = || format!("cannot look at {}", directory.display());
+    let room = rustix::fs::statvfs(directory).context(ErrorKind::Unavailable, failed)?;
+    let has = std::fs::symlink_metadata(path).map_or(0, |meta| meta.blocks().saturating_mul(512));
+    let usable = room.f_bavail.saturating_mul(room.f_frsize).saturating_add(has);
+    // Where its disk is everybody's, a limit is what counts.
+    let usable = usable.min(volume.0);
+    // Tables of a qcow2 file take a 6,500th of it, and a few clusters; the file system's own grow a little.
+    let fits = usable.saturating_sub(usable / 128 + MIB) / MIB * MIB;
     if fits == 0 {
         return Err(Error::invalid(format!("volume {name:?} has no room for a disk"))
             .next(format!("hull volume grow {name} SIZE")));
