@@ -24,5 +24,5 @@ pub use builder::{Builder, PACKAGE};
 pub use cache::{Cache, CacheRecord};
 pub use job::{Context, Job, Limits, Network, Supply};
 pub use process::{Building, Ended};
-pub use registries::USER;
+pub use registries::{USER, host_of_component};
 pub use steps::{Step, Steps};

@@ -15,11 +15,23 @@ pub(crate) fn file(hosts: &BTreeSet<String>, supply: &Supply) -> String {
     );
     for host in hosts {
         text.push_str(&format!(
-            "[[registry]]\nprefix = {host:?}\nlocation = \"127.0.0.1:{}/{host}\"\ninsecure = true\n",
-            supply.port
+            "[[registry]]\nprefix = {host:?}\nlocation = \"127.0.0.1:{}/{}\"\ninsecure = true\n",
+            supply.port,
+            component(host)
         ));
     }
     text
+}
+
+/// A registry as a component of a path, which has no colons; hosts have no underscores.
+fn component(host: &str) -> String {
+    host.replace(':', "__")
+}
+
+/// The registry that a component of a path stands for.
+#[must_use]
+pub fn host_of_component(component: &str) -> String {
+    component.replace("__", ":")
 }
 
 /// The file with the password.
@@ -72,6 +84,7 @@ mod tests {
     fn all_are_asked_at_one_place() {
         let supply = Supply { port: 7, password: String::new() };
         let text = file(&["h:5".to_owned()].into(), &supply);
-        assert!(text.contains("prefix = \"h:5\"\nlocation = \"127.0.0.1:7/h:5\"\n"), "{text}");
+        assert!(text.contains("prefix = \"h:5\"\nlocation = \"127.0.0.1:7/h__5\"\n"), "{text}");
+        assert_eq!(host_of_component("h__5"), "h:5");
     }
 }

@@ -19,7 +19,7 @@ pub(crate) mod tar;
 
 pub(crate) use assemble::manifest_of;
 pub(crate) use directory::import_directory;
-pub use import::decompressed;
+pub use import::{decompressed, is_compressed};
 pub(crate) use import::{import, unpacked};
 pub(crate) use save::save;
 

@@ -35,7 +35,7 @@ mod registries;
 mod registry;
 mod settings;
 
-pub use archive::{ImportKind, ImportOptions, decompressed};
+pub use archive::{ImportKind, ImportOptions, decompressed, is_compressed};
 pub use content::{
     BlobInfo, BlobWriter, ByteStream, ContentStore, ImageRecord, Ingest, IngestInfo, LABEL_FILES,
     LABEL_REFERENCE, LABEL_UNCOMPRESSED, Labels, Layer, WRITER_KEEPS, WriteRequest, chain_id,

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use containers::rootfs::{FileKind, Rootfs, UnpackOptions};
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use link::ByteStream;
 use link::instance::{PathStat, Target};
 use model::error::Code;
@@ -24,6 +24,7 @@ use model::{Error, ErrorKind, Result, Time};
 use nix::sched::CloneFlags;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::io::{ReaderStream, StreamReader};
 
 use super::{Calls, Found};
 
@@ -68,7 +69,7 @@ pub async fn write_archive(
     target: &Target,
     path: &str,
     keep_type: bool,
-    mut archive: ByteStream,
+    archive: ByteStream,
 ) -> Result<()> {
     let (root, container) = made(calls, target).await?;
     let path = inner(path)?;
@@ -76,6 +77,7 @@ pub async fn write_archive(
     let real = inside(root.clone(), move || std::fs::canonicalize(&wanted)).await?;
     writable(&container, &real.map_err(|error| missing(&path, error))?)?;
     let path = path.to_string_lossy().into_owned();
+    let mut archive = plain(archive).await?;
     let (chunks, receiver) = mpsc::channel::<Result<Bytes>>(CHUNKS);
     let (done, outcome) = oneshot::channel();
     std::thread::spawn(move || {
@@ -89,6 +91,20 @@ pub async fn write_archive(
     }
     drop(chunks);
     outcome.await.context(ErrorKind::Internal, || "the unpacking thread died".into())?
+}
+
+/// The archive unpacked, if it came compressed; else as it came, without a copy.
+async fn plain(mut archive: ByteStream) -> Result<ByteStream> {
+    let Some(first) = archive.next().await.transpose()? else { return Ok(archive) };
+    let compressed = images::is_compressed(&first);
+    let whole = futures::stream::iter([Ok(first)]).chain(archive).boxed();
+    if !compressed {
+        return Ok(whole);
+    }
+    let reader = StreamReader::new(whole.map_err(io::Error::other));
+    let reader = images::decompressed(reader).await?;
+    let damaged = |error| Error::invalid("the archive is damaged or cut off").caused_by(error);
+    Ok(ReaderStream::with_capacity(reader, CHUNK).map_err(damaged).boxed())
 }
 
 /// Takes what is left of an archive that was refused: a client that still sends would see a broken connection and not

@@ -45,7 +45,8 @@ pub fn pull(calls: &Calls, request: &PullRequest) -> Result<ResultStream<Progres
         let before = context.images.local.find(&reference.to_string()).await?;
         let image = context.images.puller.pull(&reference, options).await?;
         let unchanged = before.is_some_and(|before| before.digest == image.digest);
-        if !unchanged {
+        // Who asks at the registry has pulled, whether there is anything newer or not.
+        if !unchanged || policy == images::PullPolicy::Always {
             tell(&context, "pull", &reference.familiar(), &image.id);
         }
         Ok([Progress::Done { images: vec![image], unchanged }])

@@ -206,6 +206,11 @@ async fn read_members(
     }
 }
 
+/// Whether an archive that begins so is compressed, by whatever.
+pub fn is_compressed(start: &[u8]) -> bool {
+    !matches!(Compression::sniff(start), Ok(Compression::None))
+}
+
 /// What `source` unpacks to, if it is compressed; told by its beginning.
 ///
 /// # Errors

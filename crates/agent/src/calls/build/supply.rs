@@ -247,6 +247,8 @@ impl Asked {
         }
         let (before, last) = rest.rsplit_once('/')?;
         let (name, kind) = before.rsplit_once('/')?;
+        let (host, path) = name.split_once('/')?;
+        let name = format!("{}/{path}", build::host_of_component(host));
         match kind {
             "blobs" => Some(Self::Blob(last.parse().ok()?)),
             "manifests" => {
@@ -316,10 +318,10 @@ mod tests {
         for (path, asked) in [
             ("/v2/", Some(Asked::Version)),
             ("/v2/docker.io/library/a/manifests/1", name("a:1")),
-            ("/v2/h:5/b/c/manifests/1", name("h:5/b/c:1")),
-            (&format!("/v2/h:5/b/manifests/{digest}"), name(&format!("h:5/b@{digest}"))),
-            (&format!("/v2/h:5/b/blobs/{digest}"), Some(Asked::Blob(digest.parse().unwrap()))),
-            ("/v2/h:5/b/tags/list", None),
+            ("/v2/h__5/b/c/manifests/1", name("h:5/b/c:1")),
+            (&format!("/v2/h__5/b/manifests/{digest}"), name(&format!("h:5/b@{digest}"))),
+            (&format!("/v2/h__5/b/blobs/{digest}"), Some(Asked::Blob(digest.parse().unwrap()))),
+            ("/v2/h__5/b/tags/list", None),
             ("/v1/x", None),
         ] {
             assert_eq!(Asked::of(path), asked, "{path}");
