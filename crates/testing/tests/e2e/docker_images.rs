@@ -86,7 +86,7 @@ fn refusals_are_engines() {
         ("DELETE", "/images/nosuch:1", 404, "No such image: nosuch:1"),
         ("GET", "/images/nosuch/history", 404, "No such image: nosuch:latest"),
         ("POST", "/images/nosuch/tag?repo=a", 404, "No such image: nosuch:latest"),
-        ("POST", "/images/create?fromImage=A%20b", 400, "invalid reference format"),
+        ("POST", "/images/create?fromImage=a%20b", 400, "invalid reference format"),
         ("POST", "/images/create?fromImage=a&tag=b%2Fc", 400, "invalid tag format"),
         ("POST", "/images/create?fromImage=scratch", 403, "'scratch' is a reserved name"),
         ("GET", "/images/json?filters=%7B%22x%22:%5B%221%22%5D%7D", 400, "invalid filter 'x'"),
