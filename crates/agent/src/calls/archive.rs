@@ -75,7 +75,11 @@ pub async fn write_archive(
     let path = inner(path)?;
     let wanted = path.clone();
     let real = inside(root.clone(), move || std::fs::canonicalize(&wanted)).await?;
-    writable(&container, &real.map_err(|error| missing(&path, error))?)?;
+    let real = real.map_err(|error| missing(&path, error));
+    if let Err(error) = real.and_then(|real| writable(&container, &real)) {
+        let _ = tokio::time::timeout(FAREWELL, hear_out(archive)).await;
+        return Err(error);
+    }
     let path = path.to_string_lossy().into_owned();
     let mut archive = plain(archive).await?;
     let (chunks, receiver) = mpsc::channel::<Result<Bytes>>(CHUNKS);
