@@ -108,7 +108,8 @@ fn refusals_are_engines() {
     assert!(absent.message().starts_with(&message), "{}", absent.message());
     let pushed = docker.post("/images/nosuch/push?tag=1");
     assert_eq!(pushed.status, 200);
-    assert_eq!(pushed.told("error"), ["tag does not exist: nosuch:1"]);
+    let told = "An image does not exist locally with the tag: nosuch";
+    assert_eq!(pushed.told("error"), [told]);
     let loaded = docker.post_tar("/images/load", &[], &[0; 100]);
     assert_eq!((loaded.status, loaded.told("error").len()), (200, 1));
 }

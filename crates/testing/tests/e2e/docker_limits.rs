@@ -89,7 +89,7 @@ fn a_further_process_is_known_by_its_id() {
         let exit = || docker.get(&format!("/exec/{id}/json")).json()["ExitCode"] == code;
         until("its code", || exit().then_some(()));
     }
-    let asked = json!({ "Cmd": ["true"], "User": "joe" });
+    let asked = json!({ "Cmd": ["true"], "User": "joe", "AttachStdout": true });
     let made = docker.post_json("/containers/numbered/exec", &asked).json();
     let id = made["Id"].as_str().unwrap();
     let told = docker.post_json(&format!("/exec/{id}/start"), &json!({}));
