@@ -42,7 +42,7 @@ build: ## build the release binary
 	@$(CARGO) build --release --locked --bin hull
 
 .PHONY: test
-test: lint e2e test-docker ## everything that needs no accelerator
+test: lint e2e ## everything that needs no accelerator
 
 .PHONY: lint
 lint: ## format, clippy, dependencies, scripts
