@@ -60,7 +60,8 @@ pub(crate) fn start(core: &Arc<Core>, tasks: &Tasks, node_grace: Duration) {
     tasks.spawn(removal::Removal(core.clone()), slow, on_change(&told));
     core.mirror.on_change(&[Kind::Service, Kind::Instance], core.wakes.services.clone());
     let services = services::Services::new(core.clone());
-    tasks.spawn(services, slow, core.wakes.services.clone());
+    let soon = slow.linger(Duration::from_millis(50));
+    tasks.spawn(services, soon, core.wakes.services.clone());
     let lazy = slow.linger(Duration::from_millis(200));
     let usage = on_change(&[Kind::Instance, Kind::Volume]);
     tasks.spawn(usage::Usage(core.clone()), lazy, usage);

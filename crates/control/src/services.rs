@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use model::instance::{InstanceNoun, RestartPolicy};
+use model::instance::RestartPolicy;
+use model::name::MAX_NAME;
 use model::service::{Service as Kept, ServiceMode as Counted, ServiceNoun};
-use model::{Error, Kind, Noun, Result};
+use model::{Error, Kind, Result};
 
 use crate::batch::Batch;
 use crate::caller::Caller;
@@ -15,11 +16,21 @@ use crate::service::{Context, Rules, Service, find};
 /// The finalizer of a service that has instances.
 pub(crate) const INSTANCES: &str = "instances";
 
+/// What an instance's name has more than its service's: slot and revision.
+const LONGEST_NAME: usize = MAX_NAME - 24;
+
 /// The verbs of services.
 pub type Services = Service<ServiceNoun>;
 
 impl Rules for ServiceNoun {
     fn admit(_: &Context<'_>, service: &mut Kept, _: &mut Batch) -> Result<()> {
+        let name = &service.meta.name;
+        if name.len() > LONGEST_NAME {
+            return Err(Error::invalid(format!(
+                "a service's name has {LONGEST_NAME} bytes at most: its instances' are longer"
+            ))
+            .at("meta.name"));
+        }
         complete(service);
         service.meta.finalizers.push(INSTANCES.to_owned());
         Ok(())
@@ -38,7 +49,7 @@ impl Rules for ServiceNoun {
                 .next("make another service"));
         }
         complete(new);
-        InstanceNoun::validate(&new.spec.template.spec)
+        Ok(())
     }
 }
 
@@ -53,6 +64,7 @@ fn complete(service: &mut Kept) {
     spec.placement = None;
     spec.stop = None;
     spec.runs = 0;
+    spec.final_run = 0;
 }
 
 impl Services {
@@ -73,15 +85,9 @@ impl Services {
         let status = &service.status;
         let number = match to {
             Some(number) => number,
-            None => {
-                let good = |number: &u64| {
-                    *number < status.revision && !status.failed_revisions.contains(number)
-                };
-                let kept = status.revisions.iter().map(|it| it.number);
-                kept.filter(good).max().ok_or_else(|| {
-                    Error::conflict(format!("{} has no earlier revision", service.title()))
-                })?
-            }
+            None => status.before().ok_or_else(|| {
+                Error::conflict(format!("{} has no earlier revision", service.title()))
+            })?,
         };
         let revision = status.revision(number).ok_or_else(|| {
             Error::not_found(format!("{} has no revision {number}", service.title()))

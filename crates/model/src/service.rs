@@ -52,6 +52,8 @@ pub struct ServiceSpec {
     pub update: UpdatePolicy,
     /// Leave instances as they are: no slot is changed to another template.
     pub paused: bool,
+    /// Counts how often somebody asked to go on after a rollout failed.
+    pub resumed: u64,
     /// So many earlier templates are kept to go back to; 10 when none is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep: Option<u32>,
@@ -69,6 +71,14 @@ pub struct Template {
     pub annotations: Labels,
     /// What is asked of each.
     pub spec: InstanceSpec,
+    /// Counts how often somebody asked for all instances to be made anew though nothing else changed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub renewed: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// How many instances a service has, and where.
@@ -237,6 +247,14 @@ pub struct ServiceStatus {
     pub succeeded: u32,
     /// Of the present revision: runs of a job that failed, or slots that did.
     pub failed: u32,
+    /// The last of `spec.resumed` that was acted on.
+    pub resumed: u64,
+    /// Runs of a job that ended well, by their slots, whether their instances are still there or not.
+    #[serde(skip_serializing_if = "SlotSet::is_empty")]
+    pub succeeded_slots: SlotSet,
+    /// The same of those that failed.
+    #[serde(skip_serializing_if = "SlotSet::is_empty")]
+    pub failed_slots: SlotSet,
     /// Revisions whose template was found not to work: they are not taken again by themselves.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failed_revisions: Vec<u64>,
@@ -251,6 +269,66 @@ impl ServiceStatus {
     pub fn revision(&self, number: u64) -> Option<&Revision> {
         self.revisions.iter().find(|revision| revision.number == number)
     }
+}
+
+impl ServiceStatus {
+    /// The revision before the present one to go back to: the last that is not known to fail.
+    #[must_use]
+    pub fn before(&self) -> Option<u64> {
+        let numbers = self.revisions.iter().map(|revision| revision.number);
+        numbers.filter(|it| *it < self.revision && !self.failed_revisions.contains(it)).max()
+    }
+}
+
+/// Numbers of slots, kept as ranges: first and last of each, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SlotSet(Vec<[u32; 2]>);
+
+impl SlotSet {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        let count = |[first, last]: &[u32; 2]| last.saturating_sub(*first).saturating_add(1);
+        self.0.iter().map(count).fold(0, u32::saturating_add)
+    }
+
+    /// The highest one.
+    #[must_use]
+    pub fn last(&self) -> Option<u32> {
+        self.0.last().map(|range| range[1])
+    }
+
+    /// Puts a number in.
+    pub fn insert(&mut self, number: u32) {
+        let at = self.0.partition_point(|range| range[1] < number);
+        if self.0.get(at).is_some_and(|range| range[0] <= number) {
+            return;
+        }
+        let follows = at > 0 && self.0[at - 1][1].checked_add(1) == Some(number);
+        let precedes = self.0.get(at).is_some_and(|range| number.checked_add(1) == Some(range[0]));
+        match (follows, precedes) {
+            (true, true) => {
+                self.0[at - 1][1] = self.0[at][1];
+                self.0.remove(at);
+            }
+            (true, false) => self.0[at - 1][1] = number,
+            (false, true) => self.0[at][0] = number,
+            (false, false) => self.0.insert(at, [number, number]),
+        }
+    }
+}
+
+/// Whether an instance is one of a service's.
+#[must_use]
+pub fn is_of(instance: &crate::instance::Instance, service: &crate::Uid) -> bool {
+    let owner = instance.meta.owner.as_ref();
+    owner.is_some_and(|owner| owner.kind == Kind::Service && owner.id == *service)
 }
 
 impl Noun for ServiceNoun {
@@ -289,7 +367,8 @@ impl ServiceSpec {
         };
         match &self.mode {
             ServiceMode::Replicated { replicas } => bounded(*replicas, 0, "replicated.replicas"),
-            ServiceMode::Job { completions, parallelism, .. } => {
+            ServiceMode::Job { completions, parallelism, retries, .. } => {
+                bounded(*retries, 0, "job.retries")?;
                 bounded(*completions, 1, "job.completions")?;
                 bounded(*parallelism, 1, "job.parallelism")?;
                 if self.template.spec.restart != RestartPolicy::No {
@@ -332,6 +411,16 @@ mod tests {
         let spec = InstanceSpec { containers: vec![container], ..InstanceSpec::default() };
         let template = Template { spec, ..Template::default() };
         ServiceSpec { template, ..ServiceSpec::default() }
+    }
+
+    #[test]
+    fn slots_are_kept_as_ranges() {
+        let mut slots = SlotSet::default();
+        for number in [3, 1, 5, 2, 2, u32::MAX, 4, 9] {
+            slots.insert(number);
+        }
+        assert_eq!(slots.0, [[1, 5], [9, 9], [u32::MAX, u32::MAX]]);
+        assert_eq!((slots.len(), slots.last()), (7, Some(u32::MAX)));
     }
 
     #[test]

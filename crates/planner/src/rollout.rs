@@ -10,7 +10,7 @@ use model::instance::{Health, Instance, Phase as State, Reason};
 use model::quantity::Span;
 use model::service::{
     OnFailure, REVISION, Revision, SLOT, Service, ServiceMode, ServicePhase, ServiceStatus,
-    UpdateOrder,
+    SlotSet, UpdateOrder,
 };
 use model::{Time, Uid};
 
@@ -68,15 +68,23 @@ impl<'a> Member<'a> {
         !self.leaves() && status.phase == State::Running && healthy
     }
 
-    fn fails(&self) -> bool {
+    /// Whether it ended, was started again within `monitor`, or is unhealthy.
+    fn fails(&self, monitor: Duration, now: Time) -> bool {
         let status = &self.instance.status;
         match status.phase {
             State::Failed | State::Exited | State::Restarting => true,
             State::Running | State::Paused => {
-                status.health == Health::Unhealthy || status.restarts > 0
+                status.health == Health::Unhealthy || self.recovers(monitor, now).is_some()
             }
             State::Pending | State::Creating | State::Removing => false,
         }
+    }
+
+    /// Time until one that was started again has run for long enough not to count as failed.
+    fn recovers(&self, monitor: Duration, now: Time) -> Option<Duration> {
+        let again = self.instance.status.restarts > 0;
+        let left = monitor.checked_sub(now.since(self.started().filter(|_| again)?));
+        left.filter(|left| !left.is_zero())
     }
 
     /// Whether its run is over, and how it ended.
@@ -116,13 +124,16 @@ impl<'a> Member<'a> {
 pub fn step(service: &Service, instances: &[&Instance], now: Time) -> Step {
     let mut status = service.status.clone();
     let changed = take_template(service, &mut status, now);
+    let asked_anew = status.observed_generation != service.meta.generation;
     status.observed_generation = service.meta.generation;
     status.wanted = service.spec.wanted();
     let members: Vec<Member<'_>> =
         instances.iter().filter_map(|instance| Member::of(instance)).collect();
-    let work = Work { service, members, now, status, changed };
+    let alike = status.revisions.iter().filter(|it| it.template == service.spec.template);
+    let alike = alike.map(|revision| revision.number).collect();
+    let work = Work { service, members, now, status, alike, changed, asked_anew };
     let mut step = match &service.spec.mode {
-        _ if service.meta.deleted.is_some() => work.take_down(),
+        _ if service.meta.deleted.is_some() => work.take_down(instances),
         ServiceMode::Replicated { replicas } => work.replicate(*replicas),
         ServiceMode::Job { completions, parallelism, retries, deadline } => {
             work.run_job(*completions, *parallelism, *retries, *deadline)
@@ -152,6 +163,8 @@ fn forget(service: &Service, instances: &[&Instance], status: &mut ServiceStatus
         .filter_map(|instance| Member::of(instance))
         .map(|member| member.revision)
         .chain([status.revision])
+        // What a rollout that fails is taken back to.
+        .chain(status.before())
         .collect();
     let mut spare = status.revisions.len().saturating_sub(service.spec.kept() + 1);
     status.revisions.retain(|revision| {
@@ -192,8 +205,12 @@ struct Work<'a> {
     members: Vec<Member<'a>>,
     now: Time,
     status: ServiceStatus,
+    /// The revisions that have the present template.
+    alike: BTreeSet<u64>,
     /// The template is another one than at the last look.
     changed: bool,
+    /// Something is asked that was not at the last look.
+    asked_anew: bool,
 }
 
 impl Work<'_> {
@@ -207,9 +224,17 @@ impl Work<'_> {
         }
     }
 
+    /// Those that are made as the present template says.
     fn current(&self) -> impl Iterator<Item = &Member<'_>> {
-        let revision = self.status.revision;
-        self.members.iter().filter(move |it| it.revision == revision && !it.leaves())
+        self.members.iter().filter(|it| self.alike.contains(&it.revision) && !it.leaves())
+    }
+
+    fn monitor(&self) -> Duration {
+        self.service.spec.update.monitor.map_or(MONITOR, |monitor| monitor.0)
+    }
+
+    fn fails(&self, member: &Member<'_>) -> bool {
+        member.fails(self.monitor(), self.now)
     }
 
     fn name(&self, number: u32) -> String {
@@ -245,12 +270,13 @@ impl Work<'_> {
         )
     }
 
-    fn take_down(mut self) -> Step {
+    /// Removes all instances, also those that lost the labels by which they are told apart.
+    fn take_down(mut self, instances: &[&Instance]) -> Step {
         self.count();
         self.status.phase = ServicePhase::Removing;
         self.status.reason = None;
-        let remove = self.members.iter().filter(|member| !member.leaves());
-        let remove = remove.map(|member| member.instance.meta.id.clone()).collect();
+        let remove = instances.iter().filter(|instance| instance.meta.deleted.is_none());
+        let remove = remove.map(|instance| instance.meta.id.clone()).collect();
         Step { remove, ..self.done() }
     }
 
@@ -260,8 +286,12 @@ impl Work<'_> {
         let slots = self.slots(replicas);
         let rolling =
             matches!(self.status.phase, ServicePhase::Updating | ServicePhase::RollingBack);
+        // Before more slots are changed.
+        let roll_back = self.fail(replicas, rolling);
         let mut again = self.judge(replicas, slots.are_settled());
-        let halted = self.service.spec.paused || self.status.phase == ServicePhase::Paused;
+        let halted = self.service.spec.paused
+            || self.status.phase == ServicePhase::Paused
+            || roll_back.is_some();
         let mut create: Vec<Slot> = slots.missing.iter().map(|number| self.slot(*number)).collect();
         let mut remove = slots.surplus.clone();
         if !halted && !slots.outdated.is_empty() {
@@ -277,18 +307,29 @@ impl Work<'_> {
             }
             again = [again, wait].into_iter().flatten().min();
         }
-        let roll_back = self.fail(replicas, rolling);
+        if rolling {
+            let (monitor, now) = (self.monitor(), self.now);
+            let recovery = self.current().filter_map(|it| it.recovers(monitor, now)).min();
+            again = [again, recovery].into_iter().flatten().min();
+        }
         self.status.reason = self.why(halted && !slots.outdated.is_empty());
         Step { create, remove, roll_back, again, ..self.done() }
     }
 
     /// Begins a rollout where the template has changed.
     fn begin(&mut self) {
-        if !self.changed {
+        let resumed = self.status.resumed != self.service.spec.resumed;
+        self.status.resumed = self.service.spec.resumed;
+        let goes_on = resumed && self.status.phase == ServicePhase::Paused;
+        if !self.changed && !goes_on {
             return;
         }
         let status = &mut self.status;
         status.failed = 0;
+        if goes_on {
+            let revision = status.revision;
+            status.failed_revisions.retain(|failed| *failed != revision);
+        }
         status.phase = match status.phase {
             _ if status.revisions.len() == 1 => ServicePhase::Steady,
             ServicePhase::RollingBack => ServicePhase::RollingBack,
@@ -317,15 +358,16 @@ impl Work<'_> {
             let all = by_number.get(&number).map(Vec::as_slice).unwrap_or_default();
             let live: Vec<_> = all.iter().filter(|member| !member.leaves()).collect();
             let (new, old): (Vec<_>, Vec<_>) =
-                live.into_iter().partition(|member| member.revision == self.status.revision);
+                live.into_iter().partition(|member| self.alike.contains(&member.revision));
             match (new.first(), old.is_empty()) {
                 (None, true) if all.is_empty() => slots.missing.push(number),
                 // The name is its predecessor's: it is made when that is gone.
                 (None, true) => slots.busy += 1,
                 (None, false) => slots.outdated.push((number, old.iter().map(id).collect())),
                 (Some(new), _) => {
-                    slots.busy += u32::from(!new.is_ready());
-                    if new.is_ready() {
+                    let fails = self.fails(new);
+                    slots.busy += u32::from(!new.is_ready() && !fails);
+                    if new.is_ready() && !fails {
                         slots.surplus.extend(old.iter().map(id));
                     }
                 }
@@ -363,7 +405,7 @@ impl Work<'_> {
         if !settled {
             return None;
         }
-        let monitor = self.service.spec.update.monitor.map_or(MONITOR, |monitor| monitor.0);
+        let monitor = self.monitor();
         let left = self
             .current()
             .filter_map(Member::started)
@@ -381,7 +423,7 @@ impl Work<'_> {
         if !rolling {
             return None;
         }
-        let failed = u32::try_from(self.current().filter(|it| it.fails()).count()).unwrap_or(0);
+        let failed = u32::try_from(self.current().filter(|it| self.fails(it)).count()).unwrap_or(0);
         self.status.failed = self.status.failed.max(failed);
         let most = u64::from(replicas) * u64::from(self.service.spec.update.max_failure_percent);
         if u64::from(self.status.failed) * 100 <= most {
@@ -391,10 +433,7 @@ impl Work<'_> {
         if !self.status.failed_revisions.contains(&revision) {
             self.status.failed_revisions.push(revision);
         }
-        let good =
-            |number: &u64| *number < revision && !self.status.failed_revisions.contains(number);
-        let before = self.status.revisions.iter().map(|it| it.number).filter(good).max();
-        match (self.service.spec.update.on_failure, self.status.phase, before) {
+        match (self.service.spec.update.on_failure, self.status.phase, self.status.before()) {
             (OnFailure::Continue, ..) => None,
             (OnFailure::RollBack, ServicePhase::Updating, Some(before)) => {
                 self.status.phase = ServicePhase::RollingBack;
@@ -411,7 +450,7 @@ impl Work<'_> {
         let name = &self.service.meta.name;
         let revision = self.status.revision;
         if self.status.phase == ServicePhase::Paused {
-            let failing = self.current().find(|member| member.fails());
+            let failing = self.current().find(|member| self.fails(member));
             let which = failing.map_or(String::new(), |it| format!(" ({})", it.instance.meta.name));
             let cause = failing.and_then(|it| it.instance.status.reason.as_ref());
             let cause = cause.map_or(String::new(), |cause| format!(": {}", cause.message));
@@ -421,7 +460,9 @@ impl Work<'_> {
                     "{} of {} instances of revision {revision} failed{which}{cause}",
                     self.status.failed, self.status.wanted
                 ),
-                next: Some(format!("`hull service rollback {name}`, or change it again")),
+                next: Some(format!(
+                    "`hull service rollback {name}`, or `hull service resume {name}`"
+                )),
             });
         }
         let taken_back =
@@ -451,38 +492,35 @@ impl Work<'_> {
         deadline: Option<Span>,
     ) -> Step {
         self.count();
-        if self.changed {
-            self.status.phase = ServicePhase::Updating;
-        }
-        let old = self.members.iter().filter(|it| it.revision != self.status.revision);
-        let mut remove: Vec<Uid> =
-            old.filter(|it| !it.leaves()).map(|it| it.instance.meta.id.clone()).collect();
-        let mut tally = BTreeMap::from([(Some(true), 0_u32), (Some(false), 0), (None, 0)]);
-        for member in self.current() {
-            *tally.entry(member.ended()).or_default() += 1;
-        }
-        let (succeeded, failed, active) = (tally[&Some(true)], tally[&Some(false)], tally[&None]);
-        self.status.succeeded = succeeded;
-        self.status.failed = failed;
-        self.status.reason = self.waits_for();
-        let made = self.status.revision(self.status.revision).map_or(self.now, |it| it.made);
-        let left = deadline.map(|deadline| deadline.0.saturating_sub(self.now.since(made)));
-        let late = left.is_some_and(|left| left.is_zero());
+        let revision = self.status.revision;
+        let old = self.members.iter().filter(|it| it.revision != revision && !it.leaves());
+        let mut remove: Vec<Uid> = old.map(|it| it.instance.meta.id.clone()).collect();
+        let active = self.tally();
+        let (succeeded, failed) = (self.status.succeeded, self.status.failed);
         if succeeded >= completions {
             self.status.phase = ServicePhase::Complete;
+            self.status.reason = None;
             return Step { remove, ..self.done() };
         }
+        if self.status.phase == ServicePhase::Failed && !self.changed && !self.asked_anew {
+            return Step { remove, ..self.done() };
+        }
+        self.status.reason = self.waits_for();
+        let made = self.status.revision(revision).map_or(self.now, |it| it.made);
+        let left = deadline.map(|deadline| deadline.0.saturating_sub(self.now.since(made)));
+        let late = left.is_some_and(|left| left.is_zero());
         if failed > retries || late {
             self.status.phase = ServicePhase::Failed;
-            let (code, message) = match late {
-                true => {
-                    ("DeadlineExceeded", format!("not done after {}", Span(self.now.since(made))))
-                }
-                false => ("RunsFailed", format!("{failed} runs failed, {retries} may")),
+            let (code, message) = if late {
+                ("DeadlineExceeded", format!("not done after {}", Span(self.now.since(made))))
+            } else {
+                ("RunsFailed", format!("{failed} runs failed, {retries} may"))
             };
             self.status.reason = Some(Reason::new(code, message));
-            let active = self.current().filter(|it| it.ended().is_none());
-            remove.extend(active.map(|it| it.instance.meta.id.clone()));
+            let runs = self.members.iter().filter(|it| !it.leaves() && it.ended().is_none());
+            remove.extend(runs.map(|it| it.instance.meta.id.clone()));
+            remove.sort_unstable();
+            remove.dedup();
             return Step { remove, ..self.done() };
         }
         self.status.phase = ServicePhase::Updating;
@@ -492,11 +530,34 @@ impl Work<'_> {
             let wait = self.retry_in(failed);
             let most = parallelism.min(completions - succeeded);
             let more = if wait.is_some() { 0 } else { most.saturating_sub(active) };
-            let last = self.members.iter().map(|member| member.slot).max().unwrap_or(0);
-            create.extend((1..=more).map(|number| self.slot(last + number)));
+            let ended = [self.status.succeeded_slots.last(), self.status.failed_slots.last()];
+            let there = self.members.iter().map(|member| Some(member.slot));
+            let last = there.chain(ended).flatten().max().unwrap_or(0);
+            create.extend((1..=more).map(|number| self.slot(last.saturating_add(number))));
             again = [again, wait].into_iter().flatten().min();
         }
         Step { create, remove, again, ..self.done() }
+    }
+
+    /// Notes the runs of the present revision that have ended: they count also when somebody takes their
+    /// instances away. Returns how many go on.
+    fn tally(&mut self) -> u32 {
+        let status = &mut self.status;
+        if self.changed {
+            status.succeeded_slots = SlotSet::default();
+            status.failed_slots = SlotSet::default();
+        }
+        let mut active = 0;
+        for member in self.members.iter().filter(|it| it.revision == status.revision) {
+            match member.ended() {
+                Some(true) => status.succeeded_slots.insert(member.slot),
+                Some(false) => status.failed_slots.insert(member.slot),
+                None => active += u32::from(!member.leaves()),
+            }
+        }
+        status.succeeded = status.succeeded_slots.len();
+        status.failed = status.failed_slots.len();
+        active
     }
 
     /// Time until a run that failed is followed by another.
@@ -504,7 +565,9 @@ impl Work<'_> {
         let doublings = failed.checked_sub(1)?.min(16);
         let wait = FIRST_RETRY.saturating_mul(1 << doublings).min(LAST_RETRY);
         let failed = self.current().filter(|it| it.ended() == Some(false));
-        let last = failed.filter_map(Member::finished).max()?;
+        // One that could not even be started has no end.
+        let ended = |it: &Member<'_>| it.finished().unwrap_or(it.instance.meta.created);
+        let last = failed.map(ended).max()?;
         wait.checked_sub(self.now.since(last)).filter(|left| !left.is_zero())
     }
 }
@@ -714,10 +777,56 @@ mod tests {
             UpdatePolicy { on_failure: OnFailure::Continue, ..UpdatePolicy::default() },
         );
         world.service.spec.template = template("two");
-        for _ in 0..4 {
+        for _ in 0..20 {
             world.go();
+            for it in &mut world.instances {
+                if it.spec.main().unwrap().image == "two" {
+                    it.status.phase = State::Restarting;
+                }
+            }
         }
-        assert_eq!(world.phase(), ServicePhase::Updating);
+        assert_eq!(world.images(), "web-1=two web-2=two");
+        assert_eq!((world.phase(), world.service.status.failed), (ServicePhase::Steady, 2));
+    }
+
+    #[test]
+    fn a_rollout_that_was_held_goes_on_when_it_is_resumed() {
+        let mut world = World::replicas(2, UpdatePolicy::default());
+        world.service.spec.template = template("two");
+        world.go();
+        world.go();
+        let at = world.instances.iter().position(|it| it.status.phase == State::Pending).unwrap();
+        world.instances[at].status.phase = State::Failed;
+        world.go();
+        assert_eq!(world.phase(), ServicePhase::Paused);
+        world.instances[at].status.phase = State::Pending;
+        world.start();
+        world.service.spec.resumed += 1;
+        for _ in 0..12 {
+            world.go();
+            world.start();
+        }
+        assert_eq!(world.images(), "web-1=two web-2=two");
+        assert_eq!(world.phase(), ServicePhase::Steady);
+        assert!(world.service.status.failed_revisions.is_empty());
+    }
+
+    #[test]
+    fn going_back_leaves_alone_what_was_never_changed() {
+        let on_failure = OnFailure::RollBack;
+        let mut world = World::replicas(3, UpdatePolicy { on_failure, ..UpdatePolicy::default() });
+        let kept: Vec<Uid> = world.instances[1..].iter().map(|it| it.meta.id.clone()).collect();
+        world.service.spec.template = template("two");
+        world.go();
+        world.go();
+        let at = world.instances.iter().position(|it| it.status.phase == State::Pending).unwrap();
+        world.instances[at].status.phase = State::Failed;
+        for _ in 0..10 {
+            world.go();
+            world.start();
+        }
+        assert_eq!(world.phase(), ServicePhase::RolledBack);
+        assert!(kept.iter().all(|id| world.instances.iter().any(|it| it.meta.id == *id)));
     }
 
     #[test]
@@ -750,6 +859,22 @@ mod tests {
         }
         assert_eq!((made, world.phase()), (vec![2, 2, 1, 0, 0], ServicePhase::Complete));
         assert_eq!(world.service.status.succeeded, 5);
+    }
+
+    #[test]
+    fn a_job_that_is_done_is_not_run_again() {
+        let mode = ServiceMode::Job { completions: 2, parallelism: 1, retries: 0, deadline: None };
+        let mut world = World::new(mode, UpdatePolicy::default());
+        world.go();
+        world.end(0);
+        world.go();
+        // Somebody takes the first away while the second runs, and the second later.
+        world.instances.remove(0);
+        world.end(0);
+        world.go();
+        assert_eq!((world.phase(), world.service.status.succeeded), (ServicePhase::Complete, 2));
+        world.instances.clear();
+        assert_eq!((world.go(), world.phase()), ((0, 0), ServicePhase::Complete));
     }
 
     #[test]

@@ -1,23 +1,28 @@
 //! `hull service`.
 
+mod create;
+mod policy;
+mod progress;
+
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
 use client::Objects;
-use client::wire::{ChangeKind, Draft, DraftMeta, ListQuery};
-use futures::StreamExt;
+use client::wire::ListQuery;
 use model::instance::Instance;
 use model::service::{
-    OnFailure, SERVICE, SLOT, Service as Known, ServiceMode, ServiceNoun, ServicePhase,
-    ServiceSpec, Template, UpdateOrder, UpdatePolicy,
+    SERVICE, SLOT, Service as Known, ServiceMode, ServiceNoun, ServicePhase, ServiceSpec, Template,
+    is_of,
 };
-use model::{Error, Result, Span};
+use model::{Error, Result};
 use serde_json::{Value, json};
 
+use self::create::Create;
+use self::policy::Policy;
+use self::progress::settle;
 use crate::commands::{each, update};
 use crate::context::{Context, Output};
-use crate::flags::InstanceFlags;
 use crate::objects::{self, Listing, View};
 use crate::out::Format;
 use crate::parse::env;
@@ -57,92 +62,6 @@ pub enum Service {
     Resume(Resume),
     /// Remove services and their instances
     Rm(Rm),
-}
-
-/// How instances are changed.
-#[derive(Debug, Clone, Default, Args)]
-struct Policy {
-    /// So many at a time; 0 is all at once
-    #[arg(long, value_name = "N")]
-    parallelism: Option<u32>,
-    /// Time between one that is changed and the next
-    #[arg(long, value_name = "TIME")]
-    delay: Option<Span>,
-    /// Which comes first
-    #[arg(long, value_enum)]
-    order: Option<Order>,
-    /// What fails so soon after its start has failed [default: 5s]
-    #[arg(long, value_name = "TIME")]
-    monitor: Option<Span>,
-    /// So many of a hundred may fail [default: 0]
-    #[arg(long, value_name = "PERCENT")]
-    max_failure: Option<u8>,
-    /// What is done when more do [default: pause]
-    #[arg(long, value_enum)]
-    on_failure: Option<Failure>,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Order {
-    /// The old one goes, then the new one is made
-    StopFirst,
-    /// The old one goes when the new one is ready
-    StartFirst,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Failure {
-    /// Nothing more is changed
-    Pause,
-    /// Go on all the same
-    Continue,
-    /// Take the template before
-    Rollback,
-}
-
-/// Keeps instances of an image.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  hull service create --name web --replicas 3 -e MODE=fast nginx\n  hull service create --name db --memory 1g debian-cloud\n  hull service create --name sum --job --completions 10 --at-once 2 busybox sh -c 'exit 0'"
-)]
-pub struct Create {
-    /// How many instances [default: 1]
-    #[arg(long, value_name = "N", conflicts_with = "job")]
-    replicas: Option<u32>,
-    /// Run it to its end, and no more
-    #[arg(long)]
-    job: bool,
-    /// How many runs of a job are to end well
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "job")]
-    completions: u32,
-    /// Most runs of a job at a time
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "job")]
-    at_once: u32,
-    /// So many runs of a job may fail
-    #[arg(long, value_name = "N", default_value_t = 6, requires = "job")]
-    retries: u32,
-    /// Longest time for all of a job
-    #[arg(long, value_name = "TIME", requires = "job")]
-    deadline: Option<Span>,
-    #[command(flatten)]
-    policy: Policy,
-    /// Print the name at once
-    #[arg(short, long)]
-    detach: bool,
-    /// Show what would be made, and make nothing
-    #[arg(long)]
-    plan: bool,
-    /// The image, then the command and its arguments instead of the image's
-    #[arg(
-        required = true,
-        trailing_var_arg = true,
-        value_names = ["IMAGE", "COMMAND"],
-        num_args = 1..,
-        add = ArgValueCompleter::new(complete::images)
-    )]
-    image: Vec<String>,
-    #[command(flatten)]
-    flags: InstanceFlags,
 }
 
 /// Lists services.
@@ -211,6 +130,9 @@ pub struct Update {
     /// How many instances
     #[arg(long, value_name = "N")]
     replicas: Option<u32>,
+    /// Make all instances anew though nothing else changes
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     policy: Policy,
     /// Print the name at once
@@ -349,68 +271,6 @@ fn row(service: &Known) -> Vec<String> {
     ]
 }
 
-impl Policy {
-    /// The policy with what was given laid over it.
-    fn over(&self, policy: &UpdatePolicy) -> UpdatePolicy {
-        UpdatePolicy {
-            parallelism: self.parallelism.unwrap_or(policy.parallelism),
-            delay: self.delay.or(policy.delay),
-            order: match self.order {
-                Some(Order::StopFirst) => UpdateOrder::StopFirst,
-                Some(Order::StartFirst) => UpdateOrder::StartFirst,
-                None => policy.order,
-            },
-            monitor: self.monitor.or(policy.monitor),
-            max_failure_percent: self.max_failure.unwrap_or(policy.max_failure_percent),
-            on_failure: match self.on_failure {
-                Some(Failure::Pause) => OnFailure::Pause,
-                Some(Failure::Continue) => OnFailure::Continue,
-                Some(Failure::Rollback) => OnFailure::RollBack,
-                None => policy.on_failure,
-            },
-        }
-    }
-}
-
-impl Create {
-    fn draft(&self) -> Result<Draft<ServiceSpec>> {
-        let [image, command @ ..] = self.image.as_slice() else {
-            return Err(Error::invalid("no image is named"));
-        };
-        if self.flags.rm {
-            return Err(Error::invalid("a service removes its instances itself").at("--rm"));
-        }
-        let labels = env::labels(&self.flags.label_file, &self.flags.label)?;
-        let template = Template {
-            labels: labels.clone(),
-            annotations: env::labels(&[], &self.flags.annotation)?,
-            spec: self.flags.spec(image, command)?,
-        };
-        let mode = match self.job {
-            true => ServiceMode::Job {
-                completions: self.completions,
-                parallelism: self.at_once,
-                retries: self.retries,
-                deadline: self.deadline,
-            },
-            false => ServiceMode::Replicated { replicas: self.replicas.unwrap_or(1) },
-        };
-        let update = self.policy.over(&UpdatePolicy::default());
-        let name = self.flags.name.clone().unwrap_or_default();
-        let meta = DraftMeta { name, labels, ..DraftMeta::default() };
-        Ok(Draft { meta, spec: ServiceSpec { template, mode, update, ..ServiceSpec::default() } })
-    }
-
-    async fn run(&self, services: &Objects<ServiceNoun>) -> Result<ExitCode> {
-        let service = services.create(&self.draft()?, self.plan).await?;
-        if self.plan {
-            plan::creation(&service)?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        settle(services, &service, self.detach).await
-    }
-}
-
 impl Ps {
     async fn run(&self, context: &Context, services: &Objects<ServiceNoun>) -> Result<()> {
         let mut all: Vec<Instance> = Vec::new();
@@ -418,7 +278,8 @@ impl Ps {
             let service = services.get(name).await?;
             let labels = format!("{SERVICE}={}", service.meta.name);
             let query = ListQuery { labels, ..ListQuery::default() };
-            all.extend(context.instances().list_all(&query).await?);
+            let found = context.instances().list_all(&query).await?;
+            all.extend(found.into_iter().filter(|it| is_of(it, &service.meta.id)));
         }
         let number = |instance: &Instance| {
             let label = instance.meta.labels.get(SLOT);
@@ -473,7 +334,11 @@ async fn patched(
         plan::change(services, name, write(true)).await?;
         return Ok(ExitCode::SUCCESS);
     }
-    settle(services, &write(false).await?, detach).await
+    let new = write(false).await?;
+    if new.meta.generation == old.meta.generation {
+        out::remark(format!("hull: {name}: nothing changes"));
+    }
+    settle(services, &new, detach).await
 }
 
 impl Scale {
@@ -536,6 +401,7 @@ impl Update {
             main.env.push(variable);
         }
         main.env.retain(|old| !self.env_rm.contains(&name(old)));
+        template.renewed += u64::from(self.force);
         Ok(())
     }
 }
@@ -582,130 +448,14 @@ async fn set_paused(
     paused: bool,
 ) -> Result<ExitCode> {
     each(names, async |name| {
-        services.patch(name, &json!({"spec": {"paused": paused}}), None, false).await?;
+        let old = services.get(name).await?;
+        let mut spec = json!({"paused": paused});
+        if !paused && old.status.phase == ServicePhase::Paused {
+            spec["resumed"] = json!(old.spec.resumed.saturating_add(1));
+        }
+        services.patch(name, &json!({"spec": spec}), None, false).await?;
         out::line(name);
         Ok(())
     })
     .await
-}
-
-/// Follows a service until it has what was asked, or it is known that it will not; tells how far it is.
-async fn settle(
-    services: &Objects<ServiceNoun>,
-    service: &Known,
-    detach: bool,
-) -> Result<ExitCode> {
-    if !detach {
-        let fields = format!("meta.id={}", service.meta.id);
-        let query = ListQuery { fields, ..ListQuery::default() };
-        let mut changes = services.watch(&query).await?;
-        let mut told = String::new();
-        loop {
-            let Some(change) = changes.next().await else {
-                return Err(Error::unavailable("the connection to the platform ended")
-                    .next("hull service ls"));
-            };
-            let change = change?;
-            let Some(now) = change.object else { continue };
-            if change.r#type == ChangeKind::Removed {
-                return Err(Error::not_found(format!("{} was removed", now.title())));
-            }
-            let progress = progress(&now);
-            if progress != told {
-                out::remark(&progress);
-                told = progress;
-            }
-            if let Some(outcome) = outcome(&now, service.meta.generation) {
-                outcome?;
-                break;
-            }
-        }
-    }
-    out::line(&service.meta.name);
-    Ok(ExitCode::SUCCESS)
-}
-
-fn progress(service: &Known) -> String {
-    let (name, status) = (&service.meta.name, &service.status);
-    let phase = status.phase.as_str();
-    let count = match service.spec.mode {
-        ServiceMode::Replicated { replicas } => format!(
-            "{} of {replicas} at revision {}, {} ready",
-            status.updated, status.revision, status.ready
-        ),
-        ServiceMode::Job { completions, .. } => {
-            format!(
-                "{} of {completions} runs ended well, {} failed",
-                status.succeeded, status.failed
-            )
-        }
-    };
-    match &status.reason {
-        Some(reason) => format!("{name}: {phase}: {count} ({})", out::short(&reason.message, 100)),
-        None => format!("{name}: {phase}: {count}"),
-    }
-}
-
-/// Whether there is nothing more to wait for.
-fn outcome(service: &Known, generation: u64) -> Option<Result<()>> {
-    let status = &service.status;
-    if status.observed_generation < generation {
-        return None;
-    }
-    let failed = || {
-        let why = status.reason.as_ref();
-        let message = why.map_or("it is not known why", |reason| reason.message.as_str());
-        let error =
-            Error::conflict(format!("{} is {}: {message}", service.title(), status.phase.as_str()));
-        match why.and_then(|reason| reason.next.clone()) {
-            Some(next) => error.next(next),
-            None => error.next(format!("hull service ps {}", service.meta.name)),
-        }
-    };
-    match status.phase {
-        ServicePhase::Steady => {
-            (status.ready == status.wanted && status.existing == status.wanted).then_some(Ok(()))
-        }
-        ServicePhase::Complete => Some(Ok(())),
-        ServicePhase::Updating if service.spec.paused => Some(Ok(())),
-        ServicePhase::Paused | ServicePhase::RolledBack | ServicePhase::Failed => {
-            Some(Err(failed()))
-        }
-        ServicePhase::Pending
-        | ServicePhase::Updating
-        | ServicePhase::RollingBack
-        | ServicePhase::Removing => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Words {
-        #[command(flatten)]
-        create: Create,
-    }
-
-    fn draft(words: &str) -> Result<Draft<ServiceSpec>> {
-        let words = std::iter::once("x").chain(words.split(' '));
-        Words::try_parse_from(words).unwrap().create.draft()
-    }
-
-    #[test]
-    fn words_become_a_service() {
-        let made = draft("--name web --replicas 3 --order start-first -e A=1 nginx -g x").unwrap();
-        assert_eq!(made.spec.mode, ServiceMode::Replicated { replicas: 3 });
-        assert_eq!(made.spec.update.order, UpdateOrder::StartFirst);
-        let main = made.spec.template.spec.main().unwrap();
-        let words = main.command.as_ref().map_or(0, Vec::len);
-        assert_eq!((main.image.as_str(), words), ("nginx", 2));
-        let made = draft("--job --completions 3 --at-once 2 --retries 0 busybox true").unwrap();
-        let wanted =
-            ServiceMode::Job { completions: 3, parallelism: 2, retries: 0, deadline: None };
-        assert_eq!(made.spec.mode, wanted);
-        assert_eq!(draft("--rm nginx").unwrap_err().field(), Some("--rm"));
-    }
 }

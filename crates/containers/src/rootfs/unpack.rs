@@ -21,6 +21,8 @@ use super::{Rootfs, missing};
 
 /// Most bytes of a file that are written at once.
 const PIECE: u64 = 256 * 1024;
+/// Largest file with holes, bytes.
+const LARGEST_SPARSE: u64 = 64 << 30;
 /// What a name of an extended attribute follows in a record of pax (as GNU tar, star and Go write them).
 const ATTRIBUTE: &[u8] = b"SCHILY.xattr.";
 
@@ -80,9 +82,10 @@ impl Rootfs {
         let header = entry.header().clone();
         let kind = header.entry_type();
         let mode = Mode::from_raw_mode(header.mode().unwrap_or(0o644) & 0o7777);
-        if !make_room(directory, name, kind.is_dir(), options.keep_kinds)? && kind.is_dir() {
+        let is_directory = is_directory(entry);
+        if !make_room(directory, name, is_directory, options.keep_kinds)? && is_directory {
             // The directory that is there is used.
-        } else if kind.is_dir() {
+        } else if is_directory {
             mkdirat(directory, name, Mode::from_raw_mode(0o700))?;
         } else if kind.is_symlink() {
             let target = entry.link_name_bytes().ok_or(Errno::INVAL)?.into_owned();
@@ -90,7 +93,7 @@ impl Rootfs {
         } else if kind.is_hard_link() {
             let target = entry.link_name_bytes().ok_or(Errno::INVAL)?.into_owned();
             return Ok(self.link(base, OsStr::from_bytes(&target), directory, name)?);
-        } else if kind.is_file() || kind.is_contiguous() {
+        } else if is_file(kind) {
             write(directory, name, entry)?;
         } else if let Some(special) = special(kind) {
             let number = |n: io::Result<Option<u32>>| n.ok().flatten().unwrap_or(0);
@@ -98,7 +101,7 @@ impl Rootfs {
                 rustix::fs::makedev(number(header.device_major()), number(header.device_minor()));
             mknodat(directory, name, special, Mode::from_raw_mode(0o600), device)?;
         } else {
-            return Ok(());
+            return Err(io::Error::other(format!("its kind, {kind:?}, is not known here")));
         }
         let owner = match (options.keep_owners, header.uid(), header.gid()) {
             (true, Ok(uid), Ok(gid)) => {
@@ -210,12 +213,26 @@ fn write<R: Read>(
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = File::from(openat(directory, name, flags, Mode::from_raw_mode(0o600))?);
     let size = entry.size();
+    // Zeros that nobody has to send.
+    if entry.header().entry_type().is_gnu_sparse() && size > LARGEST_SPARSE {
+        return Err(io::Error::other(format!("a sparse file of {size} bytes is too large")));
+    }
     let piece = usize::try_from(size.min(PIECE)).unwrap_or_default();
     let mut file = BufWriter::with_capacity(piece, file);
     let written = io::copy(entry, &mut file)?;
     file.into_inner().map_err(io::IntoInnerError::into_error)?;
     // An archive that ends in the middle of a file is not a short file.
     if written == size { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+fn is_file(kind: tar::EntryType) -> bool {
+    kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse()
+}
+
+/// Whether an entry is a directory: archives older than POSIX say it by a slash at the name's end.
+fn is_directory<R: Read>(entry: &tar::Entry<'_, R>) -> bool {
+    let kind = entry.header().entry_type();
+    kind.is_dir() || (kind.is_file() && entry.path_bytes().ends_with(b"/"))
 }
 
 fn special(kind: tar::EntryType) -> Option<FileType> {
@@ -238,7 +255,7 @@ fn settle<R: Read>(
     let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
     chownat(directory, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)?;
     let kind = entry.header().entry_type();
-    if kind.is_file() || kind.is_contiguous() || kind.is_dir() {
+    if is_file(kind) || kind.is_dir() {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = openat(directory, name, flags, Mode::empty())?;
         fchmod(&file, mode)?;
@@ -347,6 +364,28 @@ mod tests {
         assert_eq!(rootfs.read_text("/in/d/link", 100).unwrap(), "text");
         assert_eq!(rootfs.read_text("/in/d/deep/file", 100).unwrap(), "more");
         assert_eq!(std::fs::read_link(root.path().join("in/d/link")).unwrap(), Path::new("file"));
+    }
+
+    #[test]
+    fn kinds_of_old_and_of_gnu() {
+        let root = tempfile::tempdir().unwrap();
+        let rootfs = Rootfs::at(root.path()).unwrap();
+        use tar::EntryType::Regular;
+        let entries = [("old/", Regular, ""), ("old/file", Regular, "x")];
+        rootfs.unpack("/", &own(), archive(&entries).as_slice()).unwrap();
+        assert_eq!(rootfs.read_text("/old/file", 1).unwrap(), "x");
+        let unknown = archive(&[("v", tar::EntryType::new(b'V'), "")]);
+        assert!(rootfs.unpack("/", &own(), unknown.as_slice()).is_err());
+
+        let holes = tempfile::tempdir().unwrap();
+        let file = File::create(holes.path().join("holes")).unwrap();
+        file.set_len(1 << 20).unwrap();
+        let packed = std::process::Command::new("tar")
+            .args(["-cSf", "-", "-C", holes.path().to_str().unwrap(), "holes"])
+            .output()
+            .unwrap();
+        rootfs.unpack("/", &own(), packed.stdout.as_slice()).unwrap();
+        assert_eq!(rootfs.stat("/holes").unwrap().size, 1 << 20);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use model::event::Event;
 use model::instance::{Instance, InstanceSpec, MachineSpec, NetworkMode, RestartPolicy, Sharing};
+use model::service::{REVISION, SERVICE, SLOT};
 use model::{Error, Kind, Result};
 
 use super::create::{check_networks, partners_of};
@@ -32,6 +33,7 @@ pub(super) fn change(
     new: &mut Instance,
     batch: &mut Batch,
 ) -> Result<()> {
+    keep_slot(old, new)?;
     let mut compared = new.spec.clone();
     let rejoined = old.spec.network != new.spec.network
         && old.spec.network.is_own()
@@ -130,4 +132,17 @@ fn rename_in_partners(context: &Context<'_>, old: &Instance, name: &str, batch: 
         changed.meta.generation += 1;
         batch.replace(partner, &changed);
     }
+}
+
+/// Refuses to change the labels by which a service tells its instances apart.
+fn keep_slot(old: &Instance, new: &Instance) -> Result<()> {
+    let owned = old.meta.owner.as_ref().filter(|owner| owner.kind == Kind::Service);
+    let Some(owner) = owned else { return Ok(()) };
+    for label in [SERVICE, SLOT, REVISION] {
+        if old.meta.labels.get(label) != new.meta.labels.get(label) {
+            return Err(Error::conflict(format!("service {:?} keeps label {label}", owner.name))
+                .at("meta.labels"));
+        }
+    }
+    Ok(())
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use model::instance::{Attachment, Instance, InstanceNoun, InstanceSpec, NetworkMode, Reason};
 use model::meta::Owner;
 use model::network::DEFAULT_NETWORK;
-use model::service::{REVISION, SERVICE, SLOT, Service as Kept, ServiceStatus};
+use model::service::{REVISION, SERVICE, SLOT, Service as Kept, ServiceStatus, is_of};
 use model::{ErrorKind, Kind, Result, Uid};
 use planner::rollout::{Slot, Step, step};
 use tasks::Pass;
@@ -23,6 +23,11 @@ use crate::instances::retire;
 use crate::mirror::State;
 use crate::service::{New, Service};
 use crate::services::INSTANCES;
+
+/// The code of what keeps an instance from being made.
+const REFUSED: &str = "InstanceRefused";
+/// Most instances that are made for one service before the next one has its turn.
+const AT_ONCE: usize = 50;
 
 /// The loop.
 pub(crate) struct Services {
@@ -63,7 +68,10 @@ impl Pass for Services {
             for uid in &step.remove {
                 removed += usize::from(self.remove(&service, uid).await?);
             }
-            for slot in &step.create {
+            if step.create.len() > AT_ONCE {
+                self.core.wakes.services.wake();
+            }
+            for slot in step.create.iter().take(AT_ONCE) {
                 match self.make(&service, &step.status, slot).await {
                     Ok(()) => made += 1,
                     // Somebody has the name, or what it needs is not there: others may be luckier.
@@ -121,7 +129,7 @@ impl Services {
     }
 
     async fn refused(&self, service: &Kept, error: &model::Error) -> Result<()> {
-        let reason = Some(Reason::from_error("InstanceRefused", error));
+        let reason = Some(Reason::from_error(REFUSED, error));
         let plan = |state: &State, batch: &mut Batch| {
             if let Some(old) = state.services.by_id(&service.meta.id)
                 && old.status.reason != reason
@@ -148,12 +156,6 @@ fn owner(service: &Kept) -> Owner {
     Owner { kind: Kind::Service, id, name }
 }
 
-/// Whether an instance is one of a service's.
-pub(crate) fn is_of(instance: &Instance, service: &Uid) -> bool {
-    let owner = instance.meta.owner.as_ref();
-    owner.is_some_and(|owner| owner.kind == Kind::Service && owner.id == *service)
-}
-
 /// Works out what a service needs next, and writes how far it is.
 fn write(state: &State, batch: &mut Batch, id: &Uid, now: model::Time) -> Option<(Kept, Step)> {
     let old = state.services.by_id(id)?;
@@ -164,10 +166,10 @@ fn write(state: &State, batch: &mut Batch, id: &Uid, now: model::Time) -> Option
         release(old, INSTANCES, now, batch);
         return None;
     }
-    // What was refused is said until something else is.
-    let refused = old.status.reason.as_ref().filter(|reason| reason.code == "InstanceRefused");
-    if step.status.reason.is_none() && !step.create.is_empty() {
-        step.status.reason = refused.cloned();
+    // What was refused is said until all could be made: two reasons in turns would be a change each time.
+    let refused = old.status.reason.as_ref().filter(|reason| reason.code == REFUSED);
+    if let Some(refused) = refused.filter(|_| !step.create.is_empty()) {
+        step.status.reason = Some(refused.clone());
     }
     let mut new = Kept::clone(old);
     new.status = step.status.clone();
