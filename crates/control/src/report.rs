@@ -194,10 +194,10 @@ fn merge_node(old: &Node, status: &NodeStatus, now: Time, batch: &mut Batch) -> 
     !old.status.boot_id.is_empty() && old.status.boot_id != status.boot_id
 }
 
-/// Whether it does not run because somebody wanted so.
+/// Whether it does not run because somebody wanted so. One that still ends is to end.
 fn is_put_down(instance: &Instance) -> bool {
-    let signalled = instance.spec.final_run == instance.spec.runs && planner::is_over(instance);
-    instance.spec.run == RunState::Stopped || signalled
+    let signalled = instance.spec.final_run == instance.spec.runs;
+    (instance.spec.run == RunState::Stopped || signalled) && planner::is_over(instance)
 }
 
 /// Runs what was stopped by hand but is to run always, after its node has booted or its daemon was
@@ -211,7 +211,9 @@ pub(crate) async fn revive(core: &Core, node: &str) -> Result<()> {
                 && it.meta.deleted.is_none()
                 && it.spec.placement.as_ref().is_some_and(|placed| placed.node == node)
         });
+        let mut revived = false;
         for old in stopped.take(AT_ONCE * 5) {
+            revived = true;
             let mut new = Instance::clone(old);
             new.spec.run = RunState::Running;
             new.spec.runs += 1;
@@ -219,9 +221,10 @@ pub(crate) async fn revive(core: &Core, node: &str) -> Result<()> {
             new.meta.generation += 1;
             batch.replace(old, &new);
         }
-        Ok(())
+        Ok(revived)
     };
-    core.transact(Mode::Apply, plan).await.map(drop)
+    while core.transact(Mode::Apply, plan).await?.1 {}
+    Ok(())
 }
 
 /// Takes the node's finalizer off objects that it has removed.

@@ -162,6 +162,35 @@ async fn what_is_to_run_always_runs_when_the_daemon_comes_back() {
 }
 
 #[tokio::test]
+async fn a_stop_goes_on_when_the_daemon_comes_back() {
+    let rig = Rig::silent().await;
+    let mut wanted = spec("nginx");
+    wanted.restart = RestartPolicy::Always;
+    let made = rig.create("web", wanted).await.unwrap();
+    let report = |phase, generation| {
+        let status = model::instance::InstanceStatus {
+            phase,
+            runs: 1,
+            observed_generation: generation,
+            ..Default::default()
+        };
+        vec![link::Report::Instance(made.meta.id.clone(), Box::new(status))]
+    };
+    rig.report(report(Phase::Running, made.meta.generation)).await;
+    let options = StopOptions::default();
+    let instances = rig.control.instances();
+    let stopped = instances.stop(caller(), PROJECT, "web", &options, Mode::Apply).await.unwrap();
+    drop(instances);
+    let rig = rig.reopened().await;
+    let spec = rig.get("web").unwrap().spec.clone();
+    assert_eq!((spec.run, spec.runs), (RunState::Stopped, 1), "its processes still end");
+    rig.report(report(Phase::Exited, stopped.instance.meta.generation)).await;
+    let rig = rig.reopened().await;
+    let spec = rig.get("web").unwrap().spec.clone();
+    assert_eq!((spec.run, spec.runs), (RunState::Running, 2));
+}
+
+#[tokio::test]
 async fn the_image_that_a_name_stands_for_is_kept() {
     let rig = Rig::new().await;
     let images = &rig.agent.as_ref().unwrap().calls.images;
