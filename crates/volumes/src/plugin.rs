@@ -12,6 +12,7 @@ mod client;
 mod driver;
 mod fill;
 mod known;
+mod looks;
 mod places;
 mod protocol;
 mod record;

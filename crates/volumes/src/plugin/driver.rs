@@ -18,9 +18,10 @@ use tokio::sync::Notify;
 use super::client::Failure;
 use super::fill::fill;
 use super::known::Plugins;
+use super::looks::Looks;
 use super::places::Places;
 use super::protocol::{Plugin, SHORT};
-use super::record::{Mount, Record, Shelf, State, blocking};
+use super::record::{Mount, Record, Shelf, State};
 use crate::driver::{
     Capability, Capacity, CreateSnapshot, CreateVolume, Driver, Expanded, Info, Populate,
     Populated, Publish, SnapshotInfo, Stats, VolumeId, VolumeInfo,
@@ -45,6 +46,7 @@ struct Inner {
     shelf: Shelf,
     boot: String,
     turns: Turns,
+    looks: Looks,
     /// Notified when a mount could not be taken back at once.
     unsettled: Notify,
 }
@@ -74,6 +76,7 @@ impl PluginVolumes {
             shelf: Shelf::open(dir)?,
             boot: boot.to_owned(),
             turns: Turns::default(),
+            looks: Looks::new(LOOK),
             unsettled: Notify::new(),
         };
         // What was not taken back when the last process died.
@@ -236,10 +239,10 @@ impl Inner {
         if let Err(failure) = plugin.remove(&record.name).await {
             // It may be that it was removed before, and nobody could take that down any more.
             let gone = match &failure {
-                Failure::Refused { .. } => plugin.get(&record.name, SHORT).await.ok(),
-                Failure::Unheard(_) | Failure::Unanswered(_) => None,
+                Failure::Refused { .. } => plugin.lacks(&record.name, SHORT).await.unwrap_or(false),
+                Failure::Unheard(_) | Failure::Unanswered(_) => false,
             };
-            if gone != Some(None) {
+            if !gone {
                 return Err(fail(failure, "VolumeDriver.Remove"));
             }
         }
@@ -253,7 +256,7 @@ impl Inner {
         let record = self.record(&volume)?;
         if let Some(mount) = record.mounts.get(&consumer) {
             match mount.path(&self.boot) {
-                Some(path) if self.find(path).await.is_ok() => return Ok(path.to_owned()),
+                Some(path) if self.find(&volume, path).await.is_ok() => return Ok(path.to_owned()),
                 _ => self.take_back(&volume, &consumer, &turn).await?,
             }
         }
@@ -282,7 +285,7 @@ impl Inner {
             }
         };
         may_die("plugin.mounted");
-        let path = match self.find(&told).await {
+        let path = match self.find(id, &told).await {
             Ok(path) => path,
             Err(error) => {
                 self.take_back(id, user, turn).await?;
@@ -301,11 +304,10 @@ impl Inner {
         Ok(path)
     }
 
-    /// The directory at a path that a plugin told, without links. Storage that went away can hang whoever
-    /// looks.
-    async fn find(&self, told: &Path) -> Result<PathBuf> {
+    /// The directory at a path that a plugin told, without links.
+    async fn find(&self, id: &VolumeId, told: &Path) -> Result<PathBuf> {
         let (path, places) = (told.to_owned(), self.plugins.places().clone());
-        let look = blocking(move || {
+        let look = move || {
             let what = || format!("{} cannot be reached", path.display());
             let real = path.canonicalize().fault(what)?;
             if places.bars(&real) {
@@ -315,9 +317,8 @@ impl Inner {
                 true => Ok(real),
                 false => Err(Error::unavailable(format!("{} is no directory", real.display()))),
             }
-        });
-        let looked = tokio::time::timeout(LOOK, look).await;
-        looked.context(ErrorKind::Unavailable, || format!("{} does not answer", told.display()))?
+        };
+        self.looks.look(id, || told.display().to_string(), look).await
     }
 
     /// Takes a mount back that is to be made anew. The plugin may know nothing of it.
@@ -413,7 +414,7 @@ impl Inner {
             Error::conflict(format!("volume {:?} is not mounted", record.name))
                 .next("claim it first")
         })?;
-        fill(&self.shelf, record, path, source).await
+        fill(&self.shelf, &self.looks, record, path, source).await
     }
 
     async fn stats(&self, id: &VolumeId) -> Result<Stats> {
@@ -422,13 +423,11 @@ impl Inner {
             Error::conflict(format!("volume {:?} is not mounted", record.name))
                 .next("its plugin tells nothing of how full it is")
         })?;
-        let measured = blocking(move || {
+        let measure = move || {
             rustix::fs::statvfs(&path).fault(|| format!("{} cannot be measured", path.display()))
-        });
-        let found = tokio::time::timeout(LOOK, measured).await;
-        let found = found.context(ErrorKind::Unavailable, || {
-            format!("the storage of volume {:?} does not answer", record.name)
-        })??;
+        };
+        let storage = || format!("the storage of volume {:?}", record.name);
+        let found = self.looks.look(id, storage, measure).await?;
         let bytes = |blocks: u64| Bytes(blocks.saturating_mul(found.f_frsize));
         Ok(Stats {
             total: bytes(found.f_blocks),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use model::{Bytes, Error, Result};
 
+use super::looks::{Looks, apart};
 use super::record::{Filled, Record, Shelf, blocking};
 use crate::copy::{self, Tally};
 use crate::driver::{Populate, Populated};
@@ -13,6 +14,7 @@ use crate::fault::Fault;
 /// Fills the volume that is mounted at `path`.
 pub async fn fill(
     shelf: &Shelf,
+    looks: &Looks,
     mut record: Record,
     path: PathBuf,
     source: Populate,
@@ -25,7 +27,9 @@ pub async fn fill(
     let (looked, asked) = (path.clone(), source.clone());
     if !begun {
         let what = format!("volume {name:?} cannot be read");
-        let empty = blocking(move || copy::is_empty(&looked).fault(|| what)).await?;
+        let look = move || copy::is_empty(&looked).fault(|| what);
+        let storage = || format!("the storage of volume {name:?}");
+        let empty = looks.look(&record.id, storage, look).await?;
         if !empty {
             record.filled = Filled::Done;
             shelf.put(&record).await?;
@@ -37,13 +41,13 @@ pub async fn fill(
         if let Some((user, group)) = source.owner {
             let what = format!("volume {name:?} cannot be given to its owner");
             let chown = move || std::os::unix::fs::chown(&path, Some(user), Some(group));
-            blocking(move || chown().fault(|| what)).await?;
+            apart(move || chown().fault(|| what)).await?;
         }
         return Ok(Populated::NothingToCopy);
     };
     record.filled = Filled::Copying;
     shelf.put(&record).await?;
-    let tally = blocking(move || copy_in(&name, &from, &path, begun)).await?;
+    let tally = apart(move || copy_in(&name, &from, &path, begun)).await?;
     record.filled = if tally.files == 0 { Filled::No } else { Filled::Done };
     shelf.put(&record).await?;
     Ok(match tally {

@@ -142,14 +142,28 @@ impl Plugin {
         }
     }
 
-    /// All its volumes.
+    /// Whether it says that a volume is not there. That it tells nothing of one is not enough: so does a
+    /// plugin that cannot reach its storage.
+    pub async fn lacks(&self, volume: &str, patience: Duration) -> Result<bool, Failure> {
+        if self.get(volume, patience).await?.is_some() {
+            return Ok(false);
+        }
+        let mut volumes = self.listed(patience).await?;
+        Ok(!volumes.any(|told| told.name == volume))
+    }
+
+    /// All its volumes that can be shown.
     pub async fn list(&self, patience: Duration) -> Result<Vec<Told>, Failure> {
-        let listed: Listed = self.ask("VolumeDriver.List", Some(json!({})), patience).await?;
-        let volumes = listed.volumes.unwrap_or_default().into_iter().flatten();
+        let volumes = self.listed(patience).await?;
         let shown = |told: &Told| {
             (1..=LONGEST_NAME).contains(&told.name.len()) && !told.name.contains(char::is_control)
         };
         Ok(volumes.filter(shown).take(MOST).collect())
+    }
+
+    async fn listed(&self, patience: Duration) -> Result<impl Iterator<Item = Told>, Failure> {
+        let listed: Listed = self.ask("VolumeDriver.List", Some(json!({})), patience).await?;
+        Ok(listed.volumes.unwrap_or_default().into_iter().flatten())
     }
 
     /// Mounts a volume for a user; where it is then.

@@ -213,6 +213,29 @@ async fn a_volume_that_was_not_made_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_not_removed_is_gone_only_if_the_plugin_says_so() {
+    let down = json!({ "Err": "cannot reach etcd" });
+    let cases = [
+        (json!({ "Volumes": null, "Err": "" }), true),
+        (json!({ "Volumes": [null, { "Name": "other" }] }), true),
+        (json!({ "Volumes": [{ "Name": "vol" }] }), false),
+        (down.clone(), false),
+    ];
+    for (list, gone) in cases {
+        let (listed, down) = (list.clone(), down.clone());
+        let stand = Stand::new(move |method, body| match method {
+            "Remove" | "Get" => Some(down.clone()),
+            "List" => Some(listed.clone()),
+            _ => willing(Path::new("/nowhere"))(method, body),
+        });
+        let driver = stand.open("boot");
+        driver.create(request()).await.unwrap();
+        let deleted = driver.delete(&id()).await;
+        assert_eq!((deleted.is_ok(), driver.has(&id())), (gone, !gone), "{list}: {deleted:?}");
+    }
+}
+
+#[tokio::test]
 async fn directories_that_are_no_plugins_to_give() {
     let place = Arc::new(Mutex::new(PathBuf::new()));
     let told = place.clone();
