@@ -86,7 +86,11 @@ impl Pusher {
         let pushed = push.run(&cargo, target).await;
         let (digest, size) = pushed
             .map_err(|error| failure::about(format!("push of {}", target.familiar()), error))?;
-        self.name_by_digest(&group, target, &digest).await?;
+        if let Err(error) = self.name_by_digest(&group, target, &digest).await {
+            // The registry has it all the same.
+            let (name, error) = (target.familiar().to_string(), error.chain());
+            tracing::warn!(name, error, "what was pushed is not known by its digest here");
+        }
         Ok((digest, size))
     }
 

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use images::{Limits, Settings};
+use http::Method;
+use images::{Limits, PushOptions, Pusher, Settings};
+use model::image::Reference;
 use model::{Bytes, ErrorKind};
 
+use crate::archives::oci_archive;
 use crate::mock::{Answer, Mock, Seen};
 use crate::sample::Sample;
 use crate::store::{Fixture, mirrored, settings};
@@ -251,4 +254,28 @@ async fn redirects_are_followed_but_not_for_ever() {
         let error = Fixture::new().pull(&mock.name("app:1")).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{location}: {}", error.chain());
     }
+}
+
+#[tokio::test]
+async fn what_was_pushed_is_pushed_though_it_cannot_be_named_by_its_digest() {
+    let sample = Sample::of_size(260, 1000);
+    let fixture = Fixture::new();
+    let names = fixture.directory.path().join("store/index.json");
+    let mock = Mock::start(move |seen| match seen.method {
+        Method::PUT => {
+            // From here on no name can be written.
+            std::fs::write(&names, "{").unwrap();
+            Answer::Say(201, Vec::new(), String::new())
+        }
+        _ => Answer::Serve,
+    })
+    .await;
+    mock.put("other", &sample);
+    let name = mock.name("app:1");
+    let archive = oci_archive(&sample, Some(&name));
+    fixture.images.import(&archive[..], Default::default()).await.unwrap();
+    let pusher = Pusher::new(fixture.store.clone(), settings()).unwrap();
+    let reference = Reference::parse(&name).unwrap();
+    pusher.push(&name, &reference, PushOptions::default()).await.unwrap();
+    assert!(fixture.store.images().await.is_err());
 }
