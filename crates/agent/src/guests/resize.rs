@@ -39,28 +39,34 @@ pub async fn resize(
     let control = control(context, &wanted.meta.id).await?;
     let agent = agent(context, wanted);
     let mut resized = Resized::default();
-    processors(&control.qmp, &agent, machine::cpus(container), &mut resized).await?;
+    processors(&control, &agent, machine::cpus(container), &mut resized).await?;
     let asked = machine::memory(container).0;
     memory(&control, &agent, asked, &mut resized).await?;
     Ok(resized)
 }
 
 async fn processors(
-    qmp: &Qmp,
+    control: &Control,
     agent: &GuestAgent,
     asked: u32,
     resized: &mut Resized,
 ) -> Result<()> {
+    let qmp = &control.qmp;
     let (has, room) = machines::qmp::processors(&qmp.query_hotpluggable_cpus().await?);
     resized.cpus = has;
-    if asked > has && asked <= room {
+    if asked < has || asked > room {
+        resized.pending.push(format!("{asked} processors (has {has}, room for {room})"));
+        return Ok(());
+    }
+    if asked > has {
         resized.cpus = qmp.plug_processors(asked).await?;
+    }
+    // Also those that were plugged in before, when no agent answered.
+    if asked > control.config.cpus {
         let used = put_to_use(agent, asked.into(), GuestAgent::use_processors).await;
         if let Ok(InUse { offline: 1.., online }) = used {
             resized.pending.push(format!("{asked} processors (the guest uses {online} of them)"));
         }
-    } else if asked != has {
-        resized.pending.push(format!("{asked} processors (has {has}, room for {room})"));
     }
     Ok(())
 }

@@ -95,6 +95,10 @@ impl Machine {
             }
             "device_add" => self.device_add(arguments),
             "device_del" => self.device_del(text("id")),
+            "object-add" if self.objects.contains(&text("id")) => {
+                let id = text("id");
+                generic(format!("attempt to add duplicate property '{id}' to object"))
+            }
             "object-add" => {
                 self.objects.insert(text("id"));
                 Ok(json!({}))

@@ -63,6 +63,8 @@ impl Qmp {
         let memory = format!("{id}-memory");
         object["id"] = memory.as_str().into();
         object["size"] = bytes.into();
+        // Of a try that was cut short; one that is used stays.
+        let _ = self.object_del(&memory).await;
         self.object_add(object).await?;
         let device = json!({"driver": "pc-dimm", "id": id, "memdev": memory});
         if let Err(error) = self.device_add(device).await {

@@ -85,6 +85,9 @@ async fn grows(qmp: &Qmp) {
     assert_eq!(error.message(), "the machine was started with room for 2 processors, not 3");
 
     let backend = json!({"qom-type": "memory-backend-ram"});
+    // A try that was cut short is not in the way of the next.
+    let left = json!({"qom-type": "memory-backend-ram", "id": "more-memory", "size": 128 << 20});
+    qmp.object_add(left).await.unwrap();
     qmp.add_memory("more", 128 << 20, backend.clone()).await.unwrap();
     let memory = qmp.query_memory().await.unwrap();
     assert_eq!((memory.base_memory, memory.plugged_memory), (128 << 20, 128 << 20));
