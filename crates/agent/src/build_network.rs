@@ -76,8 +76,7 @@ fn spec() -> NetworkSpec {
 
 /// A network namespace of a build, until it is dropped.
 pub struct Site {
-    context: Arc<Context>,
-    id: Uid,
+    _held: Held,
     /// The namespace.
     pub namespace: Arc<OwnedFd>,
     /// What asks for names there: resolv.conf(5).
@@ -90,47 +89,47 @@ impl Site {
     /// # Errors
     /// `Exhausted` when there are too many.
     pub async fn open(context: &Arc<Context>) -> Result<Self> {
-        let id = Uid::random();
-        let address = context.builds.take(&id)?;
-        let path = context.fabric.driver().namespace(&id);
-        let made = async {
-            let links = context.fabric.links_of(&BuildNetwork::id(), &spec());
-            context.fabric.ensure(std::slice::from_ref(&links)).await?;
-            let interface = InterfaceLink {
-                network: links.id.clone(),
-                bridge: links.bridge.clone(),
-                name: "eth0".into(),
-                mac: mac(address),
-                ipv4: Ipv4Net::new(address, SUBNET.prefix_len()).ok(),
-                ipv6: None,
-                gateway4: links.gateway4(),
-                gateway6: None,
-                mtu: links.mtu,
-                guest: false,
-            };
-            let inside =
-                InstanceLinks { id: id.clone(), interfaces: vec![interface], guest: false };
-            context.fabric.driver().attach(&inside).await?;
-            context.names.refresh(context).await?;
-            File::open(&path)
-                .context(ErrorKind::Internal, || "a build's network cannot be entered".into())
+        let (held, address) = Held::take(context)?;
+        let links = context.fabric.links_of(&BuildNetwork::id(), &spec());
+        context.fabric.ensure(std::slice::from_ref(&links)).await?;
+        let interface = InterfaceLink {
+            network: links.id.clone(),
+            bridge: links.bridge.clone(),
+            name: "eth0".into(),
+            mac: mac(address),
+            ipv4: Ipv4Net::new(address, SUBNET.prefix_len()).ok(),
+            ipv6: None,
+            gateway4: links.gateway4(),
+            gateway6: None,
+            mtu: links.mtu,
+            guest: false,
         };
-        match made.await {
-            Ok(file) => Ok(Self {
-                context: context.clone(),
-                id,
-                namespace: Arc::new(file.into()),
-                resolv_conf: resolv_conf(),
-            }),
-            Err(error) => {
-                release(context, &id).await;
-                Err(error)
-            }
-        }
+        let inside =
+            InstanceLinks { id: held.id.clone(), interfaces: vec![interface], guest: false };
+        context.fabric.driver().attach(&inside).await?;
+        context.names.refresh(context).await?;
+        let file = File::open(context.fabric.driver().namespace(&held.id))
+            .context(ErrorKind::Internal, || "a build's network cannot be entered".into())?;
+        Ok(Self { _held: held, namespace: Arc::new(file.into()), resolv_conf: resolv_conf() })
     }
 }
 
-impl Drop for Site {
+/// An address and whatever is made of a namespace for it, until it is dropped: also when the build's client
+/// goes away while it is made.
+struct Held {
+    context: Arc<Context>,
+    id: Uid,
+}
+
+impl Held {
+    fn take(context: &Arc<Context>) -> Result<(Self, Ipv4Addr)> {
+        let id = Uid::random();
+        let address = context.builds.take(&id)?;
+        Ok((Self { context: context.clone(), id }, address))
+    }
+}
+
+impl Drop for Held {
     fn drop(&mut self) {
         let (context, id) = (self.context.clone(), self.id.clone());
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
