@@ -27,11 +27,13 @@ impl Pass for Networks {
     const NAME: &'static str = "networks";
 
     async fn pass(&mut self) -> Result<String> {
+        let fabric = &self.context.fabric;
+        // Before what is wanted: one that comes meanwhile is wanted by a newer word than that.
+        let known = fabric.known().await;
         let desired = self.context.desired.borrow().clone();
         if desired.generation == 0 {
             return Ok("nothing is wanted yet".into());
         }
-        let fabric = &self.context.fabric;
         let mut removed = 0;
         for network in desired.networks.iter().filter(|network| network.meta.deleted.is_some()) {
             fabric.remove(&network.meta.id).await?;
@@ -41,7 +43,7 @@ impl Pass for Networks {
         }
         let wanted: HashSet<&Uid> = desired.networks.iter().map(|it| &it.meta.id).collect();
         let own = BuildNetwork::id();
-        for id in fabric.known().await.iter().filter(|id| !wanted.contains(id) && **id != own) {
+        for id in known.iter().filter(|id| !wanted.contains(id) && **id != own) {
             fabric.remove(id).await?;
             removed += 1;
         }
