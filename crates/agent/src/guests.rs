@@ -18,7 +18,7 @@ use std::time::Duration;
 use machines::config::{CONFIG, GUEST_AGENT, MachineConfig, QMP};
 use machines::guest_agent::GuestAgent;
 use machines::monitor::Told;
-use machines::qmp::Qmp;
+use machines::qmp::{BlockTraffic, Qmp};
 use model::error::Context as _;
 use model::instance::Instance;
 use model::{Error, ErrorKind, Result, Uid};
@@ -28,6 +28,9 @@ use crate::context::Context;
 
 /// How long one who wants to speak to a machine waits for another who does.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long one who only looks waits, for its turn and for QEMU's answer together.
+const GLANCE: Duration = Duration::from_millis(500);
 
 /// How often, and with what time between, a guest that is busy is asked to go on.
 const THAWS: u32 = 300;
@@ -73,6 +76,24 @@ pub async fn control(context: &Context, uid: &Uid) -> Result<Control> {
     let directory = context.places.machine(uid);
     let qmp = Qmp::connect(&directory.join(QMP)).await?;
     Ok(Control { qmp, config: config(&directory)?, _turn: turn })
+}
+
+/// What went between a machine and its disks since it was started; none when QEMU is busy or does not
+/// answer soon.
+pub async fn disk_traffic(context: &Context, uid: &Uid) -> Option<BlockTraffic> {
+    let ask = async {
+        let _turn = turn(context, uid, QMP).await?;
+        let qmp = Qmp::connect(&context.places.machine(uid).join(QMP)).await?;
+        qmp.block_traffic().await
+    };
+    match tokio::time::timeout(GLANCE, ask).await {
+        Ok(Ok(traffic)) => Some(traffic),
+        Ok(Err(error)) => {
+            tracing::debug!(machine = %uid, error = error.chain(), "QEMU does not tell its disks' traffic");
+            None
+        }
+        Err(_) => None,
+    }
 }
 
 /// The agents inside guests, one connection each.

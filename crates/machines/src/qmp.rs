@@ -48,6 +48,7 @@ use serde_json::{Value, json};
 use tokio::net::UnixStream;
 use tokio::sync::broadcast;
 
+pub use block::BlockTraffic;
 use connection::Connection;
 pub use device::Slots;
 pub use event::{Event, Events};

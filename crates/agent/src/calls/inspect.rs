@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_stream::try_stream;
-use containers::{ContainerId, Process};
+use containers::Process;
 use link::ResultStream;
 use link::instance::{
     Change, ChangeKind, CommitRequest, DiskSize, InterfaceStats, ProcessTable, Stats, Target,
 };
+use machines::qmp::BlockTraffic;
 use model::error::Context as _;
 use model::image::{ImageConfig, Reference};
-use model::{Error, ErrorKind, Result, Uid};
+use model::{Error, ErrorKind, Result};
 
-use super::Calls;
+use super::{Calls, Found};
 use crate::context::Context;
+use crate::guests;
 
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -22,22 +24,33 @@ const EVERY: Duration = Duration::from_secs(1);
 pub fn stats(calls: &Calls, target: &Target, follow: bool) -> Result<ResultStream<Stats>> {
     let found = calls.find_live(target, true)?;
     let context = calls.context.clone();
-    let uid = found.instance.meta.id.clone();
     Ok(Box::pin(try_stream! {
-        yield read(&context, &uid, &found.id).await?;
+        let mut told = None;
+        yield read(&context, &found, &mut told).await?;
         if follow {
             let mut ticks = tokio::time::interval(EVERY);
             ticks.tick().await;
             loop {
                 ticks.tick().await;
-                yield read(&context, &uid, &found.id).await?;
+                yield read(&context, &found, &mut told).await?;
             }
         }
     }))
 }
 
-async fn read(context: &Arc<Context>, uid: &Uid, id: &ContainerId) -> Result<Stats> {
-    let seen = context.engine.stats(id).await?;
+/// `told` is what a machine's QEMU said last of its disks: counters do not fall back to the cgroup's
+/// because it was busy once.
+async fn read(
+    context: &Arc<Context>,
+    found: &Found,
+    told: &mut Option<BlockTraffic>,
+) -> Result<Stats> {
+    let uid = &found.instance.meta.id;
+    let seen = context.engine.stats(&found.id).await?;
+    if found.is_machine() {
+        // The cgroup does not count what QEMU writes by way of the page cache (v1).
+        *told = guests::disk_traffic(context, uid).await.or(*told);
+    }
     let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     // Instances in another's network, or the host's, have no interfaces of their own.
     let interfaces = context.fabric.driver().statistics(uid).await.unwrap_or_default();
@@ -53,10 +66,13 @@ async fn read(context: &Arc<Context>, uid: &Uid, id: &ContainerId) -> Result<Sta
         memory_limit: seen.memory.limit,
         pids: seen.pids.current,
         pids_limit: seen.pids.limit.unwrap_or(0),
-        block: (
-            seen.block_io.iter().map(|device| device.read_bytes).sum(),
-            seen.block_io.iter().map(|device| device.write_bytes).sum(),
-        ),
+        block: match told {
+            Some(disks) => (disks.read, disks.written),
+            None => (
+                seen.block_io.iter().map(|device| device.read_bytes).sum(),
+                seen.block_io.iter().map(|device| device.write_bytes).sum(),
+            ),
+        },
         interfaces: interfaces.into_iter().map(interface).collect(),
     })
 }

@@ -123,6 +123,42 @@ impl Qmp {
         let found = found.ok_or_else(|| Error::not_found(format!("QEMU has no disk {node:?}")))?;
         Ok(found.image.virtual_size)
     }
+
+    /// What was read from and written to all disks together since the machine was started.
+    ///
+    /// # Errors
+    ///
+    /// As [`Qmp::execute`].
+    pub async fn block_traffic(&self) -> Result<BlockTraffic> {
+        let drives: Vec<Drive> = self.query("query-blockstats", Value::Null).await?;
+        Ok(drives.into_iter().fold(BlockTraffic::default(), |sum, drive| BlockTraffic {
+            read: sum.read.saturating_add(drive.stats.rd_bytes),
+            written: sum.written.saturating_add(drive.stats.wr_bytes),
+        }))
+    }
+}
+
+/// Bytes that went between a guest and its disks.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct BlockTraffic {
+    /// Read by the guest.
+    pub read: u64,
+    /// Written by the guest.
+    pub written: u64,
+}
+
+/// A device with a disk; what is below it in the chain of images is told inside it and not looked at.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Drive {
+    stats: DriveStats,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct DriveStats {
+    rd_bytes: u64,
+    wr_bytes: u64,
 }
 
 #[derive(Default, Deserialize)]

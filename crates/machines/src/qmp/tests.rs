@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::fake::{self, GREETING};
-use super::{Event, Events, Qmp};
+use super::{BlockTraffic, Event, Events, Qmp};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -98,6 +98,7 @@ async fn grows(qmp: &Qmp) {
 }
 
 async fn keeps_disks_and_snapshots(qmp: &Qmp, directory: &Path) {
+    qmp.block_traffic().await.unwrap();
     qmp.block_resize("disk", 32 << 20).await.unwrap();
     let error = qmp.block_resize("nobody", 32 << 20).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
@@ -148,6 +149,13 @@ async fn ends(qmp: &Qmp, events: &mut Events) {
 async fn the_fake_does_what_every_qemu_does() {
     let directory = tempfile::tempdir().unwrap();
     suite(Qmp::over(fake::start()).await.unwrap(), directory.path()).await;
+}
+
+#[tokio::test]
+async fn the_traffic_of_all_disks_is_added_up() {
+    let qmp = Qmp::over(fake::start()).await.unwrap();
+    let expected = BlockTraffic { read: 5096, written: 512 };
+    assert_eq!(qmp.block_traffic().await.unwrap(), expected);
 }
 
 /// A QEMU that ends with the test.

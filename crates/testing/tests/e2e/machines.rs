@@ -275,6 +275,11 @@ fn frozen_grown_and_bounded() {
         let told = node.ok(&["exec", "grows", "grep", "MemTotal", "/proc/meminfo"]);
         told.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
     };
+    node.ok(&["exec", "grows", "sh", "-c", "dd if=/dev/zero of=/root/zeros bs=1M count=3; sync"]);
+    let stats: Value =
+        serde_json::from_str(&node.ok(&["stats", "--no-stream", "-o", "json", "grows"])).unwrap();
+    let disks = &stats[0]["stats"]["block"];
+    assert!(disks[0].as_u64().unwrap() > 0 && disks[1].as_u64().unwrap() >= 3 << 20, "{stats}");
     let before = has();
     node.ok(&["update", "--cpus", "2", "--memory", "448m", "grows"]);
     node.await_field("grows", "/status/machine/cpus", &json!(2));
