@@ -1,8 +1,9 @@
 //! The machine is started anew: what should run runs, where it was, with what it had.
 
 use serde_json::json;
-use testing::node::{Setup, until};
+use testing::node::{Setup, until, within};
 
+use super::machines::PATIENCE;
 use super::network::free_port;
 use super::process::able;
 
@@ -87,4 +88,40 @@ fn after_a_power_cut() {
     }
     node.ok(&["start", "once"]);
     node.ok(&["rm", "-fv", "once"]);
+}
+
+#[test]
+fn a_guest_after_a_power_cut() {
+    if !able() {
+        return;
+    }
+    let node = Setup::new().unwrap().prepare().unwrap();
+    let boot = |id: u8| {
+        let up = node.boot(&format!("7fd7e4a3-0000-4000-8000-00000000000{id}"));
+        assert_eq!(up.code, 0, "{}\n{}", up.stderr, node.log());
+    };
+    boot(1);
+    for (name, policy) in [("vm", "always"), ("once", "no")] {
+        let disk = format!("{name}-data,size=16m");
+        let flags = ["--memory", "192m", "--restart", policy, "--disk", &disk, "hull-tiny"];
+        node.ok(&[&["run", "-d", "--name", name][..], &flags].concat());
+    }
+    let answers = || {
+        within(PATIENCE, "the agent answers", || {
+            (node.hull(&["exec", "vm", "true"]).code == 0).then_some(())
+        });
+    };
+    answers();
+    node.ok(&["exec", "vm", "sh", "-c", "echo kept > /root/file; sync"]);
+    let address = || node.field("vm", "/spec/placement/interfaces/0/ipv4");
+    let before = address();
+    node.cut_power().unwrap();
+    boot(2);
+    answers();
+    assert_eq!(node.ok(&["exec", "vm", "cat", "/root/file"]), "kept");
+    assert_eq!(address(), before);
+    assert_eq!(node.field("vm", "/status/containers/0/restarts"), json!(1));
+    node.await_phase("once", "exited");
+    assert_eq!(node.field("once", "/status/reason/code"), json!("MachineRestarted"));
+    node.ok(&["rm", "-fv", "vm", "once"]);
 }
