@@ -254,3 +254,28 @@ fn networks_are_joined_and_left_while_it_is_stopped() {
     drop(it);
     node.ok(&["network", "rm", "later"]);
 }
+
+/// A network that comes while others go is not taken for one of them.
+#[test]
+fn networks_come_while_others_go() {
+    let Some(node) = node() else { return };
+    let work = |number: usize| {
+        for _ in 0..4 {
+            let (network, member) = (format!("busy-{number}"), format!("busy-member-{number}"));
+            node.ok(&["network", "create", &network]);
+            let joined = format!("{network}:alias=www");
+            let run = ["run", "-d", "--name", &member, "--network", &joined];
+            node.ok(&[&run[..], &["busybox", "sleep", "600"]].concat());
+            let script = ["run", "--rm", "--network", &network, "busybox", "nslookup", "www"];
+            let told = node.ok(&script);
+            assert!(told.contains("Name:\twww"), "{told}");
+            node.ok(&["rm", "-f", &member]);
+            node.ok(&["network", "rm", &network]);
+        }
+    };
+    std::thread::scope(|scope| {
+        for number in 0..3 {
+            scope.spawn(move || work(number));
+        }
+    });
+}
