@@ -96,7 +96,8 @@ fn what_fails_is_held_or_taken_back() {
     let Some(node) = node() else { return };
     let _it = make(node, "fragile", &["--replicas", "2"]);
     let update = |policy: &str| {
-        let bad = ["service", "update", "--on-failure", policy, "--command", "false", ";"];
+        // It never runs, not for a moment.
+        let bad = ["service", "update", "--on-failure", policy, "--image", "no-such-image"];
         node.hull(&[&bad[..], &["fragile"]].concat())
     };
     let held = update("pause");
