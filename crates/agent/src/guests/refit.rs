@@ -171,6 +171,8 @@ impl Bench<'_> {
         }
         let drive = qemu::device_name(&disc.name);
         self.control.qmp.eject(&drive, RELEASE).await?;
+        // It is empty whatever comes of the next disc, which may be the one that was in it.
+        self.replace(&Disk { image: String::new(), path: PathBuf::new(), ..has.clone() })?;
         self.close_disk(&has).await;
         may_die("refit.ejected");
         if !disc.is_empty() {
