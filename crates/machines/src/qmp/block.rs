@@ -77,16 +77,23 @@ impl Qmp {
     /// As [`Qmp::execute`].
     pub async fn eject(&self, drive: &str, patience: Duration) -> Result<()> {
         let deadline = Instant::now() + patience;
-        while let Err(error) = self.open_tray(drive, false).await {
+        // Of a tray that the guest has locked this is a word to the guest alone, and it is answered as if it
+        // were done: that the tray is open shows when the disc can be taken.
+        self.open_tray(drive, false).await?;
+        while let Err(error) = self.remove_medium(drive).await {
             if error.kind() == ErrorKind::Unavailable {
                 return Err(error);
             }
             if Instant::now() >= deadline {
                 self.open_tray(drive, true).await?;
-                break;
+                return self.remove_medium(drive).await;
             }
             sleep(AGAIN).await;
         }
+        Ok(())
+    }
+
+    async fn remove_medium(&self, drive: &str) -> Result<()> {
         self.command("blockdev-remove-medium", json!({"id": drive})).await
     }
 
