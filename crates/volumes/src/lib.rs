@@ -17,6 +17,7 @@ pub mod driver;
 mod durable;
 pub mod fake;
 mod fault;
+mod filled;
 mod kernel;
 pub mod local;
 pub mod plugin;

@@ -324,6 +324,22 @@ pub struct Stats {
     pub fault: Option<String>,
 }
 
+impl Stats {
+    /// What a file system says of itself (POSIX `statvfs`), which takes no storage below that is known.
+    pub fn of(found: &rustix::fs::StatVfs) -> Self {
+        let bytes = |blocks: u64| Bytes(blocks.saturating_mul(found.f_frsize));
+        Self {
+            total: bytes(found.f_blocks),
+            used: bytes(found.f_blocks.saturating_sub(found.f_bfree)),
+            available: bytes(found.f_bavail),
+            inodes: found.f_files,
+            inodes_used: found.f_files.saturating_sub(found.f_ffree),
+            allocated: Bytes(0),
+            fault: None,
+        }
+    }
+}
+
 /// What is left of a driver's storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

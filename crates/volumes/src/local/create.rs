@@ -10,11 +10,12 @@ use super::core::Core;
 use super::image;
 use super::options::{Filesystem, Options};
 use super::origin::Origin;
-use super::record::{Filled, Layout, VolumeRecord};
+use super::record::{Layout, VolumeRecord};
 use super::shelf::{self, Place};
 use crate::driver::{CreateVolume, Method, VolumeInfo};
 use crate::durable;
 use crate::fault::Fault;
+use crate::filled::Filled;
 use crate::kernel::{btrfs, project};
 
 /// Everything about a new volume, decided.

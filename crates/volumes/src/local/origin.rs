@@ -8,11 +8,12 @@ use model::{Bytes, Error, Result};
 use super::core::Core;
 use super::image;
 use super::publish;
-use super::record::{Filled, Layout};
+use super::record::Layout;
 use super::shelf::Place;
 use crate::copy;
 use crate::driver::{Method, Source};
 use crate::fault::Fault;
+use crate::filled::Filled;
 use crate::kernel::freeze::Frozen;
 
 /// Longest a volume in use is held still for its snapshot.

@@ -7,11 +7,12 @@ use std::path::Path;
 use model::{Bytes, Error, Result};
 
 use super::core::Core;
-use super::record::{Filled, Layout, VolumeRecord};
+use super::record::{Layout, VolumeRecord};
 use super::shelf::Place;
 use crate::copy::{self, LOST_AND_FOUND, Tally};
 use crate::driver::{Populate, Populated, VolumeId};
 use crate::fault::Fault;
+use crate::filled::Filled;
 use crate::kernel::btrfs;
 
 impl Core {
@@ -27,7 +28,7 @@ impl Core {
                 .next("stage it first"));
         }
         let what = || format!("volume {:?} cannot be filled", record.name);
-        if record.filled == Filled::Copying {
+        if record.filled.is_interrupted() {
             clear(&contents).fault(what)?;
         } else if !copy::is_empty(&contents).fault(what)? {
             self.mark(&place, &mut record, Filled::Done)?;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use model::{Error, ErrorKind, Result};
 
 use super::core::Core;
-use super::record::{Filled, VolumeRecord};
+use super::record::VolumeRecord;
 use super::shelf::Place;
 use crate::driver::{Publish, VolumeId};
 use crate::durable::absent;
@@ -25,7 +25,7 @@ impl Core {
             return Err(Error::conflict(format!("volume {:?} is not mounted", record.name))
                 .next("stage it first"));
         }
-        if record.filled == Filled::Copying {
+        if record.filled.is_interrupted() {
             return Err(Error::conflict(format!(
                 "the copy of an image's files into volume {:?} was interrupted",
                 record.name

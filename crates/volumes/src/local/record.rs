@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::options::{Filesystem, Options};
 use crate::driver::{CreateVolume, Format, Method, Source, VolumeId};
+use crate::filled::Filled;
 
 /// Where the contents are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,25 +21,6 @@ pub enum Layout {
     Subvolume,
     /// A file system of its own in a file.
     Image(Filesystem),
-}
-
-/// How far the copy from an image has come.
-///
-/// ```text
-/// No ──> Copying ──> Done
-///  └──(contents of its own)──^
-/// ```
-/// `Copying` left by a process that died makes the next copy begin anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Filled {
-    /// Never begun, or there was nothing to copy.
-    #[default]
-    No,
-    /// Begun.
-    Copying,
-    /// Complete, or not wanted any more.
-    Done,
 }
 
 /// A volume.

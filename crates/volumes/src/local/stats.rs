@@ -87,16 +87,11 @@ fn image_stats(place: &Place, record: &VolumeRecord) -> Result<Stats> {
     }
     let what = || format!("volume {:?} cannot be measured", record.name);
     let found = rustix::fs::statvfs(place.contents(record.layout)).fault(what)?;
-    let bytes = |blocks: u64| Bytes(blocks * found.f_frsize);
     let stopped = found.f_flag.contains(StatVfsMountFlags::RDONLY);
     Ok(Stats {
-        total: bytes(found.f_blocks),
-        used: bytes(found.f_blocks.saturating_sub(found.f_bfree)),
-        available: bytes(found.f_bavail),
-        inodes: found.f_files,
-        inodes_used: found.f_files.saturating_sub(found.f_ffree),
         allocated: Bytes(place.image().metadata().fault(what)?.blocks() * 512),
         fault: stopped.then(|| "it is read-only since an error; see the kernel's log".to_owned()),
+        ..Stats::of(&found)
     })
 }
 

@@ -427,18 +427,8 @@ impl Inner {
             rustix::fs::statvfs(&path).fault(|| format!("{} cannot be measured", path.display()))
         };
         let storage = || format!("the storage of volume {:?}", record.name);
-        let found = self.looks.look(id, storage, measure).await?;
-        let bytes = |blocks: u64| Bytes(blocks.saturating_mul(found.f_frsize));
-        Ok(Stats {
-            total: bytes(found.f_blocks),
-            used: bytes(found.f_blocks.saturating_sub(found.f_bfree)),
-            available: bytes(found.f_bavail),
-            inodes: found.f_files,
-            inodes_used: found.f_files.saturating_sub(found.f_ffree),
-            // It is on no disk of the platform's.
-            allocated: Bytes(0),
-            fault: None,
-        })
+        // It is on no disk of the platform's: nothing is allocated there.
+        Ok(Stats::of(&self.looks.look(id, storage, measure).await?))
     }
 }
 

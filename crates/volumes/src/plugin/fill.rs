@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use model::{Bytes, Error, Result};
 
 use super::looks::{Looks, apart};
-use super::record::{Filled, Record, Shelf, blocking};
+use super::record::{Record, Shelf, blocking};
 use crate::copy::{self, Tally};
 use crate::driver::{Populate, Populated};
 use crate::fault::Fault;
+use crate::filled::Filled;
 
 /// Fills the volume that is mounted at `path`.
 pub async fn fill(
@@ -22,7 +23,7 @@ pub async fn fill(
     if record.filled == Filled::Done {
         return Ok(Populated::InUse);
     }
-    let begun = record.filled == Filled::Copying;
+    let begun = record.filled.is_interrupted();
     let name = record.name.clone();
     let (looked, asked) = (path.clone(), source.clone());
     if !begun {

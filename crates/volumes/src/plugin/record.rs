@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::driver::{CreateVolume, Format, VolumeId, VolumeInfo};
 use crate::durable;
 use crate::fault::Fault;
+use crate::filled::Filled;
 
 /// A volume of a plugin's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,29 +38,6 @@ pub struct Record {
     pub mounts: BTreeMap<String, Mount>,
     /// When it was made.
     pub created: Time,
-}
-
-/// How far the copy from an image has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Filled {
-    /// Never begun, or there was nothing to copy.
-    #[default]
-    No,
-    /// Begun.
-    Copying,
-    /// Complete, or not wanted any more.
-    Done,
-}
-
-impl Filled {
-    /// Whether half a copy may be there.
-    pub fn is_interrupted(self) -> bool {
-        match self {
-            Filled::Copying => true,
-            Filled::No | Filled::Done => false,
-        }
-    }
 }
 
 /// A mount for one user.
