@@ -3,6 +3,7 @@
 //! Each entry's directory is resolved inside the container and its file made there by name, never
 //! through a link: an archive and a container that work together reach nothing outside.
 
+use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufWriter, Read};
@@ -23,6 +24,9 @@ use super::{Rootfs, missing};
 const PIECE: u64 = 256 * 1024;
 /// Largest file with holes, bytes.
 const LARGEST_SPARSE: u64 = 64 << 30;
+/// Most bytes of what stands before an entry's contents: its names, attributes and map of holes. Linux takes
+/// names of 4 KiB and attributes of 64 KiB each.
+const LONGEST_HEAD: u64 = 4 << 20;
 /// What a name of an extended attribute follows in a record of pax (as GNU tar, star and Go write them).
 const ATTRIBUTE: &[u8] = b"SCHILY.xattr.";
 
@@ -37,6 +41,26 @@ pub struct UnpackOptions {
     pub owner: (u32, u32),
 }
 
+/// Reads no more than is left to read. The reader of archives takes long names and extended headers
+/// into memory, as long as they say they are.
+struct Rationed<'a, R> {
+    input: R,
+    left: &'a Cell<u64>,
+}
+
+impl<R: Read> Read for Rationed<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.left.get();
+        if left == 0 && !buffer.is_empty() {
+            return Err(io::Error::other(format!("an entry's head is over {LONGEST_HEAD} bytes")));
+        }
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let count = self.input.read(&mut buffer[..most])?;
+        self.left.set(left - count as u64);
+        Ok(count)
+    }
+}
+
 impl Rootfs {
     /// Unpacks an archive into the directory `path`. Blocks; run it on a thread that may.
     ///
@@ -48,10 +72,16 @@ impl Rootfs {
         drop(directory);
         let unfit =
             |error: io::Error| Error::invalid("the archive cannot be unpacked").caused_by(error);
-        let mut archive = tar::Archive::new(input);
+        let left = Cell::new(LONGEST_HEAD);
+        let mut archive = tar::Archive::new(Rationed { input, left: &left });
         for entry in archive.entries().map_err(unfit)? {
             let mut entry = entry.map_err(unfit)?;
-            self.put(path, options, &mut entry)?;
+            left.set(u64::MAX);
+            // Says something of the archive (`git archive` writes one), and is no file.
+            if !entry.header().entry_type().is_pax_global_extensions() {
+                self.put(path, options, &mut entry)?;
+            }
+            left.set(LONGEST_HEAD);
         }
         Ok(())
     }
@@ -386,6 +416,27 @@ mod tests {
             .unwrap();
         rootfs.unpack("/", &own(), packed.stdout.as_slice()).unwrap();
         assert_eq!(rootfs.stat("/holes").unwrap().size, 1 << 20);
+    }
+
+    #[test]
+    fn heads_are_bounded_and_those_of_the_archive_are_no_files() {
+        let root = tempfile::tempdir().unwrap();
+        let rootfs = Rootfs::at(root.path()).unwrap();
+        use tar::EntryType::{GNULongName, Regular, XGlobalHeader, XHeader};
+        let long = "x".repeat(5 << 20);
+        for kind in [GNULongName, XHeader] {
+            let entries = archive(&[("@", kind, &long), ("a", Regular, "x")]);
+            let error = rootfs.unpack("/", &own(), entries.as_slice()).unwrap_err();
+            assert!(error.chain().contains("head is over"), "{}", error.chain());
+        }
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+        // Contents may be as long as they are, and what nobody reads is passed over.
+        let comment = "52 comment=0123456789012345678901234567890123456789\n";
+        let entries =
+            [("g", XGlobalHeader, comment), ("long", Regular, &long), ("b", Regular, "x")];
+        rootfs.unpack("/", &own(), archive(&entries).as_slice()).unwrap();
+        assert_eq!(rootfs.stat("/long").unwrap().size, 5 << 20);
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 2);
     }
 
     #[test]
