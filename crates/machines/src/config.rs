@@ -179,6 +179,8 @@ pub struct Disk {
     pub path: PathBuf,
     /// Of a CD, the image that it is of.
     pub image: String,
+    /// Of a CD, the name that was asked for: it may come to mean another image while this one is in.
+    pub asked: String,
     /// Format of the file. Never found out by looking: a guest could write another format's header.
     pub format: Format,
     /// Where it is plugged in.

@@ -167,12 +167,17 @@ impl Bench<'_> {
             return Err(Error::unsupported("the machine was started without it"));
         };
         if has.image == disc.image {
-            return Ok(());
+            return if has.asked == disc.asked { Ok(()) } else { self.replace(disc) };
         }
         let drive = qemu::device_name(&disc.name);
         self.control.qmp.eject(&drive, RELEASE).await?;
         // It is empty whatever comes of the next disc, which may be the one that was in it.
-        self.replace(&Disk { image: String::new(), path: PathBuf::new(), ..has.clone() })?;
+        self.replace(&Disk {
+            image: String::new(),
+            asked: String::new(),
+            path: PathBuf::new(),
+            ..has.clone()
+        })?;
         self.close_disk(&has).await;
         may_die("refit.ejected");
         if !disc.is_empty() {

@@ -39,7 +39,7 @@ pub async fn put_in(worker: &Worker, asked: &MachineSpec) -> Result<Vec<Disk>> {
 }
 
 /// What the drives of a running machine are to hold, each with its file; and which cannot have what is asked
-/// for, and why.
+/// for, and why. A disc stays in while the same name is asked for, whatever image has that name by now.
 pub async fn given(
     worker: &Worker,
     asked: &[String],
@@ -47,6 +47,11 @@ pub async fn given(
 ) -> (Vec<(Disk, PathBuf)>, Vec<String>) {
     let (mut given, mut refused) = (Vec::new(), Vec::new());
     for (index, image) in asked.iter().enumerate() {
+        let has = running.disks.iter().find(|has| has.name == drive(index));
+        if let Some(has) = has.filter(|has| !has.is_empty() && has.asked == *image) {
+            given.push((has.clone(), PathBuf::new()));
+            continue;
+        }
         match one(worker, index, image).await {
             Ok(disc) => given.push(disc),
             // What is in stays in.
@@ -74,6 +79,7 @@ async fn one(worker: &Worker, index: usize, name: &str) -> Result<(Disk, PathBuf
     let disc = Disk {
         path: Path::new(DIRECTORY).join(DISKS).join(drive(index)),
         image: image.id.clone(),
+        asked: name.to_owned(),
         format: if format == DiskFormat::Raw { Format::Raw } else { Format::Qcow2 },
         ..empty(index)
     };

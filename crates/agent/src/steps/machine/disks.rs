@@ -332,6 +332,7 @@ pub async fn of_volume(
         serial: options.serial.clone(),
         path: PathBuf::from(&inside),
         image: String::new(),
+        asked: String::new(),
         format: Format::Qcow2,
         bus,
         read_only: volume.read_only,
