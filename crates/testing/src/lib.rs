@@ -6,6 +6,7 @@ pub mod disk;
 pub mod docker;
 pub mod inventory;
 pub mod land;
+pub mod mortal;
 pub mod node;
 pub mod plugin;
 pub mod registry;

@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -469,11 +470,9 @@ fn a_first_start_that_dies_leaves_a_token_that_counts() {
         return;
     }
     for place in ["admin.kept", "admin.made"] {
-        let setup = testing::node::Setup::new().unwrap();
-        let file = setup.base().join("die-at");
-        std::fs::write(&file, place).unwrap();
-        let node = setup.environment("HULL_DIE_AT", &file).start().unwrap();
-        assert!(!file.exists(), "{place}: nobody died");
+        let told = |file: &PathBuf| Ok(std::fs::write(file, place)?);
+        let node = testing::mortal::Mortal::with(told).unwrap();
+        assert!(!node.is_to_die(), "{place}: nobody died");
         Remote::of(&node).ok(&["ps"]);
     }
 }

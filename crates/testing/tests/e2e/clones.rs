@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testing::node::{Node, Setup, until, within};
+use testing::node::{Node, within};
 
-use super::process::{Named, begin, node};
+use super::process::{Named, begin, mortal, node};
 
 /// A guest emulated on a busy machine takes its time.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -129,24 +129,18 @@ fn what_a_clone_waits_for_is_kept() {
     node.ok(&["volume", "rm", "src", "later-src", "orphan-src"]);
 }
 
-/// A node whose daemon dies where a file says; see `dying.rs`.
 #[test]
 fn the_platform_dies_while_it_copies() {
-    if node().is_none() || !cfg!(debug_assertions) {
+    if node().is_none() {
         return;
     }
-    let setup = Setup::new().unwrap();
-    let file = setup.base().join("die-at");
-    let node = &setup.environment("HULL_DIE_AT", &file).start().unwrap();
+    let Some(node) = &mortal() else { return };
     let first = machine(node, "first", &["--disk", "data,size=16m"]);
     write(node, "first", "data", "then");
     node.ok(&["snapshot", "create", "first", "moment"]);
     write(node, "first", "data", "now");
     for (place, name) in [("clone.volume", "second"), ("clone.root", "third")] {
-        std::fs::write(&file, place).unwrap();
-        node.hull(&["snapshot", "clone", "first", "moment", name]);
-        until(&format!("it dies at {place}"), || (!file.exists()).then_some(()));
-        node.await_ready();
+        node.dies_at(place, &["snapshot", "clone", "first", "moment", name]);
         let _it = Named(node, name);
         answers(node, name);
         assert_eq!(read(node, name, "data"), "then then", "after a death at {place}");

@@ -1,38 +1,25 @@
 //! The platform killed in the middle of each step: the next start goes on from there, and what is
 //! removed then leaves nothing.
 
-use std::cell::Cell;
-use std::path::PathBuf;
-
 use serde_json::json;
 use testing::inventory::Inventory;
-use testing::node::{Node, Setup, until};
+use testing::mortal::Mortal;
+use testing::node::{Node, until};
 
 use super::network::free_port;
-use super::process::able;
+use super::process::mortal;
 
-/// A node whose daemon dies where a file says.
-struct Mortal {
-    node: Node,
-    file: PathBuf,
+/// A node on which an instance is started and removed again, while its daemon dies.
+struct Scene {
+    node: Mortal,
     port: u16,
     /// What it has when no instance is there.
     empty: Inventory,
-    deaths: Cell<u32>,
 }
 
-impl Mortal {
+impl Scene {
     fn start() -> Option<Self> {
-        if !able() {
-            return None;
-        }
-        if !cfg!(debug_assertions) {
-            println!("passed over: only debug builds die on demand");
-            return None;
-        }
-        let setup = Setup::new().unwrap();
-        let file = setup.base().join("die-at");
-        let node = setup.environment("HULL_DIE_AT", &file).start().unwrap();
+        let node = mortal()?;
         let port = free_port();
         // What lasts (image, network, named volume) is made by the first.
         node.ok(&["image", "pull", "busybox"]);
@@ -43,24 +30,11 @@ impl Mortal {
             (node.ok(&["volume", "ls", "-o", "name"]) == "named").then_some(())
         });
         let empty = Inventory::at_rest(&node);
-        Some(Self { node, file, port, empty, deaths: Cell::new(0) })
+        Some(Self { node, port, empty })
     }
 
-    /// Does something during which the daemon dies at a place, and waits for the next daemon.
     fn dies_at(&self, place: &str, during: &[&str]) {
-        std::fs::write(&self.file, place).unwrap();
-        let done = self.node.hull(during);
-        let died = || (!self.file.exists()).then_some(());
-        until(&format!("it dies at {place}"), died);
-        // Who waited is told that nobody answers any more, or was answered just before.
-        assert!([0, 5].contains(&done.code), "{place}: {} {}", done.code, done.stderr);
-        self.node.await_ready();
-        // A supervisor that has seen few deaths waits little before the next start.
-        self.deaths.set(self.deaths.get() + 1);
-        if self.deaths.get().is_multiple_of(4) {
-            self.node.ok(&["down"]);
-            assert_eq!(self.node.up().code, 0, "{place}: {}", self.node.log());
-        }
+        self.node.dies_unanswered_at(place, during);
     }
 
     fn works(&self, place: &str) {
@@ -93,7 +67,7 @@ fn publish(port: u16) -> String {
 }
 
 fn starting(places: &[&str]) {
-    let Some(it) = Mortal::start() else { return };
+    let Some(it) = Scene::start() else { return };
     let publish = publish(it.port);
     let run = [RUN, &[&publish], WHAT].concat();
     for place in places {
@@ -135,7 +109,7 @@ fn while_it_starts() {
 
 #[test]
 fn while_it_stops() {
-    let Some(it) = Mortal::start() else { return };
+    let Some(it) = Scene::start() else { return };
     let publish = publish(it.port);
     for place in [
         "stop.signalled",
@@ -160,7 +134,7 @@ fn while_it_stops() {
 
 #[test]
 fn while_it_is_removed() {
-    let Some(it) = Mortal::start() else { return };
+    let Some(it) = Scene::start() else { return };
     let publish = publish(it.port);
     for place in [
         "clear.task",
@@ -182,7 +156,7 @@ fn while_it_is_removed() {
 
 #[test]
 fn while_it_pulls() {
-    let Some(it) = Mortal::start() else { return };
+    let Some(it) = Scene::start() else { return };
     for place in ["image.layer", "image.bound", "image.named"] {
         it.node.ok(&["image", "rm", "busybox"]);
         let without = Inventory::at_rest(&it.node);
@@ -198,7 +172,7 @@ fn while_it_pulls() {
 
 #[test]
 fn while_it_starts_again() {
-    let Some(it) = Mortal::start() else { return };
+    let Some(it) = Scene::start() else { return };
     let dir = tempfile::tempdir().unwrap();
     let bind = format!("{}:/d", dir.path().display());
     let flags = ["run", "-d", "--name", "one", "--restart", "on-failure:1", "-v", &bind];
@@ -210,10 +184,7 @@ fn while_it_starts_again() {
             let _ = std::fs::remove_file(dir.path().join(file));
         }
         it.node.ok(&[&flags[..], &["busybox", "sh", "-c", script]].concat());
-        std::fs::write(&it.file, place).unwrap();
-        std::fs::write(dir.path().join("end"), "").unwrap();
-        until(&format!("it dies at {place}"), || (!it.file.exists()).then_some(()));
-        it.node.await_ready();
+        it.node.dies_while(place, || std::fs::write(dir.path().join("end"), "").unwrap());
         it.node.await_phase("one", "exited");
         assert_eq!(it.node.field("one", "/status/restarts"), json!(1), "{place}");
         assert_eq!(it.node.field("one", "/status/containers/0/exitCode"), json!(7), "{place}");
@@ -232,7 +203,7 @@ fn of_volume(node: &Node, name: &str, pointer: &str) -> serde_json::Value {
 
 #[test]
 fn while_it_keeps_volumes() {
-    let Some(it) = Mortal::start() else { return };
+    let Some(it) = Scene::start() else { return };
     let ready = |name: &str| {
         let phase = || (of_volume(&it.node, name, "/status/phase") == "ready").then_some(());
         until(&format!("{name} is ready"), phase);
@@ -267,7 +238,7 @@ fn while_it_keeps_volumes() {
 
 #[test]
 fn while_it_makes_networks() {
-    let Some(it) = Mortal::start() else { return };
+    let Some(it) = Scene::start() else { return };
     let places = [
         ("networks.bridge", true),
         ("network.bridge", true),
@@ -300,7 +271,7 @@ fn while_it_makes_networks() {
 
 #[test]
 fn while_it_joins_networks() {
-    let Some(it) = Mortal::start() else { return };
+    let Some(it) = Scene::start() else { return };
     let create = ["network", "create", "--subnet", "198.18.78.0/24", "second"];
     it.node.ok(&create);
     for place in ["networks.bridge", "network.pair", "network.links", "rejoin.attached"] {
@@ -323,7 +294,7 @@ fn while_it_joins_networks() {
 
 #[test]
 fn while_it_runs_what_comes_first() {
-    let Some(it) = Mortal::start() else { return };
+    let Some(it) = Scene::start() else { return };
     let spec = "
 init:
   - {name: prepare, image: busybox, command: [sh, -c, 'echo prepared >/n/f'], mounts: [

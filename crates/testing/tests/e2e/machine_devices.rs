@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use testing::node::{Node, Setup, until, within};
+use testing::node::{Node, until, within};
 
 use super::machines::Line;
-use super::process::{Named, node, sh};
+use super::process::{Named, mortal, node, sh};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -376,20 +376,14 @@ fn network_cards_come_and_go_while_it_runs() {
     node.ok(&["network", "rm", "carded"]);
 }
 
-/// A node whose daemon dies where a file says; see `dying.rs`.
 #[test]
 fn the_platform_dies_while_devices_come_and_go() {
-    if node().is_none() || !cfg!(debug_assertions) {
+    if node().is_none() {
         return;
     }
-    let setup = Setup::new().unwrap();
-    let file = setup.base().join("die-at");
-    let node = &setup.environment("HULL_DIE_AT", &file).start().unwrap();
+    let Some(node) = &mortal() else { return };
     let dies_at = |place: &str, during: &[&str]| {
-        std::fs::write(&file, place).unwrap();
-        node.hull(during);
-        until(&format!("it dies at {place}"), || (!file.exists()).then_some(()));
-        node.await_ready();
+        node.dies_at(place, during);
         // The platform answers before it has taken over what runs.
         until("the machine is asked again", || {
             (node.hull(&["exec", "one", "true"]).code == 0).then_some(())

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testing::node::{Node, Setup, until, within};
 
-use super::process::{Named, node};
+use super::process::{Named, mortal, node};
 
 /// A guest emulated on a busy machine takes its time.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -432,24 +432,16 @@ fn a_guest_nobody_here_made() {
     drop(named);
 }
 
-/// A node whose daemon dies where a file says; see `dying.rs`.
 #[test]
 fn the_platform_dies_at_work_on_a_machine() {
-    if node().is_none() || !cfg!(debug_assertions) {
+    if node().is_none() {
         return;
     }
-    let setup = Setup::new().unwrap();
-    let file = setup.base().join("die-at");
-    let node = &setup.environment("HULL_DIE_AT", &file).start().unwrap();
+    let Some(node) = &mortal() else { return };
     let port = free_port();
     let publish = format!("127.0.0.1:{port}:80");
     node.ok(&["image", "pull", IMAGE]);
-    let dies_at = |place: &str, during: &[&str]| {
-        std::fs::write(&file, place).unwrap();
-        node.hull(during);
-        until(&format!("it dies at {place}"), || (!file.exists()).then_some(()));
-        node.await_ready();
-    };
+    let dies_at = |place: &str, during: &[&str]| node.dies_at(place, during);
     let answers = |after: &str| {
         within(PATIENCE, &format!("the guest answers after a death at {after}"), || {
             http(port, "/")

@@ -1,15 +1,16 @@
 //! Volumes of Docker's plugins: a plugin that works, that fails, that is slow, that lies, and a platform
 //! that dies while it speaks to one.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use testing::docker::Docker;
-use testing::node::{Node, Setup, until};
+use testing::mortal::Mortal;
+use testing::node::{Node, until};
 use testing::plugin::Plugin;
 
-use super::process::{Named, able, node};
+use super::process::{Named, mortal, node};
 
 fn ready(plugin: &str) -> Option<(&'static Node, Plugin)> {
     let node = node()?;
@@ -93,14 +94,16 @@ fn a_plugins_volume_from_making_to_removing() {
     no_users(&plugin, "vp-a");
     let counts = || (plugin.done("Mount", "vp-a"), plugin.done("Unmount", "vp-a"));
     // It writes a call down after it did what was asked.
-    until("as many unmounts as mounts", || { let (up, down) = counts(); (up == down).then_some(()) });
+    until("as many unmounts as mounts", || {
+        let (up, down) = counts();
+        (up == down).then_some(())
+    });
 
-    // Others may use what a plugin has: only who names it removes it.
-    assert_eq!(
-        docker.post("/volumes/prune?filters=%7B%22all%22%3A%5B%22true%22%5D%7D").status,
-        200
-    );
-    node.ok(&["volume", "prune", "--all"]);
+    // Others may use what a plugin has: only who names it removes it. Not all are pruned here, as other
+    // tests have volumes on this node.
+    let all = "%7B%22all%22%3A%5B%22true%22%5D%2C%22label%22%3A%5B%22a%3Db%22%5D%7D";
+    assert_eq!(docker.post(&format!("/volumes/prune?filters={all}")).status, 200);
+    assert!(!node.ok(&["volume", "prune", "--all", "--plan"]).contains("vp-a"));
     assert!(plugin.volume("vp-a").join("f").is_file());
     assert_eq!(docker.delete("/volumes/vp-a").status, 204);
     assert!(!plugin.volume("vp-a").exists());
@@ -284,7 +287,10 @@ fn a_plugin_that_is_gone() {
     no_users(&plugin, "gone-a");
     let counts = || (plugin.done("Mount", "gone-a"), plugin.done("Unmount", "gone-a"));
     // It writes a call down after it did what was asked.
-    until("as many unmounts as mounts", || { let (up, down) = counts(); (up == down).then_some(()) });
+    until("as many unmounts as mounts", || {
+        let (up, down) = counts();
+        (up == down).then_some(())
+    });
     assert_eq!(run(&docker, "gone-three", host, "true").0, 204);
     node.ok(&["rm", "-f", "gone-three"]);
     no_users(&plugin, "gone-a");
@@ -388,39 +394,22 @@ fn a_plugin_that_lies() {
     }
 }
 
-/// Kills the platform at each place while it speaks to a plugin.
-struct Mortal {
-    node: Node,
-    file: PathBuf,
+/// A platform that dies at each place while it speaks to a plugin.
+struct Scene {
+    node: Mortal,
     plugin: Plugin,
 }
 
-impl Mortal {
+impl Scene {
     fn start() -> Option<Self> {
-        if !able() {
-            return None;
-        }
-        if !cfg!(debug_assertions) {
-            println!("passed over: only debug builds die on demand");
-            return None;
-        }
-        let setup = Setup::new().unwrap();
-        let file = setup.base().join("die-at");
-        let node = setup.environment("HULL_DIE_AT", &file).start().unwrap();
+        let node = mortal()?;
         node.ok(&["image", "pull", "-q", "busybox"]);
         let plugin = Plugin::start(node.root(), "mortal").unwrap();
-        Some(Self { node, file, plugin })
+        Some(Self { node, plugin })
     }
 
     fn dies_at(&self, place: &str, during: &[&str]) {
-        std::fs::write(&self.file, place).unwrap();
-        let done = self.node.hull(during);
-        until(&format!("it dies at {place}"), || (!self.file.exists()).then_some(()));
-        assert!([0, 5].contains(&done.code), "{place}: {} {}", done.code, done.stderr);
-        self.node.await_ready();
-        // A supervisor that has seen few deaths waits little before the next start.
-        self.node.ok(&["down"]);
-        assert_eq!(self.node.up().code, 0, "{place}: {}", self.node.log());
+        self.node.dies_unanswered_at(place, during);
     }
 
     fn balanced(&self, place: &str) {
@@ -432,7 +421,7 @@ impl Mortal {
 
 #[test]
 fn killed_while_a_plugin_makes_and_removes() {
-    let Some(it) = Mortal::start() else { return };
+    let Some(it) = Scene::start() else { return };
     let state = || {
         let outcome = it.node.hull(&["volume", "show", "-o", "json", "v"]);
         let shown: Value = serde_json::from_slice(&outcome.stdout).unwrap_or_default();
@@ -457,7 +446,7 @@ fn killed_while_a_plugin_makes_and_removes() {
 
 #[test]
 fn killed_while_a_plugin_mounts_and_unmounts() {
-    let Some(it) = Mortal::start() else { return };
+    let Some(it) = Scene::start() else { return };
     it.node.ok(&["volume", "create", "--driver", "mortal", "v"]);
     let run = ["run", "-d", "--name", "one", "-v", "v:/d", "busybox", "sh", "-c", "exec sleep 600"];
     for place in ["plugin.mounting", "plugin.mounted", "volume.claimed", "start.volume"] {

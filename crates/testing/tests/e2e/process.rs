@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use testing::mortal::Mortal;
 use testing::node::{Node, missing};
 
 /// Whether tests can run here. Says why not.
@@ -16,6 +17,16 @@ pub fn able() -> bool {
 pub fn node() -> Option<&'static Node> {
     static NODE: OnceLock<Node> = OnceLock::new();
     able().then(|| NODE.get_or_init(|| Node::shared().unwrap()))
+}
+
+/// A node of the test's own whose daemon dies where it is told to; none where tests cannot run or daemons
+/// do not die on demand.
+pub fn mortal() -> Option<Mortal> {
+    if !cfg!(debug_assertions) {
+        println!("passed over: only debug builds die on demand");
+        return None;
+    }
+    able().then(|| Mortal::start().unwrap())
 }
 
 /// Runs `sh -c` in a busybox with these flags; what it printed.
