@@ -22,6 +22,7 @@ pub mod quantity;
 pub mod selector;
 pub mod service;
 pub mod signal;
+pub mod template;
 pub mod time;
 pub mod token;
 pub mod volume;

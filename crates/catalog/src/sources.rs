@@ -1,0 +1,5 @@
+//! Where the files of catalogs come from.
+
+pub mod archive;
+pub mod builtin;
+pub mod directory;
