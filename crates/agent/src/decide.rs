@@ -99,7 +99,7 @@ fn keep_running(spec: &InstanceSpec, local: &Local, ago: &Ago) -> Action {
         };
         match seen.state {
             ContainerState::Waiting => return Action::Begin { run: spec.runs },
-            ContainerState::Exited if wants_again(spec.policy(), seen) => {
+            ContainerState::Exited if !container.once && wants_again(spec.policy(), seen) => {
                 let ended = ago.ended.get(&container.name).copied().unwrap_or_default();
                 let left = left(local.short_runs(&container.name), ended);
                 if left.is_zero() {
@@ -148,6 +148,10 @@ pub fn wants_again(policy: RestartPolicy, seen: &ContainerStatus) -> bool {
 /// The phase that the containers' states amount to, for an instance whose run has begun.
 pub fn phase(spec: &InstanceSpec, status: &InstanceStatus) -> Phase {
     let main = || spec.containers.iter().filter_map(|container| status.container(&container.name));
+    let lasting = || {
+        let lasting = spec.containers.iter().filter(|container| !container.once);
+        lasting.filter_map(|container| status.container(&container.name))
+    };
     if main().any(|seen| seen.state == ContainerState::Running) {
         return Phase::Running;
     }
@@ -161,7 +165,7 @@ pub fn phase(spec: &InstanceSpec, status: &InstanceStatus) -> Phase {
         ContainerState::Running | ContainerState::Paused => false,
     };
     let asked = spec.run != RunState::Stopped;
-    if asked && main().any(again) {
+    if asked && lasting().any(again) {
         return Phase::Restarting;
     }
     Phase::Exited

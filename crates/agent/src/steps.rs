@@ -63,7 +63,7 @@ pub async fn start(worker: &mut Worker, wanted: &Arc<Instance>) -> Result<()> {
         may_die("start.init");
         run::to_the_end(worker, wanted, container).await?;
     }
-    for container in &wanted.spec.containers {
+    for container in wanted.spec.in_order() {
         if !first.is_some_and(|first| std::ptr::eq(first, container)) {
             create(worker, wanted, container, &images, &volumes).await?;
         }
@@ -80,7 +80,12 @@ pub async fn start(worker: &mut Worker, wanted: &Arc<Instance>) -> Result<()> {
 
 /// The container that runs first.
 fn first_of(wanted: &Instance) -> Option<&ContainerSpec> {
-    wanted.spec.init.iter().chain(&wanted.spec.containers).next()
+    all_in_order(wanted).next()
+}
+
+/// All containers, each behind those whose volumes it has.
+fn all_in_order(wanted: &Instance) -> impl Iterator<Item = &ContainerSpec> {
+    wanted.spec.init.iter().chain(wanted.spec.in_order())
 }
 
 /// What the first container needs, itself included, but no network.
@@ -130,7 +135,7 @@ async fn create_all(
     volumes: &volume::VolumesOf,
 ) -> Result<()> {
     let mut made = Ok(());
-    for container in wanted.spec.all_containers() {
+    for container in all_in_order(wanted) {
         let ready = container::Ready { image: images.of(container)?, volumes };
         made = made.and(container::create(worker, wanted, container, &ready).await);
     }

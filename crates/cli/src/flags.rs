@@ -2,7 +2,8 @@
 
 use clap::Args;
 use model::instance::{
-    Capabilities, ContainerSpec, Dns, HealthCheck, InstanceSpec, PullPolicy, Resources, UserMapping,
+    Capabilities, ContainerSpec, Dns, HealthCheck, InstanceSpec, NodeRules, PullPolicy, Resources,
+    UserMapping,
 };
 use model::{Bytes, Cpus, Error, Result, Span};
 
@@ -67,6 +68,12 @@ pub struct InstanceFlags {
     /// Set an annotation
     #[arg(long, value_name = "KEY=VALUE")]
     pub annotation: Vec<String>,
+    /// Only on the node of this name
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// Only on nodes with such labels: zone=a,disk!=hdd
+    #[arg(long, value_name = "SELECTOR")]
+    pub node_labels: Option<String>,
     /// When the image is pulled: always, missing, never
     #[arg(long, value_name = "WHEN", default_value = "missing")]
     pub pull: String,
@@ -375,6 +382,10 @@ impl InstanceFlags {
         let publish = net.publish.iter().map(|text| port::port(text));
         Ok(InstanceSpec {
             containers: vec![self.container(image, command)?],
+            nodes: NodeRules {
+                name: self.node.clone().unwrap_or_default(),
+                labels: self.node_labels.clone().unwrap_or_default(),
+            },
             hostname: net.hostname.clone().unwrap_or_default(),
             domainname: net.domainname.clone().unwrap_or_default(),
             network: network::mode(&net.network, self.first_network())?,

@@ -58,7 +58,8 @@ pub(crate) fn start(core: &Arc<Core>, tasks: &Tasks, node_grace: Duration) {
     let told = [Kind::Instance, Kind::Network, Kind::Snapshot, Kind::Volume];
     tasks.spawn(desired::Desires(core.clone()), slow, on_change(&told));
     tasks.spawn(removal::Removal(core.clone()), slow, on_change(&told));
-    core.mirror.on_change(&[Kind::Service, Kind::Instance], core.wakes.services.clone());
+    let kept = [Kind::Service, Kind::Instance, Kind::Node];
+    core.mirror.on_change(&kept, core.wakes.services.clone());
     let services = services::Services::new(core.clone());
     let soon = slow.linger(Duration::from_millis(50));
     tasks.spawn(services, soon, core.wakes.services.clone());

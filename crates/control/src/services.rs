@@ -1,16 +1,18 @@
 //! Services: instances kept of a template. What is done for one stands in `reconcile/services.rs`, and
 //! what is to be done in `planner::rollout`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use model::instance::RestartPolicy;
 use model::name::MAX_NAME;
-use model::service::{Service as Kept, ServiceMode as Counted, ServiceNoun};
+use model::service::{Service as Kept, ServiceMode as How, ServiceNoun};
 use model::{Error, Kind, Result};
 
 use crate::batch::Batch;
 use crate::caller::Caller;
 use crate::core::Mode;
+use crate::mirror::State;
 use crate::service::{Context, Rules, Service, find};
 
 /// The finalizer of a service that has instances.
@@ -23,7 +25,7 @@ const LONGEST_NAME: usize = MAX_NAME - 24;
 pub type Services = Service<ServiceNoun>;
 
 impl Rules for ServiceNoun {
-    fn admit(_: &Context<'_>, service: &mut Kept, _: &mut Batch) -> Result<()> {
+    fn admit(context: &Context<'_>, service: &mut Kept, _: &mut Batch) -> Result<()> {
         let name = &service.meta.name;
         if name.len() > LONGEST_NAME {
             return Err(Error::invalid(format!(
@@ -31,40 +33,78 @@ impl Rules for ServiceNoun {
             ))
             .at("meta.name"));
         }
+        refuse_circle(context.state, service)?;
         complete(service);
         service.meta.finalizers.push(INSTANCES.to_owned());
         Ok(())
     }
 
-    fn change(_: &Context<'_>, old: &Kept, new: &mut Kept, _: &mut Batch) -> Result<()> {
+    fn change(context: &Context<'_>, old: &Kept, new: &mut Kept, _: &mut Batch) -> Result<()> {
         if old.meta.name != new.meta.name {
             return Err(Error::unsupported("a service's instances are called after it")
                 .at("meta.name")
                 .next("make another service"));
         }
-        let is_job = |service: &Kept| matches!(service.spec.mode, Counted::Job { .. });
-        if is_job(old) != is_job(new) {
-            return Err(Error::conflict("a job does not become another kind of service")
-                .at("spec.mode")
-                .next("make another service"));
+        if kind_of(&old.spec.mode) != kind_of(&new.spec.mode) {
+            return Err(Error::conflict(format!(
+                "a {} service does not become a {} one",
+                kind_of(&old.spec.mode),
+                kind_of(&new.spec.mode)
+            ))
+            .at("spec.mode")
+            .next("make another service"));
         }
+        refuse_circle(context.state, new)?;
         complete(new);
         Ok(())
     }
 }
 
+/// The word for how a service has its instances.
+fn kind_of(mode: &How) -> &'static str {
+    match mode {
+        How::Replicated { .. } => "replicated",
+        How::Global {} => "global",
+        How::Job { .. } => "job",
+        How::Cron(_) => "cron",
+    }
+}
+
 /// Has instances of a service that are to run always do so.
 fn complete(service: &mut Kept) {
-    let counted = matches!(service.spec.mode, Counted::Replicated { .. });
+    let lasts = service.spec.lasts();
     let spec = &mut service.spec.template.spec;
-    if counted && spec.restart == RestartPolicy::No {
+    if lasts && spec.restart == RestartPolicy::No {
         spec.restart = RestartPolicy::UnlessStopped;
     }
-    // Control's own words for one instance are nothing for many.
-    spec.placement = None;
-    spec.stop = None;
-    spec.runs = 0;
-    spec.final_run = 0;
+}
+
+/// Refuses a service that would wait for itself, through others.
+fn refuse_circle(state: &State, service: &Kept) -> Result<()> {
+    let (own, project) = (service.meta.name.as_str(), &service.meta.project);
+    let mut seen = BTreeSet::new();
+    let names = |kept: &Kept, way: &[String]| -> Vec<Vec<String>> {
+        let next = kept.spec.depends_on.iter().map(|it| it.service.clone());
+        next.map(|name| way.iter().cloned().chain([name]).collect()).collect()
+    };
+    let mut open = names(service, &[own.to_owned()]);
+    while let Some(way) = open.pop() {
+        let Some(last) = way.last() else { continue };
+        if last == own {
+            return Err(Error::invalid(format!(
+                "service {own:?} would wait for itself: {}",
+                way.join(" depends on ")
+            ))
+            .at("spec.dependsOn")
+            .next("take one of them out of what another depends on"));
+        }
+        if seen.insert(last.clone())
+            && let Some(other) = state.services.by_name(project, last)
+        {
+            open.extend(names(other, &way));
+        }
+    }
+    Ok(())
 }
 
 impl Services {

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use container::{
     Capabilities, ContainerSpec, Device, LogOptions, PullPolicy, Resources, Seccomp, Ulimit,
+    VolumesFrom,
 };
 pub use health::{HealthCheck, Probe};
 pub use machine::{
@@ -41,6 +42,7 @@ use crate::error::{Error, Result};
 use crate::name::{check_host_name, check_name};
 use crate::object::{Kind, Noun, Object};
 use crate::quantity::Span;
+use crate::selector::Selector;
 
 /// The noun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +95,9 @@ pub struct InstanceSpec {
     /// Where it is and what was assigned to it; written by control.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub placement: Option<Placement>,
+    /// Which nodes it may be on.
+    #[serde(skip_serializing_if = "NodeRules::is_empty")]
+    pub nodes: NodeRules,
     /// Run to the end, one after the other, before `containers` start.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub init: Vec<ContainerSpec>,
@@ -144,6 +149,41 @@ pub struct InstanceSpec {
     /// Kernel parameters of its namespaces, e.g. `net.core.somaxconn`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub sysctls: BTreeMap<String, String>,
+}
+
+/// Which nodes something may be on; all rules hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeRules {
+    /// The node of this name only; any when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Nodes with such labels only: `zone=a,disk!=hdd,gpu,!old`; any when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub labels: String,
+}
+
+impl NodeRules {
+    /// Whether any node will do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.name.is_empty() && self.labels.is_empty()
+    }
+
+    /// Whether a node of that name with these labels will do.
+    #[must_use]
+    pub fn allow(&self, node: &crate::Meta) -> bool {
+        let name = self.name.is_empty() || self.name == node.name;
+        let labels = Selector::parse(&self.labels);
+        name && labels.is_ok_and(|selector| selector.matches(&node.labels))
+    }
+
+    fn validate(&self) -> Result<()> {
+        if !self.name.is_empty() {
+            check_name(&self.name).map_err(|error| error.at("name"))?;
+        }
+        Selector::parse(&self.labels).map(drop).map_err(|error| error.at("labels"))
+    }
 }
 
 /// How one particular stop is to be done.
@@ -333,6 +373,8 @@ impl InstanceSpec {
                 return Err(Error::invalid("a machine is alone in its instance").at("machine"));
             }
         }
+        self.validate_shared_volumes()?;
+        self.nodes.validate().map_err(|error| error.under("nodes"))?;
         self.validate_identity()?;
         self.network.validate().map_err(|error| error.under("network"))?;
         for (i, port) in self.ports.iter().enumerate() {
@@ -350,6 +392,79 @@ impl InstanceSpec {
                 .next("give either --rm or --restart"));
         }
         self.validate_sysctls()
+    }
+
+    /// Volumes are those of a container that is made before: no circles.
+    fn validate_shared_volumes(&self) -> Result<()> {
+        for container in self.all_containers() {
+            for from in &container.volumes_from {
+                let place = "volumesFrom";
+                if self.container(&from.container).is_err() || from.container.is_empty() {
+                    return Err(Error::invalid(format!(
+                        "container {:?} has the volumes of {:?}, which is not in its instance",
+                        container.name, from.container
+                    ))
+                    .at(place));
+                }
+            }
+        }
+        if self.machine.is_some() && self.all_containers().any(|it| !it.volumes_from.is_empty()) {
+            return Err(Error::invalid("a machine has volumes of its own only").at("volumesFrom"));
+        }
+        if self.main().is_some_and(|main| main.once) {
+            return Err(Error::invalid("the first container is what its instance runs for")
+                .at("containers[0].once")
+                .next("name another container first"));
+        }
+        for (i, container) in self.init.iter().enumerate() {
+            let earlier = |name: &str| self.init[..i].iter().any(|it| it.name == name);
+            if !container.volumes_from.iter().all(|from| earlier(&from.container)) {
+                return Err(Error::invalid("an initial container runs before that one")
+                    .at(format!("init[{i}].volumesFrom")));
+            }
+        }
+        let ordered = self.in_order();
+        if ordered.len() < self.containers.len() {
+            let left = self.containers.iter().find(|it| !ordered.iter().any(|o| o.name == it.name));
+            let name = left.map_or("", |it| it.name.as_str());
+            let message = format!("container {name:?} would have its own volumes, by others");
+            return Err(Error::invalid(message).at("volumesFrom"));
+        }
+        Ok(())
+    }
+
+    /// The containers whose volumes a container has, near ones first.
+    #[must_use]
+    pub fn lenders(&self, container: &ContainerSpec) -> Vec<&ContainerSpec> {
+        let mut lenders: Vec<&ContainerSpec> = Vec::new();
+        let mut open: Vec<&str> = Vec::new();
+        open.extend(container.volumes_from.iter().map(|from| from.container.as_str()));
+        while !open.is_empty() {
+            let name = open.remove(0);
+            let known = |it: &&ContainerSpec| it.name == name;
+            let found = self.all_containers().find(|it| it.name == name);
+            if let Some(lender) = found.filter(|_| !lenders.iter().any(known)) {
+                lenders.push(lender);
+                open.extend(lender.volumes_from.iter().map(|from| from.container.as_str()));
+            }
+        }
+        lenders
+    }
+
+    /// The containers in the order in which they are started: as they are listed, but each behind those
+    /// whose volumes it has. Some are missing where these have each other's.
+    #[must_use]
+    pub fn in_order(&self) -> Vec<&ContainerSpec> {
+        let mut ordered: Vec<&ContainerSpec> = Vec::new();
+        while let Some(next) = self.containers.iter().find(|it| {
+            let known = |name: &str| {
+                self.init.iter().any(|it| it.name == name) || ordered.iter().any(|o| o.name == name)
+            };
+            !known(&it.name) && it.volumes_from.iter().all(|from| known(&from.container))
+        }) {
+            ordered.push(next);
+        }
+        ordered
     }
 
     fn validate_identity(&self) -> Result<()> {

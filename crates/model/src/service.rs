@@ -12,10 +12,20 @@
 //!                                └──> RollingBack ──> RolledBack
 //! ```
 
+pub mod access;
+pub mod dependency;
+pub mod schedule;
+
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+pub use access::{Access, AccessMode, Affinity, Leaving, ServiceAddress};
+pub use dependency::{Dependency, DependencyCondition};
+pub use schedule::{Overlap, Run, Schedule};
+
 use crate::error::{Error, Result};
-use crate::instance::{InstanceNoun, InstanceSpec, Reason, RestartPolicy};
+use crate::instance::{InstanceNoun, InstanceSpec, Port, Reason, RestartPolicy};
 use crate::meta::Labels;
 use crate::object::{Kind, Noun, Object};
 use crate::quantity::Span;
@@ -30,6 +40,8 @@ const MOST_KEPT: u32 = 100;
 pub const SERVICE: &str = "io.monohull.service";
 /// The label of an instance that says which slot of its service it has.
 pub const SLOT: &str = "io.monohull.service.slot";
+/// The label of an instance that says at which time it was to run.
+pub const DUE: &str = "io.monohull.service.due";
 /// The label of an instance that says of which revision of the template it is.
 pub const REVISION: &str = "io.monohull.service.revision";
 
@@ -50,6 +62,12 @@ pub struct ServiceSpec {
     pub mode: ServiceMode,
     /// How instances of an older template are changed to the present one.
     pub update: UpdatePolicy,
+    /// Services that are to be so far before instances of a revision are made.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<Dependency>,
+    /// How it is reached.
+    #[serde(skip_serializing_if = "Access::is_default")]
+    pub access: Access,
     /// Leave instances as they are: no slot is changed to another template.
     pub paused: bool,
     /// Counts how often somebody asked to go on after a rollout failed.
@@ -81,6 +99,11 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_none_of(count: &u32) -> bool {
+    *count == 0
+}
+
 /// How many instances a service has, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -90,6 +113,8 @@ pub enum ServiceMode {
         /// How many.
         replicas: u32,
     },
+    /// One on each node that its template may be on, as nodes come and go.
+    Global {},
     /// So many runs that end well, and then no more.
     Job {
         /// How many runs are to end with code 0.
@@ -102,6 +127,8 @@ pub enum ServiceMode {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         deadline: Option<Span>,
     },
+    /// A run at each of set times.
+    Cron(Schedule),
 }
 
 impl Default for ServiceMode {
@@ -196,6 +223,8 @@ pub enum ServicePhase {
     RollingBack,
     /// They were changed back.
     RolledBack,
+    /// Runs begin at set times.
+    Scheduled,
     /// A job that is done.
     Complete,
     /// A job that was given up.
@@ -215,6 +244,7 @@ impl ServicePhase {
             ServicePhase::Paused => "paused",
             ServicePhase::RollingBack => "rolling back",
             ServicePhase::RolledBack => "rolled back",
+            ServicePhase::Scheduled => "scheduled",
             ServicePhase::Complete => "complete",
             ServicePhase::Failed => "failed",
             ServicePhase::Removing => "removing",
@@ -241,6 +271,8 @@ pub struct ServiceStatus {
     pub existing: u32,
     /// How many of them are of the present revision.
     pub updated: u32,
+    /// How many of them run.
+    pub running: u32,
     /// How many of them run, and are healthy where that is checked.
     pub ready: u32,
     /// Runs of a job that ended well.
@@ -249,6 +281,35 @@ pub struct ServiceStatus {
     pub failed: u32,
     /// The last of `spec.resumed` that was acted on.
     pub resumed: u64,
+    /// The last revision for which the services that it depends on were so far.
+    pub cleared: u64,
+    /// Of services with which it is made anew: the revision that it was made with.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub along: BTreeMap<String, u64>,
+    /// Its address on each of its networks, where it has one of its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<ServiceAddress>,
+    /// The ports of nodes that lead to its instances, those that were chosen filled in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Port>,
+    /// Instances that take no new connections, as they are to end.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub leaving: Vec<Leaving>,
+    /// Runs at set times that have begun and were not seen to end.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<Run>,
+    /// How many runs at set times have begun.
+    #[serde(skip_serializing_if = "is_none_of")]
+    pub begun: u32,
+    /// The last set time that was acted on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_due: Option<Time>,
+    /// The next one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_due: Option<Time>,
+    /// Runs at set times that were left out.
+    #[serde(skip_serializing_if = "is_none_of")]
+    pub left_out: u32,
     /// Runs of a job that ended well, by their slots, whether their instances are still there or not.
     #[serde(skip_serializing_if = "SlotSet::is_empty")]
     pub succeeded_slots: SlotSet,
@@ -354,6 +415,7 @@ impl Noun for ServiceNoun {
                 Error::invalid(format!("at most {MOST_KEPT} revisions are kept")).at("keep")
             );
         }
+        dependency::validate(&spec.depends_on)?;
         spec.validate_mode()
     }
 }
@@ -378,7 +440,37 @@ impl ServiceSpec {
                 }
                 Ok(())
             }
+            ServiceMode::Global {} => Ok(()),
+            ServiceMode::Cron(schedule) => {
+                schedule.validate().map_err(|error| error.under("mode.cron"))?;
+                match self.template.spec.restart {
+                    RestartPolicy::No | RestartPolicy::OnFailure { max: Some(_) } => Ok(()),
+                    RestartPolicy::OnFailure { max: None }
+                    | RestartPolicy::Always
+                    | RestartPolicy::UnlessStopped => {
+                        Err(Error::invalid("a run at a set time has to come to an end")
+                            .at("template.spec.restart")
+                            .next("leave the restart policy out, or bound its tries"))
+                    }
+                }
+            }
         }
+    }
+
+    /// Whether its instances are to run for good, and others reach them by its name.
+    #[must_use]
+    pub fn lasts(&self) -> bool {
+        match self.mode {
+            ServiceMode::Replicated { .. } | ServiceMode::Global {} => true,
+            ServiceMode::Job { .. } | ServiceMode::Cron(_) => false,
+        }
+    }
+
+    /// Whether it has an address of its own on its networks, which leads to its instances.
+    #[must_use]
+    pub fn has_address(&self) -> bool {
+        let single = self.access.mode == AccessMode::VirtualAddress;
+        single && self.lasts() && self.template.spec.network.is_own()
     }
 
     /// How many earlier templates are kept.
@@ -387,12 +479,13 @@ impl ServiceSpec {
         self.keep.unwrap_or(10) as usize
     }
 
-    /// How many instances are wanted at a time.
+    /// How many instances are wanted at a time; none where that is told by nodes or the time.
     #[must_use]
-    pub fn wanted(&self) -> u32 {
+    pub fn wanted(&self) -> Option<u32> {
         match self.mode {
-            ServiceMode::Replicated { replicas } => replicas,
-            ServiceMode::Job { completions, parallelism, .. } => completions.min(parallelism),
+            ServiceMode::Replicated { replicas } => Some(replicas),
+            ServiceMode::Job { completions, parallelism, .. } => Some(completions.min(parallelism)),
+            ServiceMode::Global {} | ServiceMode::Cron(_) => None,
         }
     }
 }

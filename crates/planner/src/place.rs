@@ -107,7 +107,10 @@ impl Ledger<'_> {
                 return Err(Cause::Elsewhere(placed.node.clone()));
             }
             Some(_) => {}
-            None => welcomes(book)?,
+            None => {
+                allowed(instance, book)?;
+                welcomes(book)?;
+            }
         }
         for volume in &needs.volumes {
             if let Some(lives) = self.home(volume).filter(|lives| *lives != name) {
@@ -269,6 +272,18 @@ fn welcomes(book: &NodeBook<'_>) -> Result<(), Cause> {
         return Err(Cause::Cordoned);
     }
     if node.status.ready { Ok(()) } else { Err(Cause::NotReady) }
+}
+
+/// Whether the instance may be on the node.
+fn allowed(instance: &Instance, book: &NodeBook<'_>) -> Result<(), Cause> {
+    let rules = &instance.spec.nodes;
+    if rules.allow(&book.node.meta) {
+        return Ok(());
+    }
+    let name = (!rules.name.is_empty()).then(|| format!("node {}", rules.name));
+    let labels = (!rules.labels.is_empty()).then(|| format!("nodes with {}", rules.labels));
+    let asked = name.into_iter().chain(labels).collect::<Vec<_>>().join(", ");
+    Err(Cause::Rules { asked })
 }
 
 /// Whether what the instance reserves is left. A node that has not said what it has refuses nothing.

@@ -49,6 +49,11 @@ pub enum Cause {
     },
     /// No port is left to choose.
     NoPort,
+    /// Its name or labels are not as the instance asks.
+    Rules {
+        /// What it asks: `zone=a`, `node x`.
+        asked: String,
+    },
     /// Not enough memory is left unreserved.
     Memory {
         /// What is asked for.
@@ -97,6 +102,7 @@ impl fmt::Display for Cause {
                 write!(f, "port {port} is taken by instance {holder:?}")
             }
             Cause::NoPort => write!(f, "no port is left to choose"),
+            Cause::Rules { asked } => write!(f, "the instance is to be on {asked} only"),
             Cause::Memory { asked, free } => {
                 write!(f, "{asked} of memory asked for, {free} left unreserved")
             }
@@ -123,6 +129,7 @@ impl Cause {
             | Cause::Cordoned
             | Cause::Leaving
             | Cause::Elsewhere(_)
+            | Cause::Rules { .. }
             | Cause::Cpus { .. }
             | Cause::Volume { .. }
             | Cause::Shares { .. }
@@ -141,6 +148,9 @@ impl Cause {
                 format!("publish another port, or `hull stop {holder}`")
             }
             Cause::NoPort => "publish fewer ports, or name them".to_owned(),
+            Cause::Rules { asked } => {
+                format!("add a node that is {asked}, or ask for another one")
+            }
             Cause::Memory { .. } => {
                 "reserve less memory, or remove an instance that reserves some".to_owned()
             }

@@ -1,24 +1,38 @@
 //! What a service needs next: which instances to make and to remove, and how far it is.
 //!
-//! One pure function of the service and its instances. It is asked again whenever one of them changes,
-//! and after [`Step::again`]; what it answered before is not remembered but in the service's status.
+//! One pure function of the service, its instances, what is around it and the time. It is asked again
+//! whenever one of them changes, and after [`Step::again`]; what it answered before is not remembered
+//! but in the service's status.
+
+mod cron;
+mod depend;
+mod drain;
+mod global;
+mod job;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use model::instance::{Health, Instance, Phase as State, Reason};
-use model::quantity::Span;
+use model::node::Node;
 use model::service::{
     OnFailure, REVISION, Revision, SLOT, Service, ServiceMode, ServicePhase, ServiceStatus,
-    SlotSet, UpdateOrder,
+    UpdateOrder,
 };
 use model::{Time, Uid};
 
 /// How soon after its start an instance that fails has failed, unless the policy says otherwise.
 const MONITOR: Duration = Duration::from_secs(5);
-/// Waits between runs of a job that fail double from the first to the last.
-const FIRST_RETRY: Duration = Duration::from_secs(10);
-const LAST_RETRY: Duration = Duration::from_secs(360);
+
+/// What a service's next step depends on besides itself and its instances.
+#[derive(Debug, Clone, Default)]
+pub struct Around<'a> {
+    /// The services that it depends on, by name; those that are not there are missing.
+    pub services: BTreeMap<&'a str, &'a Service>,
+    /// All nodes.
+    pub nodes: Vec<&'a Node>,
+}
 
 /// What a service needs next.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +45,8 @@ pub struct Step {
     pub status: ServiceStatus,
     /// The revision whose template is to be in force again.
     pub roll_back: Option<u64>,
+    /// All instances are to be made anew, as a service has changed that it is made anew with.
+    pub renew: bool,
     /// When to look again though nothing changed.
     pub again: Option<Duration>,
 }
@@ -38,24 +54,58 @@ pub struct Step {
 /// An instance to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
-    /// The slot's number.
-    pub number: u32,
+    /// Which one it is.
+    pub key: Key,
     /// The instance's name.
     pub name: String,
+    /// The set time that it is for.
+    pub due: Option<Time>,
+}
+
+/// Which one of a service's instances something is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// One of those that are counted.
+    Number(u32),
+    /// The one on the node of this name.
+    Node(String),
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Key::Number(number) => number.fmt(f),
+            Key::Node(name) => name.fmt(f),
+        }
+    }
 }
 
 /// An instance of the service as it matters here.
 struct Member<'a> {
     instance: &'a Instance,
-    slot: u32,
+    key: Key,
     revision: u64,
 }
 
 impl<'a> Member<'a> {
-    fn of(instance: &'a Instance) -> Option<Self> {
-        let number = |key| instance.meta.labels.get(key)?.parse::<u64>().ok();
-        let slot = u32::try_from(number(SLOT)?).ok()?;
-        Some(Self { instance, slot, revision: number(REVISION)? })
+    fn of(service: &Service, instance: &'a Instance) -> Option<Self> {
+        let slot = instance.meta.labels.get(SLOT)?;
+        let key = match service.spec.mode {
+            ServiceMode::Global {} => Key::Node(slot.clone()),
+            ServiceMode::Replicated { .. } | ServiceMode::Job { .. } | ServiceMode::Cron(_) => {
+                Key::Number(slot.parse().ok()?)
+            }
+        };
+        let revision = instance.meta.labels.get(REVISION)?.parse().ok()?;
+        Some(Self { instance, key, revision })
+    }
+
+    /// The number of its slot; 0 where slots have none.
+    fn number(&self) -> u32 {
+        match self.key {
+            Key::Number(number) => number,
+            Key::Node(_) => 0,
+        }
     }
 
     fn leaves(&self) -> bool {
@@ -63,9 +113,11 @@ impl<'a> Member<'a> {
     }
 
     fn is_ready(&self) -> bool {
-        let status = &self.instance.status;
-        let healthy = matches!(status.health, Health::Unchecked | Health::Healthy);
-        !self.leaves() && status.phase == State::Running && healthy
+        is_ready(self.instance)
+    }
+
+    fn runs(&self) -> bool {
+        !self.leaves() && self.instance.status.phase == State::Running
     }
 
     /// Whether it ended, was started again within `monitor`, or is unhealthy.
@@ -119,26 +171,41 @@ impl<'a> Member<'a> {
     }
 }
 
+/// Whether an instance runs, is healthy where that is checked, and is not to go.
+#[must_use]
+pub fn is_ready(instance: &Instance) -> bool {
+    let status = &instance.status;
+    let healthy = matches!(status.health, Health::Unchecked | Health::Healthy);
+    instance.meta.deleted.is_none() && status.phase == State::Running && healthy
+}
+
 /// What a service needs next. `instances` are all that it owns.
 #[must_use]
-pub fn step(service: &Service, instances: &[&Instance], now: Time) -> Step {
+pub fn step(service: &Service, instances: &[&Instance], around: &Around<'_>, now: Time) -> Step {
     let mut status = service.status.clone();
     let changed = take_template(service, &mut status, now);
     let asked_anew = status.observed_generation != service.meta.generation;
     status.observed_generation = service.meta.generation;
-    status.wanted = service.spec.wanted();
-    let members: Vec<Member<'_>> =
-        instances.iter().filter_map(|instance| Member::of(instance)).collect();
+    let members = instances.iter().filter_map(|instance| Member::of(service, instance)).collect();
     let alike = status.revisions.iter().filter(|it| it.template == service.spec.template);
     let alike = alike.map(|revision| revision.number).collect();
-    let work = Work { service, members, now, status, alike, changed, asked_anew };
+    let work = Work { service, members, around, now, status, alike, changed, asked_anew };
     let mut step = match &service.spec.mode {
         _ if service.meta.deleted.is_some() => work.take_down(instances),
-        ServiceMode::Replicated { replicas } => work.replicate(*replicas),
+        ServiceMode::Replicated { replicas } => {
+            let keys = (1..=*replicas).map(Key::Number).collect();
+            work.keep(keys)
+        }
+        ServiceMode::Global {} => {
+            let keys = work.nodes();
+            work.keep(keys)
+        }
         ServiceMode::Job { completions, parallelism, retries, deadline } => {
             work.run_job(*completions, *parallelism, *retries, *deadline)
         }
+        ServiceMode::Cron(schedule) => work.run_at_times(schedule),
     };
+    drain::drain(service, instances, now, &mut step);
     forget(service, instances, &mut step.status);
     step
 }
@@ -160,7 +227,7 @@ fn take_template(service: &Service, status: &mut ServiceStatus, now: Time) -> bo
 fn forget(service: &Service, instances: &[&Instance], status: &mut ServiceStatus) {
     let held: BTreeSet<u64> = instances
         .iter()
-        .filter_map(|instance| Member::of(instance))
+        .filter_map(|instance| Member::of(service, instance))
         .map(|member| member.revision)
         .chain([status.revision])
         // What a rollout that fails is taken back to.
@@ -176,15 +243,15 @@ fn forget(service: &Service, instances: &[&Instance], status: &mut ServiceStatus
     status.failed_revisions.retain(|number| known.contains(number));
 }
 
-/// How the slots of a service that is counted are.
+/// How the slots of a service that lasts are.
 #[derive(Default)]
 struct Slots {
     /// Those that nobody has.
-    missing: Vec<u32>,
+    missing: Vec<Key>,
     /// How many have an instance of the present revision, or are about to, which is not ready.
     busy: u32,
     /// Those that only instances of older revisions have.
-    outdated: Vec<(u32, Vec<Uid>)>,
+    outdated: Vec<(Key, Vec<Uid>)>,
     /// Instances that nobody wants any more.
     surplus: Vec<Uid>,
 }
@@ -203,6 +270,7 @@ impl Slots {
 struct Work<'a> {
     service: &'a Service,
     members: Vec<Member<'a>>,
+    around: &'a Around<'a>,
     now: Time,
     status: ServiceStatus,
     /// The revisions that have the present template.
@@ -220,6 +288,7 @@ impl Work<'_> {
             remove: Vec::new(),
             status: self.status,
             roll_back: None,
+            renew: false,
             again: None,
         }
     }
@@ -237,26 +306,31 @@ impl Work<'_> {
         member.fails(self.monitor(), self.now)
     }
 
-    fn name(&self, number: u32) -> String {
-        let plain = format!("{}-{number}", self.service.meta.name);
+    fn name(&self, key: &Key) -> String {
+        let plain = match key {
+            Key::Number(number) => format!("{}-{number}", self.service.meta.name),
+            Key::Node(node) => self.name_on(node),
+        };
         match self.members.iter().any(|member| member.instance.meta.name == plain) {
             true => format!("{plain}-r{}", self.status.revision),
             false => plain,
         }
     }
 
-    fn slot(&self, number: u32) -> Slot {
-        Slot { number, name: self.name(number) }
+    fn slot(&self, key: Key) -> Slot {
+        Slot { name: self.name(&key), key, due: None }
     }
 
     fn count(&mut self) {
         let live = || self.members.iter().filter(|member| !member.leaves());
         let (existing, updated) = (live().count(), self.current().count());
         let ready = live().filter(|member| member.is_ready()).count();
+        let running = live().filter(|member| member.runs()).count();
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         self.status.existing = number(existing);
         self.status.updated = number(updated);
         self.status.ready = number(ready);
+        self.status.running = number(running);
     }
 
     /// What the first instance that waits waits for.
@@ -280,29 +354,34 @@ impl Work<'_> {
         Step { remove, ..self.done() }
     }
 
-    fn replicate(mut self, replicas: u32) -> Step {
+    /// Keeps an instance in each of these slots.
+    fn keep(mut self, keys: Vec<Key>) -> Step {
+        let replicas = u32::try_from(keys.len()).unwrap_or(u32::MAX);
+        self.status.wanted = replicas;
         self.count();
         self.begin();
-        let slots = self.slots(replicas);
+        let slots = self.slots(&keys);
         let rolling =
             matches!(self.status.phase, ServicePhase::Updating | ServicePhase::RollingBack);
         // Before more slots are changed.
         let roll_back = self.fail(replicas, rolling);
         let mut again = self.judge(replicas, slots.are_settled());
+        let (shut, renew) = self.depend();
         let halted = self.service.spec.paused
             || self.status.phase == ServicePhase::Paused
             || roll_back.is_some();
-        let mut create: Vec<Slot> = slots.missing.iter().map(|number| self.slot(*number)).collect();
+        let mut create = Vec::new();
         let mut remove = slots.surplus.clone();
-        if !halted && !slots.outdated.is_empty() {
+        if shut.is_none() {
+            create.extend(slots.missing.iter().map(|key| self.slot(key.clone())));
+        }
+        if !halted && shut.is_none() && !slots.outdated.is_empty() {
             let wait = self.delay_left();
-            let policy = &self.service.spec.update;
-            let most = if policy.parallelism == 0 { u32::MAX } else { policy.parallelism };
-            let open = if wait.is_some() { 0 } else { most.saturating_sub(slots.under_way()) };
-            for (number, old) in slots.outdated.iter().take(open as usize) {
-                match policy.order {
+            let order = self.service.spec.update.order;
+            for (key, old) in self.open(&slots, wait) {
+                match order {
                     UpdateOrder::StopFirst => remove.extend_from_slice(old),
-                    UpdateOrder::StartFirst => create.push(self.slot(*number)),
+                    UpdateOrder::StartFirst => create.push(self.slot(key.clone())),
                 }
             }
             again = [again, wait].into_iter().flatten().min();
@@ -312,8 +391,22 @@ impl Work<'_> {
             let recovery = self.current().filter_map(|it| it.recovers(monitor, now)).min();
             again = [again, recovery].into_iter().flatten().min();
         }
-        self.status.reason = self.why(halted && !slots.outdated.is_empty());
-        Step { create, remove, roll_back, again, ..self.done() }
+        self.status.reason = self.why(shut, halted && !slots.outdated.is_empty());
+        Step { create, remove, roll_back, renew, again, ..self.done() }
+    }
+
+    /// The slots that are changed now: those that were begun, and as many more as the policy lets.
+    fn open<'b>(&self, slots: &'b Slots, wait: Option<Duration>) -> Vec<&'b (Key, Vec<Uid>)> {
+        let policy = &self.service.spec.update;
+        let most = if policy.parallelism == 0 { u32::MAX } else { policy.parallelism };
+        let most = most.saturating_sub(slots.under_way());
+        let leaves = |(_, old): &&(Key, Vec<Uid>)| {
+            let mut leaving = self.service.status.leaving.iter();
+            leaving.any(|it| old.contains(&it.instance))
+        };
+        let (begun, waiting): (Vec<_>, Vec<_>) = slots.outdated.iter().partition(leaves);
+        let more = if wait.is_some() { 0 } else { (most as usize).saturating_sub(begun.len()) };
+        begun.into_iter().chain(waiting.into_iter().take(more)).collect()
     }
 
     /// Begins a rollout where the template has changed.
@@ -338,32 +431,35 @@ impl Work<'_> {
             | ServicePhase::Updating
             | ServicePhase::Paused
             | ServicePhase::RolledBack
+            | ServicePhase::Scheduled
             | ServicePhase::Complete
             | ServicePhase::Failed
             | ServicePhase::Removing => ServicePhase::Updating,
         };
     }
 
-    fn slots(&self, replicas: u32) -> Slots {
+    fn slots(&self, keys: &[Key]) -> Slots {
         let mut slots = Slots::default();
-        let mut by_number: BTreeMap<u32, Vec<&Member<'_>>> = BTreeMap::new();
+        let mut by_key: BTreeMap<&Key, Vec<&Member<'_>>> = BTreeMap::new();
         for member in &self.members {
-            by_number.entry(member.slot).or_default().push(member);
+            by_key.entry(&member.key).or_default().push(member);
         }
         let id = |member: &&&Member<'_>| member.instance.meta.id.clone();
-        // Those beyond what is wanted go: the highest numbers.
-        let beyond = by_number.range(replicas.saturating_add(1)..).flat_map(|(_, members)| members);
+        // Those beyond what is wanted go: the highest numbers, nodes that are gone.
+        let wanted: BTreeSet<&Key> = keys.iter().collect();
+        let beyond = by_key.iter().filter(|(key, _)| !wanted.contains(**key));
+        let beyond = beyond.flat_map(|(_, members)| members);
         slots.surplus.extend(beyond.filter(|member| !member.leaves()).map(|it| id(&it)));
-        for number in 1..=replicas {
-            let all = by_number.get(&number).map(Vec::as_slice).unwrap_or_default();
+        for key in keys {
+            let all = by_key.get(key).map(Vec::as_slice).unwrap_or_default();
             let live: Vec<_> = all.iter().filter(|member| !member.leaves()).collect();
             let (new, old): (Vec<_>, Vec<_>) =
                 live.into_iter().partition(|member| self.alike.contains(&member.revision));
             match (new.first(), old.is_empty()) {
-                (None, true) if all.is_empty() => slots.missing.push(number),
+                (None, true) if all.is_empty() => slots.missing.push(key.clone()),
                 // The name is its predecessor's: it is made when that is gone.
                 (None, true) => slots.busy += 1,
-                (None, false) => slots.outdated.push((number, old.iter().map(id).collect())),
+                (None, false) => slots.outdated.push((key.clone(), old.iter().map(id).collect())),
                 (Some(new), _) => {
                     let fails = self.fails(new);
                     slots.busy += u32::from(!new.is_ready() && !fails);
@@ -389,7 +485,10 @@ impl Work<'_> {
         let over = match self.status.phase {
             ServicePhase::Updating => ServicePhase::Steady,
             ServicePhase::RollingBack => ServicePhase::RolledBack,
-            ServicePhase::Pending | ServicePhase::Complete | ServicePhase::Failed => {
+            ServicePhase::Pending
+            | ServicePhase::Complete
+            | ServicePhase::Failed
+            | ServicePhase::Scheduled => {
                 self.status.phase = ServicePhase::Steady;
                 return None;
             }
@@ -446,7 +545,7 @@ impl Work<'_> {
         }
     }
 
-    fn why(&self, halted: bool) -> Option<Reason> {
+    fn why(&self, shut: Option<Reason>, halted: bool) -> Option<Reason> {
         let name = &self.service.meta.name;
         let revision = self.status.revision;
         if self.status.phase == ServicePhase::Paused {
@@ -474,6 +573,9 @@ impl Work<'_> {
                 next: Some(format!("`hull service history {name}` shows what it was")),
             });
         }
+        if shut.is_some() {
+            return shut;
+        }
         if halted {
             return Some(Reason {
                 code: "Paused".into(),
@@ -483,418 +585,7 @@ impl Work<'_> {
         }
         self.waits_for()
     }
-
-    fn run_job(
-        mut self,
-        completions: u32,
-        parallelism: u32,
-        retries: u32,
-        deadline: Option<Span>,
-    ) -> Step {
-        self.count();
-        let revision = self.status.revision;
-        let old = self.members.iter().filter(|it| it.revision != revision && !it.leaves());
-        let mut remove: Vec<Uid> = old.map(|it| it.instance.meta.id.clone()).collect();
-        let active = self.tally();
-        let (succeeded, failed) = (self.status.succeeded, self.status.failed);
-        if succeeded >= completions {
-            self.status.phase = ServicePhase::Complete;
-            self.status.reason = None;
-            return Step { remove, ..self.done() };
-        }
-        if self.status.phase == ServicePhase::Failed && !self.changed && !self.asked_anew {
-            return Step { remove, ..self.done() };
-        }
-        self.status.reason = self.waits_for();
-        let made = self.status.revision(revision).map_or(self.now, |it| it.made);
-        let left = deadline.map(|deadline| deadline.0.saturating_sub(self.now.since(made)));
-        let late = left.is_some_and(|left| left.is_zero());
-        if failed > retries || late {
-            self.status.phase = ServicePhase::Failed;
-            let (code, message) = if late {
-                ("DeadlineExceeded", format!("not done after {}", Span(self.now.since(made))))
-            } else {
-                ("RunsFailed", format!("{failed} runs failed, {retries} may"))
-            };
-            self.status.reason = Some(Reason::new(code, message));
-            let runs = self.members.iter().filter(|it| !it.leaves() && it.ended().is_none());
-            remove.extend(runs.map(|it| it.instance.meta.id.clone()));
-            remove.sort_unstable();
-            remove.dedup();
-            return Step { remove, ..self.done() };
-        }
-        self.status.phase = ServicePhase::Updating;
-        let mut again = left;
-        let mut create = Vec::new();
-        if !self.service.spec.paused {
-            let wait = self.retry_in(failed);
-            let most = parallelism.min(completions - succeeded);
-            let more = if wait.is_some() { 0 } else { most.saturating_sub(active) };
-            let ended = [self.status.succeeded_slots.last(), self.status.failed_slots.last()];
-            let there = self.members.iter().map(|member| Some(member.slot));
-            let last = there.chain(ended).flatten().max().unwrap_or(0);
-            create.extend((1..=more).map(|number| self.slot(last.saturating_add(number))));
-            again = [again, wait].into_iter().flatten().min();
-        }
-        Step { create, remove, again, ..self.done() }
-    }
-
-    /// Notes the runs of the present revision that have ended: they count also when somebody takes their
-    /// instances away. Returns how many go on.
-    fn tally(&mut self) -> u32 {
-        let status = &mut self.status;
-        if self.changed {
-            status.succeeded_slots = SlotSet::default();
-            status.failed_slots = SlotSet::default();
-        }
-        let mut active = 0;
-        for member in self.members.iter().filter(|it| it.revision == status.revision) {
-            match member.ended() {
-                Some(true) => status.succeeded_slots.insert(member.slot),
-                Some(false) => status.failed_slots.insert(member.slot),
-                None => active += u32::from(!member.leaves()),
-            }
-        }
-        status.succeeded = status.succeeded_slots.len();
-        status.failed = status.failed_slots.len();
-        active
-    }
-
-    /// Time until a run that failed is followed by another.
-    fn retry_in(&self, failed: u32) -> Option<Duration> {
-        let doublings = failed.checked_sub(1)?.min(16);
-        let wait = FIRST_RETRY.saturating_mul(1 << doublings).min(LAST_RETRY);
-        let failed = self.current().filter(|it| it.ended() == Some(false));
-        // One that could not even be started has no end.
-        let ended = |it: &Member<'_>| it.finished().unwrap_or(it.instance.meta.created);
-        let last = failed.map(ended).max()?;
-        wait.checked_sub(self.now.since(last)).filter(|left| !left.is_zero())
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use model::instance::{ContainerSpec, ContainerStatus, InstanceSpec};
-    use model::service::{ServiceSpec, Template, UpdatePolicy};
-    use model::{Meta, Object};
-
-    const SECOND: i64 = 1;
-
-    fn time(seconds: i64) -> Time {
-        Time::from_unix(1_800_000_000 + seconds, 0)
-    }
-
-    fn id(number: usize) -> Uid {
-        Uid::from_bytes([u8::try_from(number).unwrap(); 32])
-    }
-
-    fn template(image: &str) -> Template {
-        let container = ContainerSpec { image: image.into(), ..ContainerSpec::default() };
-        let spec = InstanceSpec { containers: vec![container], ..InstanceSpec::default() };
-        Template { spec, ..Template::default() }
-    }
-
-    /// A service, its instances, and a world that does what is asked: what is removed goes, what is made
-    /// starts when [`World::start`] says so.
-    struct World {
-        service: Service,
-        instances: Vec<Instance>,
-        made: usize,
-        now: i64,
-    }
-
-    impl World {
-        fn new(mode: ServiceMode, update: UpdatePolicy) -> Self {
-            let spec =
-                ServiceSpec { template: template("one"), mode, update, ..ServiceSpec::default() };
-            let service = Object::new(Meta::new("default", "web", id(0), time(0)), spec);
-            Self { service, instances: Vec::new(), made: 0, now: 0 }
-        }
-
-        fn replicas(count: u32, update: UpdatePolicy) -> Self {
-            let mut world = Self::new(ServiceMode::Replicated { replicas: count }, update);
-            world.go();
-            world.start();
-            world.go();
-            world
-        }
-
-        /// Does one step; how many were made and removed by it.
-        fn go(&mut self) -> (usize, usize) {
-            self.now += SECOND;
-            let all: Vec<&Instance> = self.instances.iter().collect();
-            let step = step(&self.service, &all, time(self.now));
-            let counts = (step.create.len(), step.remove.len());
-            self.instances.retain(|instance| !step.remove.contains(&instance.meta.id));
-            for slot in step.create {
-                self.made += 1;
-                let name = slot.name;
-                assert!(self.instances.iter().all(|it| it.meta.name != name), "{name} twice");
-                let meta = Meta::new("default", &name, id(self.made), time(self.now));
-                let mut instance = Instance::new(meta, self.service.spec.template.spec.clone());
-                instance.meta.labels.insert(SLOT.into(), slot.number.to_string());
-                instance.meta.labels.insert(REVISION.into(), step.status.revision.to_string());
-                self.instances.push(instance);
-            }
-            self.service.status = step.status;
-            if let Some(number) = step.roll_back {
-                let revision = self.service.status.revision(number).unwrap();
-                self.service.spec.template = revision.template.clone();
-            }
-            counts
-        }
-
-        fn start(&mut self) {
-            let waiting = self.instances.iter_mut().filter(|it| it.status.phase == State::Pending);
-            for instance in waiting {
-                instance.status.phase = State::Running;
-                let started = Some(time(self.now));
-                instance.status.containers =
-                    vec![ContainerStatus { started, ..ContainerStatus::default() }];
-            }
-        }
-
-        fn end(&mut self, code: i32) {
-            for instance in self.instances.iter_mut().filter(|it| it.status.phase == State::Pending)
-            {
-                instance.status.phase = State::Exited;
-                instance.status.containers = vec![ContainerStatus {
-                    exit_code: Some(code),
-                    finished: Some(time(self.now)),
-                    ..ContainerStatus::default()
-                }];
-            }
-        }
-
-        fn phase(&self) -> ServicePhase {
-            self.service.status.phase
-        }
-
-        fn images(&self) -> String {
-            let mut all: Vec<_> = self.instances.iter().collect();
-            all.sort_by_key(|it| &it.meta.name);
-            let words =
-                all.iter().map(|it| format!("{}={}", it.meta.name, it.spec.main().unwrap().image));
-            words.collect::<Vec<_>>().join(" ")
-        }
-    }
-
-    #[test]
-    fn instances_are_kept_and_counted() {
-        let mut world = World::replicas(3, UpdatePolicy::default());
-        assert_eq!(world.images(), "web-1=one web-2=one web-3=one");
-        assert_eq!((world.phase(), world.service.status.ready), (ServicePhase::Steady, 3));
-        world.instances.remove(1);
-        assert_eq!(world.go(), (1, 0));
-        assert_eq!(world.images(), "web-1=one web-2=one web-3=one");
-        world.service.spec.mode = ServiceMode::Replicated { replicas: 1 };
-        assert_eq!(world.go(), (0, 2));
-        assert_eq!(world.images(), "web-1=one");
-        world.service.meta.deleted = Some(time(0));
-        assert_eq!(world.go(), (0, 1));
-        assert_eq!(world.phase(), ServicePhase::Removing);
-    }
-
-    #[test]
-    fn slots_are_changed_some_at_a_time() {
-        for (order, parallelism, steps) in [
-            (
-                UpdateOrder::StopFirst,
-                1,
-                vec!["web-2=one web-3=one", "web-1=two web-2=one web-3=one"],
-            ),
-            (UpdateOrder::StopFirst, 2, vec!["web-3=one", "web-1=two web-2=two web-3=one"]),
-            (UpdateOrder::StopFirst, 0, vec!["", "web-1=two web-2=two web-3=two"]),
-            (UpdateOrder::StartFirst, 1, vec!["web-1-r2=two web-1=one web-2=one web-3=one"]),
-        ] {
-            let policy = UpdatePolicy { order, parallelism, ..UpdatePolicy::default() };
-            let mut world = World::replicas(3, policy);
-            world.service.spec.template = template("two");
-            for expected in steps {
-                world.go();
-                assert_eq!(world.images().split(' ').count(), expected.split(' ').count());
-                for word in expected.split(' ') {
-                    assert!(world.images().contains(word), "{} has not {word}", world.images());
-                }
-                assert_eq!(world.phase(), ServicePhase::Updating);
-            }
-            for _ in 0..20 {
-                // Nobody goes on while what was made does not run.
-                let before = world.images();
-                let waiting = world.instances.iter().any(|it| it.status.phase == State::Pending);
-                world.go();
-                assert!(!waiting || world.images() == before || parallelism == 0);
-                world.start();
-            }
-            assert_eq!(world.phase(), ServicePhase::Steady, "{order:?} {parallelism}");
-            assert!(!world.images().contains("one") && world.instances.len() == 3);
-            assert_eq!(world.service.status.updated, 3);
-        }
-    }
-
-    #[test]
-    fn a_pause_and_a_delay_hold_it_back() {
-        let delay = Some(Span::seconds(60));
-        let mut world = World::replicas(2, UpdatePolicy { delay, ..UpdatePolicy::default() });
-        world.service.spec.template = template("two");
-        world.service.spec.paused = true;
-        assert_eq!(world.go(), (0, 0));
-        assert_eq!(world.service.status.reason.as_ref().unwrap().code, "Paused");
-        world.service.spec.paused = false;
-        world.go();
-        world.go();
-        world.start();
-        assert_eq!(world.images(), "web-1=two web-2=one");
-        assert_eq!(world.go(), (0, 0), "the next one waits");
-        world.now += 60;
-        assert_eq!(world.go(), (0, 1));
-    }
-
-    #[test]
-    fn what_fails_is_stopped_or_taken_back() {
-        for (on_failure, phase, images) in [
-            (OnFailure::Pause, ServicePhase::Paused, "web-1=two web-2=one web-3=one"),
-            (OnFailure::RollBack, ServicePhase::RolledBack, "web-1=one web-2=one web-3=one"),
-        ] {
-            let mut world =
-                World::replicas(3, UpdatePolicy { on_failure, ..UpdatePolicy::default() });
-            world.service.spec.template = template("two");
-            for _ in 0..20 {
-                world.go();
-                for it in &mut world.instances {
-                    if it.spec.main().unwrap().image == "two" {
-                        it.status.phase = State::Restarting;
-                    }
-                }
-                world.start();
-            }
-            assert_eq!((world.phase(), world.images().as_str()), (phase, images));
-            assert_eq!(world.service.status.failed_revisions, [2]);
-        }
-        let mut world = World::replicas(
-            2,
-            UpdatePolicy { on_failure: OnFailure::Continue, ..UpdatePolicy::default() },
-        );
-        world.service.spec.template = template("two");
-        for _ in 0..20 {
-            world.go();
-            for it in &mut world.instances {
-                if it.spec.main().unwrap().image == "two" {
-                    it.status.phase = State::Restarting;
-                }
-            }
-        }
-        assert_eq!(world.images(), "web-1=two web-2=two");
-        assert_eq!((world.phase(), world.service.status.failed), (ServicePhase::Steady, 2));
-    }
-
-    #[test]
-    fn a_rollout_that_was_held_goes_on_when_it_is_resumed() {
-        let mut world = World::replicas(2, UpdatePolicy::default());
-        world.service.spec.template = template("two");
-        world.go();
-        world.go();
-        let at = world.instances.iter().position(|it| it.status.phase == State::Pending).unwrap();
-        world.instances[at].status.phase = State::Failed;
-        world.go();
-        assert_eq!(world.phase(), ServicePhase::Paused);
-        world.instances[at].status.phase = State::Pending;
-        world.start();
-        world.service.spec.resumed += 1;
-        for _ in 0..12 {
-            world.go();
-            world.start();
-        }
-        assert_eq!(world.images(), "web-1=two web-2=two");
-        assert_eq!(world.phase(), ServicePhase::Steady);
-        assert!(world.service.status.failed_revisions.is_empty());
-    }
-
-    #[test]
-    fn going_back_leaves_alone_what_was_never_changed() {
-        let on_failure = OnFailure::RollBack;
-        let mut world = World::replicas(3, UpdatePolicy { on_failure, ..UpdatePolicy::default() });
-        let kept: Vec<Uid> = world.instances[1..].iter().map(|it| it.meta.id.clone()).collect();
-        world.service.spec.template = template("two");
-        world.go();
-        world.go();
-        let at = world.instances.iter().position(|it| it.status.phase == State::Pending).unwrap();
-        world.instances[at].status.phase = State::Failed;
-        for _ in 0..10 {
-            world.go();
-            world.start();
-        }
-        assert_eq!(world.phase(), ServicePhase::RolledBack);
-        assert!(kept.iter().all(|id| world.instances.iter().any(|it| it.meta.id == *id)));
-    }
-
-    #[test]
-    fn earlier_templates_are_kept_and_the_oldest_forgotten() {
-        let mut world = World::replicas(1, UpdatePolicy::default());
-        world.service.spec.keep = Some(2);
-        for number in 2..8 {
-            world.service.spec.template = template(&format!("image-{number}"));
-            for _ in 0..12 {
-                world.go();
-                world.start();
-            }
-        }
-        let numbers: Vec<_> = world.service.status.revisions.iter().map(|it| it.number).collect();
-        assert_eq!(numbers, [5, 6, 7]);
-        // The same template again is a new revision.
-        world.service.spec.template = template("image-6");
-        world.go();
-        assert_eq!(world.service.status.revision, 8);
-    }
-
-    #[test]
-    fn a_job_runs_until_so_many_ended_well() {
-        let mode = ServiceMode::Job { completions: 5, parallelism: 2, retries: 1, deadline: None };
-        let mut world = World::new(mode, UpdatePolicy::default());
-        let mut made = Vec::new();
-        for _ in 0..5 {
-            made.push(world.go().0);
-            world.end(0);
-        }
-        assert_eq!((made, world.phase()), (vec![2, 2, 1, 0, 0], ServicePhase::Complete));
-        assert_eq!(world.service.status.succeeded, 5);
-    }
-
-    #[test]
-    fn a_job_that_is_done_is_not_run_again() {
-        let mode = ServiceMode::Job { completions: 2, parallelism: 1, retries: 0, deadline: None };
-        let mut world = World::new(mode, UpdatePolicy::default());
-        world.go();
-        world.end(0);
-        world.go();
-        // Somebody takes the first away while the second runs, and the second later.
-        world.instances.remove(0);
-        world.end(0);
-        world.go();
-        assert_eq!((world.phase(), world.service.status.succeeded), (ServicePhase::Complete, 2));
-        world.instances.clear();
-        assert_eq!((world.go(), world.phase()), ((0, 0), ServicePhase::Complete));
-    }
-
-    #[test]
-    fn a_job_is_tried_again_and_given_up() {
-        let deadline = Some(Span::seconds(600));
-        let mode = ServiceMode::Job { completions: 1, parallelism: 1, retries: 1, deadline };
-        let mut world = World::new(mode.clone(), UpdatePolicy::default());
-        assert_eq!(world.go(), (1, 0));
-        world.end(3);
-        assert_eq!(world.go(), (0, 0), "it waits a little");
-        world.now += 10;
-        assert_eq!(world.go(), (1, 0));
-        world.end(3);
-        world.go();
-        assert_eq!((world.phase(), world.service.status.failed), (ServicePhase::Failed, 2));
-        let mut world = World::new(mode, UpdatePolicy::default());
-        world.go();
-        world.start();
-        world.now += 600;
-        assert_eq!(world.go(), (0, 1));
-        assert_eq!(world.service.status.reason.as_ref().unwrap().code, "DeadlineExceeded");
-    }
-}
+mod tests;

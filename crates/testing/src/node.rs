@@ -408,7 +408,10 @@ impl Node {
         let mut last = Value::Null;
         let end = Instant::now() + PATIENCE;
         while last != *wanted {
-            assert!(Instant::now() < end, "{name}{pointer} stays {last}, not {wanted}");
+            if Instant::now() >= end {
+                let why = self.field(name, "/status/reason");
+                panic!("{name}{pointer} stays {last}, not {wanted}; its reason is {why}");
+            }
             last = self.field(name, pointer);
         }
     }

@@ -161,6 +161,11 @@ fn binds(
             binds.push(bind);
         }
     }
+    for (mount, read_only) in lent(wanted, container) {
+        if let Some(bind) = host_bind(mount)? {
+            binds.push(Bind { read_only: bind.read_only || read_only, ..bind });
+        }
+    }
     for mounted in volumes.get(&container.name).into_iter().flatten() {
         let mut bind = Bind::new(mounted.source()?, mounted.target.clone());
         bind.read_only = mounted.read_only;
@@ -169,6 +174,22 @@ fn binds(
     // What lies deeper is mounted later, so that it is not hidden.
     binds.sort_by_key(|bind| bind.target.matches('/').count());
     Ok(binds)
+}
+
+/// What a container has of others' mounts, at paths where it has none of its own.
+fn lent<'a>(wanted: &'a Instance, container: &'a ContainerSpec) -> Vec<(&'a Mount, bool)> {
+    let mut lent: Vec<(&Mount, bool)> = Vec::new();
+    let own = |mount: &Mount| container.mounts.iter().any(|it| it.target == mount.target);
+    for lender in wanted.spec.lenders(container) {
+        let direct = container.volumes_from.iter().find(|from| from.container == lender.name);
+        let read_only = direct.is_some_and(|from| from.read_only);
+        for mount in lender.mounts.iter().filter(|mount| !own(mount)) {
+            if !lent.iter().any(|(known, _)| known.target == mount.target) {
+                lent.push((mount, read_only));
+            }
+        }
+    }
+    lent
 }
 
 pub fn host_bind(mount: &Mount) -> Result<Option<Bind>> {

@@ -42,11 +42,11 @@ impl ImagesOf {
 /// Makes sure of all images and takes over what they say about how to run them.
 pub async fn ensure(worker: &mut Worker, wanted: &Instance) -> Result<ImagesOf> {
     let mut images = BTreeMap::new();
-    for container in wanted.spec.all_containers() {
+    for container in super::all_in_order(wanted) {
         let pinned = pinned(worker, container).or_else(|| of_source(wanted));
         let image = worker.context.images.ensure(&container.image, container.pull, pinned).await?;
         check(container, &image)?;
-        resolve(worker, container, &image);
+        resolve(worker, wanted, container, &image);
         images.insert(container.name.clone(), image);
     }
     Ok(ImagesOf { images })
@@ -76,7 +76,7 @@ fn of_source(wanted: &Instance) -> Option<&str> {
     Some(source.image.as_str()).filter(|digest| !digest.is_empty())
 }
 
-fn resolve(worker: &mut Worker, container: &ContainerSpec, image: &Image) {
+fn resolve(worker: &mut Worker, wanted: &Instance, container: &ContainerSpec, image: &Image) {
     let resolved = Resolved {
         health: health(container, image),
         stop_signal: match container.stop_signal.as_str() {
@@ -85,7 +85,7 @@ fn resolve(worker: &mut Worker, container: &ContainerSpec, image: &Image) {
         },
     };
     worker.local.resolved.insert(container.name.clone(), resolved);
-    let volumes = image_volumes(worker, container, image);
+    let volumes = image_volumes(worker, wanted, container, image);
     let seen = worker.local.status.containers.iter_mut().find(|seen| seen.name == container.name);
     if let Some(seen) = seen {
         seen.image_digest.clone_from(&image.digest);
@@ -95,14 +95,26 @@ fn resolve(worker: &mut Worker, container: &ContainerSpec, image: &Image) {
 
 fn health(container: &ContainerSpec, image: &Image) -> Option<HealthCheck> {
     let check = container.health.as_ref().or(image.config.health.as_ref())?;
-    (check.probe != Probe::None).then(|| check.clone())
+    // What is to end is not ill because it has.
+    (check.probe != Probe::None && !container.once).then(|| check.clone())
 }
 
-/// Volumes for the paths that the image wants one at and the spec mounts nothing at. Their identities
+/// Volumes for the paths that the image wants one at and nothing else is mounted at. Their identities
 /// follow from the instance's, so that a start that is repeated finds those it has made.
-fn image_volumes(worker: &Worker, container: &ContainerSpec, image: &Image) -> Vec<ImageVolume> {
+fn image_volumes(
+    worker: &Worker,
+    wanted: &Instance,
+    container: &ContainerSpec,
+    image: &Image,
+) -> Vec<ImageVolume> {
+    let lenders = wanted.spec.lenders(container);
     let taken = |path: &str| {
-        container.mounts.iter().any(|mount| mount.target.trim_end_matches('/') == path)
+        let mut all = lenders.iter().copied().chain([container]);
+        all.any(|it| it.mounts.iter().any(|mount| mount.target.trim_end_matches('/') == path))
+            || lenders.iter().any(|lender| {
+                let seen = worker.local.status.container(&lender.name);
+                seen.is_some_and(|seen| seen.volumes.iter().any(|volume| volume.target == path))
+            })
     };
     let paths = image.config.volumes.iter().map(|path| path.trim_end_matches('/'));
     let wanted = paths.filter(|path| path.starts_with('/') && !path.contains("..") && !taken(path));

@@ -39,6 +39,8 @@ pub async fn begin(
     let seen = status(worker, container)?;
     match seen.state {
         ContainerState::Running | ContainerState::Paused => return Ok(()),
+        // In this run.
+        ContainerState::Exited if container.once => return Ok(()),
         ContainerState::Waiting | ContainerState::Exited => {}
     }
     let id = id(worker, wanted, container)?;

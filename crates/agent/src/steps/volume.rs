@@ -19,6 +19,7 @@ use crate::steps::image::ImagesOf;
 use crate::worker::Worker;
 
 /// A volume mounted for a container.
+#[derive(Clone)]
 pub struct Mounted {
     /// Its id at the driver.
     pub id: VolumeId,
@@ -37,6 +38,7 @@ pub struct Mounted {
 }
 
 /// A disk in a volume.
+#[derive(Clone)]
 pub struct Disk {
     /// The volume's name.
     pub name: String,
@@ -50,13 +52,25 @@ pub type VolumesOf = BTreeMap<String, Vec<Mounted>>;
 /// Makes sure of all volumes of all containers.
 pub async fn attach(worker: &mut Worker, wanted: &Instance, _: &ImagesOf) -> Result<VolumesOf> {
     let mut volumes = VolumesOf::new();
-    for container in wanted.spec.all_containers() {
-        let mut mounted = Vec::new();
+    for container in super::all_in_order(wanted) {
+        let mut mounted: Vec<Mounted> = Vec::new();
         for (asked, wish) in named(worker, wanted, container)? {
             mounted.push(stage(worker, asked, wish).await?);
         }
         for (asked, wish) in unnamed(worker, container) {
             mounted.push(stage(worker, asked, wish).await?);
+        }
+        for from in &container.volumes_from {
+            let lent = volumes.get(&from.container).into_iter().flatten();
+            let own = |path: &str| container.mounts.iter().any(|mount| mount.target == path);
+            for lent in lent.filter(|lent| !own(&lent.target)) {
+                if mounted.iter().any(|it| it.target == lent.target) {
+                    continue;
+                }
+                // Filled from the image of whom it is of.
+                let read_only = lent.read_only || from.read_only;
+                mounted.push(Mounted { fill: false, read_only, ..lent.clone() });
+            }
         }
         if !mounted.is_empty() {
             volumes.insert(container.name.clone(), mounted);

@@ -1,8 +1,10 @@
 //! `hull service`.
 
+mod access;
 mod create;
 mod policy;
 mod progress;
+mod schedule;
 
 use std::process::ExitCode;
 
@@ -18,9 +20,11 @@ use model::service::{
 use model::{Error, Result};
 use serde_json::{Value, json};
 
+use self::access::AccessFlags;
 use self::create::Create;
 use self::policy::Policy;
 use self::progress::settle;
+use self::schedule::ScheduleFlags;
 use crate::commands::{each, update};
 use crate::context::{Context, Output};
 use crate::objects::{self, Listing, View};
@@ -33,7 +37,10 @@ const EXAMPLES: &str = "Examples:
   hull service scale web=5
   hull service update --image nginx:1.27 --parallelism 2 web
   hull service rollback web
-  hull service create --name once --job --completions 3 busybox true";
+  hull service create --name once --job --completions 3 busybox true
+  hull service create --name nightly --cron '0 3 * * *' --overlap forbid backup
+  hull service create --name agent --global node-exporter
+  hull explain web";
 
 /// Services.
 #[derive(Debug, Subcommand)]
@@ -51,7 +58,7 @@ pub enum Service {
     /// Change how many instances there are
     Scale(Scale),
     /// Change what instances are like, some at a time
-    Update(Update),
+    Update(Box<Update>),
     /// List the templates that were in force
     History(History),
     /// Take an earlier template again
@@ -133,6 +140,16 @@ pub struct Update {
     /// Make all instances anew though nothing else changes
     #[arg(long)]
     force: bool,
+    /// Only on the node of this name; any for ""
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::nodes))]
+    node: Option<String>,
+    /// Only on nodes with such labels; any for ""
+    #[arg(long, value_name = "SELECTOR")]
+    node_labels: Option<String>,
+    #[command(flatten)]
+    schedule: ScheduleFlags,
+    #[command(flatten)]
+    access: AccessFlags,
     #[command(flatten)]
     policy: Policy,
     /// Print the name at once
@@ -251,13 +268,18 @@ fn row(service: &Known) -> Vec<String> {
         ServiceMode::Replicated { replicas } => {
             ("replicated", format!("{}/{replicas}", status.ready))
         }
+        ServiceMode::Global {} => ("global", format!("{}/{}", status.ready, status.wanted)),
         ServiceMode::Job { completions, .. } => {
             ("job", format!("{}/{completions}", status.succeeded))
         }
+        ServiceMode::Cron(_) => ("cron", format!("{} running", status.running)),
     };
-    let state = match &status.reason {
-        Some(reason) => format!("{}: {}", status.phase.as_str(), out::short(&reason.message, 60)),
-        None => status.phase.as_str().to_owned(),
+    let state = match (&status.reason, status.next_due) {
+        (Some(reason), _) => {
+            format!("{}: {}", status.phase.as_str(), out::short(&reason.message, 60))
+        }
+        (None, Some(next)) => format!("{}: next at {next}", status.phase.as_str()),
+        (None, None) => status.phase.as_str().to_owned(),
     };
     vec![
         service.meta.name.clone(),
@@ -285,7 +307,10 @@ impl Ps {
             let label = instance.meta.labels.get(SLOT);
             label.and_then(|text| text.parse::<u32>().ok()).unwrap_or(0)
         };
-        all.sort_by_key(|instance| (instance.meta.labels.get(SERVICE).cloned(), number(instance)));
+        all.sort_by_key(|instance| {
+            let service = instance.meta.labels.get(SERVICE).cloned();
+            (service, number(instance), instance.meta.name.clone())
+        });
         if out::structured(self.output.output, &all)? {
             return Ok(());
         }
@@ -351,22 +376,49 @@ impl Scale {
             };
             let (name, count) = text.split_once('=').ok_or_else(refuse)?;
             let count: u32 = count.parse().map_err(|_| refuse())?;
-            let patch = |spec: &ServiceSpec| scaled(name, spec, count);
+            let patch = |spec: &ServiceSpec| {
+                let mut new = spec.clone();
+                scale(name, &mut new, count)?;
+                patch_of(spec, &new)
+            };
             last = patched(services, name, (self.plan, self.detach), patch).await?;
         }
         Ok(last)
     }
 }
 
-fn scaled(name: &str, spec: &ServiceSpec, replicas: u32) -> Result<Value> {
-    match spec.mode {
-        ServiceMode::Replicated { .. } => {
-            Ok(json!({"spec": {"mode": {"replicated": {"replicas": replicas}}}}))
+fn scale(name: &str, spec: &mut ServiceSpec, count: u32) -> Result<()> {
+    match &mut spec.mode {
+        ServiceMode::Replicated { replicas } => {
+            *replicas = count;
+            Ok(())
         }
         ServiceMode::Job { .. } => {
             Err(Error::conflict(format!("service {name:?} is a job: it has no fixed number")))
         }
+        ServiceMode::Global {} => Err(Error::conflict(format!(
+            "service {name:?} is global: it is on each node that it may be on"
+        ))
+        .next(format!("hull service update --node-labels SELECTOR {name}"))),
+        ServiceMode::Cron(_) => {
+            Err(Error::conflict(format!("service {name:?} runs at set times: one at each")))
+        }
     }
+}
+
+/// The patch (RFC 7396) that makes one spec of another.
+fn patch_of(old: &ServiceSpec, new: &ServiceSpec) -> Result<Value> {
+    Ok(json!({"spec": difference(&update::encoded(old)?, &update::encoded(new)?)}))
+}
+
+fn difference(old: &Value, new: &Value) -> Value {
+    let (Value::Object(old), Value::Object(new)) = (old, new) else { return new.clone() };
+    let gone = old.keys().filter(|key| !new.contains_key(*key)).map(|key| (key, Value::Null));
+    let changed = new.iter().filter(|(key, value)| old.get(*key) != Some(*value));
+    let none = Value::Null;
+    let changed =
+        changed.map(|(key, value)| (key, difference(old.get(key).unwrap_or(&none), value)));
+    Value::Object(gone.chain(changed).map(|(key, value)| (key.clone(), value)).collect())
 }
 
 impl Update {
@@ -375,19 +427,29 @@ impl Update {
             let mut new = spec.clone();
             self.change_template(&mut new.template)?;
             new.update = self.policy.over(&spec.update);
-            let mut patch = json!({"spec": {
-                "template": update::encoded(&new.template)?,
-                "update": update::encoded(&new.update)?,
-            }});
-            if let Some(replicas) = self.replicas {
-                patch["spec"]["mode"] = scaled(&self.name, spec, replicas)?["spec"]["mode"].take();
+            self.access.lay_over(&mut new)?;
+            if let ServiceMode::Cron(schedule) = &mut new.mode {
+                *schedule = self.schedule.over(schedule);
+            } else if self.schedule.is_given() {
+                let message = format!("service {:?} does not run at set times", self.name);
+                return Err(Error::conflict(message).next("make another service"));
             }
-            Ok(patch)
+            if let Some(replicas) = self.replicas {
+                scale(&self.name, &mut new, replicas)?;
+            }
+            patch_of(spec, &new)
         };
         patched(services, &self.name, (self.plan, self.detach), patch).await
     }
 
     fn change_template(&self, template: &mut Template) -> Result<()> {
+        let nodes = &mut template.spec.nodes;
+        for (given, rule) in [(&self.node, &mut nodes.name), (&self.node_labels, &mut nodes.labels)]
+        {
+            if let Some(given) = given {
+                rule.clone_from(given);
+            }
+        }
         let Some(main) = template.spec.containers.first_mut() else { return Ok(()) };
         if let Some(image) = &self.image {
             main.image.clone_from(image);
@@ -450,6 +512,9 @@ async fn set_paused(
     each(names, async |name| {
         let old = services.get(name).await?;
         let mut spec = json!({"paused": paused});
+        if matches!(old.spec.mode, ServiceMode::Cron(_)) {
+            spec["mode"] = json!({"cron": {"suspended": paused}});
+        }
         if !paused && old.status.phase == ServicePhase::Paused {
             spec["resumed"] = json!(old.spec.resumed.saturating_add(1));
         }
@@ -458,4 +523,20 @@ async fn set_paused(
         Ok(())
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_has_what_differs() {
+        for (old, new, expected) in [
+            (json!({"a": 1, "b": [1]}), json!({"a": 1, "b": [2]}), json!({"b": [2]})),
+            (json!({"a": {"x": 1, "y": 2}}), json!({"a": {"y": 2}}), json!({"a": {"x": null}})),
+            (json!({}), json!({"a": {"x": 1}}), json!({"a": {"x": 1}})),
+        ] {
+            assert_eq!(difference(&old, &new), expected);
+        }
+    }
 }

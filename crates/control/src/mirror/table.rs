@@ -1,6 +1,6 @@
 //! All objects of one noun, and what happened to them lately.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -48,6 +48,8 @@ impl<N: Noun> Clone for Logged<N> {
 pub struct Table<N: Noun> {
     by_id: BTreeMap<Uid, Arc<Entry<N>>>,
     by_name: BTreeMap<String, Arc<Entry<N>>>,
+    /// The objects that have an owner, by it.
+    by_owner: BTreeMap<Uid, BTreeSet<Uid>>,
     log: VecDeque<Logged<N>>,
     /// The number of the first change in `log`.
     first: u64,
@@ -62,6 +64,7 @@ impl<N: Noun> Default for Table<N> {
         Self {
             by_id: BTreeMap::new(),
             by_name: BTreeMap::new(),
+            by_owner: BTreeMap::new(),
             log: VecDeque::new(),
             first: 0,
             complete_after: 0,
@@ -99,6 +102,11 @@ impl<N: Noun> Table<N> {
         project: &'a str,
     ) -> impl Iterator<Item = &'a Arc<Object<N>>> {
         self.page(Some(project), None).map(|entry| &entry.object)
+    }
+
+    /// The objects that this one owns, in the order of their ids.
+    pub(crate) fn owned_by(&self, owner: &Uid) -> impl Iterator<Item = &Arc<Object<N>>> {
+        self.by_owner.get(owner).into_iter().flatten().filter_map(|id| self.by_id(id))
     }
 
     /// The entries of a project, or of all, in the order of project and name, those behind `after`.
@@ -154,6 +162,14 @@ impl<N: Noun> Table<N> {
         {
             self.forget_name(&old.object.meta);
         }
+        if let Some(old) = &old
+            && old.object.meta.owner != meta.owner
+        {
+            self.forget_owner(&old.object.meta);
+        }
+        if let Some(owner) = &meta.owner {
+            self.by_owner.entry(owner.id.clone()).or_default().insert(meta.id.clone());
+        }
         self.by_name.insert(key_of(meta), new.clone());
         self.record(Logged { revision, old, new: Some(new) });
     }
@@ -162,7 +178,18 @@ impl<N: Noun> Table<N> {
     pub(crate) fn remove(&mut self, id: &Uid, revision: u64) {
         let Some(old) = self.by_id.remove(id) else { return };
         self.forget_name(&old.object.meta);
+        self.forget_owner(&old.object.meta);
         self.record(Logged { revision, old: Some(old), new: None });
+    }
+
+    fn forget_owner(&mut self, meta: &Meta) {
+        let Some(owner) = &meta.owner else { return };
+        if let Some(owned) = self.by_owner.get_mut(&owner.id) {
+            owned.remove(&meta.id);
+            if owned.is_empty() {
+                self.by_owner.remove(&owner.id);
+            }
+        }
     }
 
     fn forget_name(&mut self, meta: &Meta) {

@@ -9,9 +9,11 @@ use std::time::Duration;
 use model::instance::{Attachment, Instance, InstanceNoun, InstanceSpec, NetworkMode, Reason};
 use model::meta::Owner;
 use model::network::DEFAULT_NETWORK;
-use model::service::{REVISION, SERVICE, SLOT, Service as Kept, ServiceStatus, is_of};
+use model::service::{
+    DUE, REVISION, SERVICE, SLOT, Service as Kept, ServiceMode, ServiceStatus, is_of,
+};
 use model::{ErrorKind, Kind, Result, Uid};
-use planner::rollout::{Slot, Step, step};
+use planner::rollout::{Around, Key, Slot, Step, step};
 use tasks::Pass;
 use tokio::task::JoinSet;
 
@@ -57,7 +59,7 @@ impl Pass for Services {
     const NAME: &'static str = "services";
 
     async fn pass(&mut self) -> Result<String> {
-        let all = self.core.read(steps_needed);
+        let all = self.core.read(in_turn);
         let (mut made, mut removed, mut again) = (0, 0, None);
         for (id, now) in all.into_iter().map(|id| (id, self.core.now())) {
             let plan = |state: &State, batch: &mut Batch| Ok(write(state, batch, &id, now));
@@ -98,13 +100,16 @@ impl Services {
         let template = &service.spec.template;
         let mut labels = template.labels.clone();
         labels.insert(SERVICE.to_owned(), service.meta.name.clone());
-        labels.insert(SLOT.to_owned(), slot.number.to_string());
+        labels.insert(SLOT.to_owned(), slot.key.to_string());
+        if let Some(due) = slot.due {
+            labels.insert(DUE.to_owned(), due.to_string());
+        }
         labels.insert(REVISION.to_owned(), status.revision.to_string());
         let new = New {
             name: Some(slot.name.clone()),
             labels,
             annotations: template.annotations.clone(),
-            spec: with_alias(template.spec.clone(), &service.meta.name),
+            spec: spec_of(service, slot),
             owner: Some(owner(service)),
         };
         let instances = Service::<InstanceNoun>::new(self.core.clone());
@@ -145,7 +150,7 @@ impl Services {
 }
 
 /// Services, in the order in which they were made.
-fn steps_needed(state: &State) -> Vec<Uid> {
+fn in_turn(state: &State) -> Vec<Uid> {
     let mut all: Vec<_> = state.services.iter().collect();
     all.sort_by_key(|service| (service.meta.created, service.meta.id.clone()));
     all.into_iter().map(|service| service.meta.id.clone()).collect()
@@ -159,9 +164,9 @@ fn owner(service: &Kept) -> Owner {
 /// Works out what a service needs next, and writes how far it is.
 fn write(state: &State, batch: &mut Batch, id: &Uid, now: model::Time) -> Option<(Kept, Step)> {
     let old = state.services.by_id(id)?;
-    let project = state.instances.in_project(&old.meta.project);
-    let own: Vec<&Instance> = project.map(|it| &**it).filter(|it| is_of(it, id)).collect();
-    let mut step = step(old, &own, now);
+    let owned = state.instances.owned_by(id);
+    let own: Vec<&Instance> = owned.map(|it| &**it).filter(|it| is_of(it, id)).collect();
+    let mut step = step(old, &own, &around(state, old), now);
     if old.meta.deleted.is_some() && own.is_empty() {
         release(old, INSTANCES, now, batch);
         return None;
@@ -181,6 +186,11 @@ fn write(state: &State, batch: &mut Batch, id: &Uid, now: model::Time) -> Option
         // Nothing of what failed is made any more.
         step.create.clear();
     }
+    if step.renew && step.roll_back.is_none() {
+        new.spec.template.renewed = new.spec.template.renewed.saturating_add(1);
+        new.meta.generation += 1;
+        step.create.clear();
+    }
     if new.status.phase != old.status.phase {
         let event =
             model::event::Event::new(now, Kind::Service, new.status.phase.as_str(), &new.meta);
@@ -190,6 +200,31 @@ fn write(state: &State, batch: &mut Batch, id: &Uid, now: model::Time) -> Option
         batch.replace(old, &new);
     }
     Some((new, step))
+}
+
+/// What the next step of a service depends on besides itself.
+fn around<'a>(state: &'a State, service: &'a Kept) -> Around<'a> {
+    let names = service.spec.depends_on.iter().map(|it| it.service.as_str());
+    let found = |name| {
+        let other = state.services.by_name(&service.meta.project, name)?;
+        Some((name, &**other))
+    };
+    let nodes = match service.spec.mode {
+        ServiceMode::Global {} => state.nodes.iter().map(|node| &**node).collect(),
+        ServiceMode::Replicated { .. } | ServiceMode::Job { .. } | ServiceMode::Cron(_) => {
+            Vec::new()
+        }
+    };
+    Around { services: names.filter_map(found).collect(), nodes }
+}
+
+/// The spec of the instance in a slot.
+fn spec_of(service: &Kept, slot: &Slot) -> InstanceSpec {
+    let mut spec = with_alias(service.spec.template.spec.clone(), &service.meta.name);
+    if let Key::Node(node) = &slot.key {
+        spec.nodes.name.clone_from(node);
+    }
+    spec
 }
 
 /// The spec of an instance that answers to its service's name on its networks.

@@ -59,6 +59,13 @@ pub struct ContainerSpec {
     /// What is mounted where.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
+    /// Containers of its instance whose volumes it has, too, at the same paths.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volumes_from: Vec<VolumesFrom>,
+    /// It is begun once in each run of its instance and not again when it ends, whatever the instance's
+    /// restart policy; the first container cannot be so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub once: bool,
     /// How its health is told; the image's when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthCheck>,
@@ -94,6 +101,17 @@ pub struct ContainerSpec {
     pub oom_score_adj: Option<i32>,
     /// How its output is kept.
     pub log: LogOptions,
+}
+
+/// A container of the same instance whose volumes another has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumesFrom {
+    /// Its name.
+    pub container: String,
+    /// They cannot be written through the other.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
 }
 
 /// When an image is pulled.

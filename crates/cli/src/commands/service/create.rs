@@ -6,11 +6,13 @@ use clap::Args;
 use clap_complete::ArgValueCompleter;
 use client::Objects;
 use client::wire::{Draft, DraftMeta};
-use model::service::{ServiceMode, ServiceNoun, ServiceSpec, Template, UpdatePolicy};
+use model::service::{Schedule, ServiceMode, ServiceNoun, ServiceSpec, Template, UpdatePolicy};
 use model::{Error, Result, Span};
 
+use super::access::AccessFlags;
 use super::policy::Policy;
 use super::progress::settle;
+use super::schedule::ScheduleFlags;
 use crate::flags::InstanceFlags;
 use crate::parse::env;
 use crate::{complete, plan};
@@ -18,12 +20,15 @@ use crate::{complete, plan};
 /// Keeps instances of an image.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  hull service create --name web --replicas 3 -e MODE=fast nginx\n  hull service create --name db --memory 1g debian-cloud\n  hull service create --name sum --job --completions 10 --at-once 2 busybox sh -c 'exit 0'"
+    after_help = "Examples:\n  hull service create --name web --replicas 3 -e MODE=fast nginx\n  hull service create --name db --memory 1g debian-cloud\n  hull service create --name sum --job --completions 10 --at-once 2 busybox sh -c 'exit 0'\n  hull service create --name agent --global --node-labels zone=a node-exporter\n  hull service create --name backup --cron '30 4 * * 1-5' --time-zone Europe/Berlin --overlap forbid backup\n  hull service create --name shop --replicas 3 --depends-on db:healthy --drain 10s -p 80:8080 shop"
 )]
 pub struct Create {
     /// How many instances [default: 1]
-    #[arg(long, value_name = "N", conflicts_with = "job")]
+    #[arg(long, value_name = "N", conflicts_with_all = ["job", "global"])]
     replicas: Option<u32>,
+    /// One on each node that it may be on, as nodes come and go
+    #[arg(long, conflicts_with = "job")]
+    global: bool,
     /// Run it to its end, and no more
     #[arg(long)]
     job: bool,
@@ -39,6 +44,10 @@ pub struct Create {
     /// Longest time for all of a job
     #[arg(long, value_name = "TIME", requires = "job")]
     deadline: Option<Span>,
+    #[command(flatten)]
+    schedule: ScheduleFlags,
+    #[command(flatten)]
+    access: AccessFlags,
     #[command(flatten)]
     policy: Policy,
     /// Print the name at once
@@ -75,7 +84,23 @@ impl Create {
             spec: self.flags.spec(image, command)?,
             renewed: 0,
         };
-        let mode = match self.job {
+        let mode = self.mode();
+        let update = self.policy.over(&UpdatePolicy::default());
+        let name = self.flags.name.clone().unwrap_or_default();
+        let meta = DraftMeta { name, labels, ..DraftMeta::default() };
+        let mut spec = ServiceSpec { template, mode, update, ..ServiceSpec::default() };
+        self.access.lay_over(&mut spec)?;
+        Ok(Draft { meta, spec })
+    }
+
+    fn mode(&self) -> ServiceMode {
+        if self.schedule.is_given() {
+            return ServiceMode::Cron(self.schedule.over(&Schedule::default()));
+        }
+        if self.global {
+            return ServiceMode::Global {};
+        }
+        match self.job {
             true => ServiceMode::Job {
                 completions: self.completions,
                 parallelism: self.at_once,
@@ -83,11 +108,7 @@ impl Create {
                 deadline: self.deadline,
             },
             false => ServiceMode::Replicated { replicas: self.replicas.unwrap_or(1) },
-        };
-        let update = self.policy.over(&UpdatePolicy::default());
-        let name = self.flags.name.clone().unwrap_or_default();
-        let meta = DraftMeta { name, labels, ..DraftMeta::default() };
-        Ok(Draft { meta, spec: ServiceSpec { template, mode, update, ..ServiceSpec::default() } })
+        }
     }
 
     pub(super) async fn run(&self, services: &Objects<ServiceNoun>) -> Result<ExitCode> {
@@ -129,6 +150,14 @@ mod tests {
         let wanted =
             ServiceMode::Job { completions: 3, parallelism: 2, retries: 0, deadline: None };
         assert_eq!(made.spec.mode, wanted);
+        let made = draft("--global --node-labels zone=a --drain 5s --depends-on db nginx").unwrap();
+        assert_eq!(made.spec.mode, ServiceMode::Global {});
+        assert_eq!(made.spec.template.spec.nodes.labels, "zone=a");
+        assert_eq!(made.spec.access.drain, Some(Span::seconds(5)));
+        assert_eq!(made.spec.depends_on[0].service, "db");
+        let made = draft("--cron @daily --time-zone Asia/Shanghai busybox true").unwrap();
+        let ServiceMode::Cron(schedule) = made.spec.mode else { panic!("{:?}", made.spec.mode) };
+        assert_eq!((schedule.times.as_str(), schedule.keep_succeeded), ("@daily", 3));
         assert_eq!(draft("--rm nginx").unwrap_err().field(), Some("--rm"));
     }
 }

@@ -54,6 +54,14 @@ fn progress(service: &Known) -> String {
             "{} of {replicas} at revision {}, {} ready",
             status.updated, status.revision, status.ready
         ),
+        ServiceMode::Global {} => format!(
+            "{} of {} at revision {}, {} ready",
+            status.updated, status.wanted, status.revision, status.ready
+        ),
+        ServiceMode::Cron(_) => match status.next_due {
+            Some(next) => format!("{} runs go on, the next one is at {next}", status.running),
+            None => format!("{} runs go on", status.running),
+        },
         ServiceMode::Job { completions, .. } => {
             format!(
                 "{} of {completions} runs ended well, {} failed",
@@ -89,7 +97,7 @@ fn outcome(service: &Known, begun: &Known) -> Option<Result<()>> {
     // How it went with an earlier template is no news.
     let news = status.revision != begun.status.revision || begun.status.phase != status.phase;
     match status.phase {
-        ServicePhase::Complete => Some(Ok(())),
+        ServicePhase::Complete | ServicePhase::Scheduled => Some(Ok(())),
         ServicePhase::Updating if service.spec.paused => Some(Ok(())),
         ServicePhase::Paused | ServicePhase::RolledBack if news => Some(Err(failed())),
         ServicePhase::Failed => Some(Err(failed())),
