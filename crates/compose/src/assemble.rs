@@ -1,0 +1,179 @@
+//! From drafts to services: those that share an instance are put together, links become names, and what
+//! a service waits for is looked up.
+
+mod group;
+mod order;
+
+use std::collections::BTreeMap;
+
+use model::instance::{InstanceSpec, MountKind, NetworkMode, RestartPolicy};
+use model::name::check_host_name;
+use model::object::Noun;
+use model::service::{
+    AccessMode, Dependency, DependencyCondition, ServiceMode, ServiceNoun, ServiceSpec, Template,
+};
+
+use crate::field::sentence;
+use crate::service::{Condition, Draft, Need};
+use crate::told::Told;
+use crate::wanted::{Handed, Named, WantedService, WantedVolume};
+
+/// The services, and volumes that they came to share.
+pub(crate) struct Assembled {
+    pub services: Vec<WantedService>,
+    pub volumes: Vec<WantedVolume>,
+}
+
+/// Puts drafts together.
+pub(crate) fn services(mut drafts: Vec<Draft>, told: &Told) -> Assembled {
+    completed_are_jobs(&mut drafts);
+    let mut groups = group::find(drafts, told);
+    group::links(&mut groups, told);
+    let volumes = group::share_volumes(&mut groups, told);
+    let owners = group::owners(&groups);
+    order::needs(&mut groups, &owners, told);
+    let services = groups.into_iter().map(|group| finish(group, told)).collect();
+    Assembled { services, volumes }
+}
+
+/// Whether an instance is on a network.
+pub(crate) fn is_on(spec: &InstanceSpec, network: &str) -> bool {
+    match &spec.network {
+        NetworkMode::Networks { attachments } => attachments.iter().any(|it| it.network == network),
+        NetworkMode::Host | NetworkMode::None | NetworkMode::Instance { .. } => false,
+    }
+}
+
+/// What others wait for to have ended well is to end.
+fn completed_are_jobs(drafts: &mut [Draft]) {
+    let waited: Vec<String> = drafts
+        .iter()
+        .flat_map(|draft| &draft.needs)
+        .filter(|need| need.condition == Condition::Completed)
+        .map(|need| need.service.clone())
+        .collect();
+    for draft in drafts.iter_mut() {
+        let job = matches!(draft.mode, Some(ServiceMode::Job { .. }));
+        if !job && !waited.contains(&draft.name) {
+            continue;
+        }
+        let count = match draft.mode {
+            Some(ServiceMode::Replicated { replicas }) => replicas.max(1),
+            Some(ServiceMode::Job { completions, .. }) => completions,
+            Some(ServiceMode::Global {} | ServiceMode::Cron(_)) | None => 1,
+        };
+        let retries = match draft.instance.restart {
+            RestartPolicy::OnFailure { max } => max.unwrap_or(10_000),
+            RestartPolicy::No | RestartPolicy::Always | RestartPolicy::UnlessStopped => 0,
+        };
+        draft.instance.restart = RestartPolicy::No;
+        draft.mode = Some(ServiceMode::Job {
+            completions: count,
+            parallelism: count,
+            retries,
+            deadline: None,
+        });
+    }
+}
+
+/// Makes a service of a group.
+fn finish(group: group::Group, told: &Told) -> WantedService {
+    let group::Group { primary, sidekicks } = group;
+    let mut wanted = WantedService {
+        object: Named {
+            key: primary.name.clone(),
+            labels: primary.service_labels.clone(),
+            ..Named::default()
+        },
+        file: primary.at.source.file.clone(),
+        line: primary.at.line,
+        ..WantedService::default()
+    };
+    let mut instance = primary.instance.clone();
+    instance.nodes.labels = primary.nodes.join(",");
+    for draft in std::iter::once(&primary).chain(&sidekicks) {
+        let mut container = draft.container.clone();
+        if container.image.is_empty() {
+            told.refuse(&draft.at, draft.path.clone(), "neither an image nor a build is named");
+            container.image = "none".into();
+        }
+        container.once = draft.once;
+        let handed = |list: &[crate::service::Grant]| -> Vec<Handed> {
+            list.iter().map(Handed::from).collect()
+        };
+        if !draft.secrets.is_empty() {
+            wanted.secrets.insert(draft.name.clone(), handed(&draft.secrets));
+        }
+        if !draft.configs.is_empty() {
+            wanted.configs.insert(draft.name.clone(), handed(&draft.configs));
+        }
+        if let Some(metadata) = &draft.metadata {
+            wanted.metadata.insert(draft.name.clone(), metadata.clone());
+        }
+        if let Some(build) = &draft.build {
+            wanted.builds.insert(draft.name.clone(), build.clone());
+        }
+        instance.containers.push(container);
+    }
+    let mut spec = ServiceSpec {
+        template: Template {
+            labels: primary.labels.clone(),
+            annotations: primary.annotations.clone(),
+            spec: instance,
+            ..Template::default()
+        },
+        mode: primary.mode.clone().unwrap_or_default(),
+        update: primary.update.clone(),
+        depends_on: primary.needs.iter().map(dependency).collect(),
+        ..ServiceSpec::default()
+    };
+    if primary.each_instance {
+        spec.access.mode = AccessMode::EachInstance;
+    }
+    if !told.failed()
+        && let Err(error) = ServiceNoun::validate(&spec)
+    {
+        let field = error.field().map(|field| format!(" ({field})")).unwrap_or_default();
+        told.refuse(&primary.at, primary.path.clone(), format!("{}{field}", sentence(&error)));
+    }
+    wanted.spec = spec;
+    wanted
+}
+
+fn dependency(need: &Need) -> Dependency {
+    Dependency {
+        service: need.service.clone(),
+        condition: match need.condition {
+            Condition::Started => DependencyCondition::Started,
+            Condition::Healthy => DependencyCondition::Healthy,
+            Condition::Completed => DependencyCondition::Completed,
+        },
+        required: need.required,
+        restart: need.restart,
+    }
+}
+
+/// Names an instance answers to, on all its networks.
+fn answer_to(instance: &mut InstanceSpec, name: &str) {
+    if check_host_name(name).is_err() {
+        return;
+    }
+    if let NetworkMode::Networks { attachments } = &mut instance.network {
+        for attachment in attachments {
+            if !attachment.aliases.iter().any(|alias| alias == name) {
+                attachment.aliases.push(name.to_owned());
+            }
+        }
+    }
+}
+
+/// The volumes a draft mounts without a name, by where.
+fn anonymous(draft: &mut Draft) -> BTreeMap<String, &mut String> {
+    let mounts = draft.container.mounts.iter_mut();
+    mounts
+        .filter_map(|mount| match &mut mount.kind {
+            MountKind::Volume { name, .. } if name.is_empty() => Some((mount.target.clone(), name)),
+            MountKind::Volume { .. } | MountKind::Bind { .. } | MountKind::Tmpfs { .. } => None,
+        })
+        .collect()
+}

@@ -1,0 +1,154 @@
+//! What files want: services, networks, volumes, secrets and configs in the words of [`model`].
+//!
+//! Things are called by their *keys* here, as the files call them: a mount's volume, an attachment's
+//! network, a secret's source, a dependency. Who makes objects of them gives them names.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use model::meta::Labels;
+use model::network::NetworkSpec;
+use model::service::ServiceSpec;
+use model::volume::VolumeSpec;
+use serde::{Deserialize, Serialize};
+
+use crate::told::Note;
+
+/// What files want.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Wanted {
+    /// What the files call the app; empty when they don't.
+    pub name: String,
+    /// The services, in the order of the files.
+    pub services: Vec<WantedService>,
+    /// The networks that services are on.
+    pub networks: Vec<WantedNetwork>,
+    /// The volumes.
+    pub volumes: Vec<WantedVolume>,
+    /// The secrets.
+    pub secrets: Vec<WantedSecret>,
+    /// The configs: those of the files, and files that are mounted.
+    pub configs: Vec<WantedConfig>,
+    /// What the files say that is left out of account, and why.
+    pub ignored: Vec<Note>,
+}
+
+/// What something is called.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Named {
+    /// What the files call it.
+    pub key: String,
+    /// What it shall be called, whatever the app's name; empty: whoever makes it gives it a name.
+    pub name: String,
+    /// Its labels.
+    pub labels: Labels,
+    /// It has to be there already; the app neither makes nor removes it.
+    pub external: bool,
+}
+
+/// A service that is wanted.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct WantedService {
+    /// What it is called, and the labels of the service itself.
+    pub object: Named,
+    /// What it is. The first container of its template is called as the service is; those behind it, and
+    /// initial ones, are its sidekicks. It answers to its key on all its networks.
+    pub spec: ServiceSpec,
+    /// Secrets that its containers have as files, by container.
+    pub secrets: BTreeMap<String, Vec<Handed>>,
+    /// Configs that its containers have as files, by container.
+    pub configs: BTreeMap<String, Vec<Handed>>,
+    /// Data for the metadata service, by container.
+    pub metadata: BTreeMap<String, serde_json::Value>,
+    /// How images are built that it runs, by container. The image is to be there when it is made.
+    pub builds: BTreeMap<String, Build>,
+    /// Where it stands.
+    pub file: String,
+    /// Its line.
+    pub line: u32,
+}
+
+/// A secret or config as a file of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Handed {
+    /// Its key.
+    pub source: String,
+    /// The file's path inside; its usual place when empty, below `/run/secrets` for a relative one of a
+    /// secret and below `/` for one of a config.
+    pub target: String,
+    /// The file's user.
+    pub uid: u32,
+    /// The file's group.
+    pub gid: u32,
+    /// The file's permission bits.
+    pub mode: u32,
+}
+
+impl From<&crate::service::Grant> for Handed {
+    fn from(grant: &crate::service::Grant) -> Self {
+        let crate::service::Grant { source, target, uid, gid, mode } = grant.clone();
+        Self { source, target, uid, gid, mode }
+    }
+}
+
+/// How an image is built.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Build {
+    /// A directory below the root, or what the builder takes instead: a git address.
+    pub context: String,
+    /// The Dockerfile, below the context.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub dockerfile: String,
+    /// The Dockerfile's text, instead.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub dockerfile_inline: String,
+    /// Build arguments.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub args: BTreeMap<String, String>,
+    /// The stage that is built.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub target: String,
+}
+
+/// A network that is wanted.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct WantedNetwork {
+    /// What it is called; the key `default` is the app's own network.
+    pub object: Named,
+    /// What it is.
+    pub spec: NetworkSpec,
+}
+
+/// A volume that is wanted.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct WantedVolume {
+    /// What it is called.
+    pub object: Named,
+    /// What it is.
+    pub spec: VolumeSpec,
+}
+
+/// A secret that is wanted.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct WantedSecret {
+    /// What it is called.
+    pub object: Named,
+    /// Its value; nothing when it is external.
+    pub value: Vec<u8>,
+}
+
+impl fmt::Debug for WantedSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WantedSecret({:?}, {} bytes)", self.object.key, self.value.len())
+    }
+}
+
+/// A config that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WantedConfig {
+    /// What it is called.
+    pub object: Named,
+    /// What stands in it; nothing when it is external.
+    pub value: Vec<u8>,
+}
