@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use model::error::Context;
 use model::{Error, ErrorKind, Result};
+use rustix::fs::fstatfs;
 use rustix::net::{
     AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with, sockopt,
 };
@@ -33,6 +34,8 @@ const WAITING: usize = 1 << 20;
 const QUESTION: usize = 4096;
 /// Nobody sends from this port (RFC 863).
 const DISCARD: u16 = 9;
+/// The kernel's file system of namespaces (`NSFS_MAGIC` of linux/magic.h).
+const NAMESPACES: i64 = 0x6e73_6673;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
 
@@ -125,7 +128,8 @@ impl Listener {
     }
 }
 
-/// Does work in a network namespace, in a thread that ends with it; none if there is no such namespace.
+/// Does work in a network namespace, in a thread that ends with it; none if there is no such namespace, or
+/// not yet: its file comes before it.
 fn inside<T: Send>(
     namespace: &Path,
     work: impl FnOnce() -> io::Result<T> + Send,
@@ -134,6 +138,9 @@ fn inside<T: Send>(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,
     };
+    if fstatfs(&file)?.f_type != NAMESPACES {
+        return Ok(None);
+    }
     let enter = || {
         move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
         work()

@@ -579,8 +579,9 @@ async fn who_asks_inside_a_namespace_is_its_owner() {
         listen: ground.address,
         source: "127.9.0.5".parse().unwrap(),
     };
-    // One that is gone has nobody to ask.
-    zones.inside = vec![place(&namespace.path), place("/proc/1/ns/nosuch".as_ref())];
+    // In one that is gone, or not there yet, nobody asks.
+    let soon = tempfile::NamedTempFile::new().unwrap();
+    zones.inside = ["/proc/1/ns/nosuch".as_ref(), soon.path(), &namespace.path].map(place).into();
     // Somebody inside was faster.
     let other = namespace.enter(move || std::net::UdpSocket::bind(at).unwrap());
     let listening = ground.server.publish(zones.clone()).await.unwrap();
@@ -591,7 +592,7 @@ async fn who_asks_inside_a_namespace_is_its_owner() {
     assert!(listening.failed.is_empty(), "it is tried again: {:?}", listening.failed);
     assert_eq!(namespace.ask(at, "db"), ["127.9.0.6".parse::<IpAddr>().unwrap()]);
     // Who has nobody's address is told nothing.
-    zones.inside[0].source = "192.0.2.9".parse().unwrap();
+    zones.inside[2].source = "192.0.2.9".parse().unwrap();
     ground.server.publish(zones.clone()).await.unwrap();
     zones.inside.clear();
     ground.server.publish(zones).await.unwrap();

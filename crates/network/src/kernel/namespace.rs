@@ -90,8 +90,13 @@ impl NamespaceStore {
         self.directory.join(instance.as_str())
     }
 
-    /// Enters the instance's namespace, making it if there is none.
-    pub fn enter_or_make(&self, instance: &Uid) -> Result<Entered> {
+    /// Enters the instance's namespace, making it if there is none. What `furnish` does in a new one is done
+    /// before anybody finds it here.
+    pub fn enter_or_make(
+        &self,
+        instance: &Uid,
+        furnish: impl FnOnce() -> Result<()>,
+    ) -> Result<Entered> {
         if let Some(handle) = self.enter(instance)? {
             return Ok(Entered { handle, fresh: false });
         }
@@ -100,6 +105,7 @@ impl NamespaceStore {
         fs::create_dir_all(&self.directory).map_err(|error| failed(error, &what()))?;
         empty_file(&path).map_err(|error| failed(error, &what()))?;
         unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| failed(errno.into(), &what()))?;
+        furnish()?;
         let none: Option<&str> = None;
         mount(Some("/proc/thread-self/ns/net"), &path, none, MsFlags::MS_BIND, none)
             .map_err(|errno| failed(errno.into(), &what()))?;

@@ -59,15 +59,13 @@ impl Parts {
     pub(super) fn attach(&self, instance: &InstanceLinks) -> Result<PathBuf> {
         instance.interfaces.iter().try_for_each(InterfaceLink::validate)?;
         let outside = Outside::see()?;
-        let entered = self.namespaces.enter_or_make(&instance.id)?;
+        let furnish = || furnish(&instance.id, &mut Rtnl::open()?);
+        let entered = self.namespaces.enter_or_make(&instance.id, furnish)?;
         may_die("network.namespace");
         let mut sides = Sides::new(&instance.id, outside, entered)?;
         let mut seen = Inside::default();
         if !sides.entered.fresh {
             seen = sides.look()?;
-            if !seen.links.iter().any(|link| link.index == LOOPBACK && link.up) {
-                sides.furnish()?;
-            }
             sides.remove_others(&seen, &instance.interfaces)?;
             if instance.guest {
                 sides.remove_bridges(&seen, &instance.interfaces)?;
@@ -125,29 +123,24 @@ impl Parts {
     }
 }
 
+/// Gives a namespace that the thread has entered what all have.
+fn furnish(instance: &Uid, inside: &mut Rtnl) -> Result<()> {
+    set_namespace_parameters()?;
+    // Names are found at the gateway as well, so an instance runs without this.
+    if let Err(error) = nftables::lead(NAMES_TABLE, NAMES_ASKED, NAMES_ANSWERED.port()) {
+        let (instance, cause) = (instance.short(), error.chain());
+        tracing::warn!(instance, cause, "names cannot be asked for at {NAMES_ASKED} inside");
+    }
+    // A socket that is bound before there are addresses never answers from its own.
+    let up = message::change_link(LOOPBACK, Vec::new());
+    inside.all(vec![up], || format!("setting up loopback of {}", instance.short()))
+}
+
 impl Sides {
     /// For a thread that has entered the namespace.
     fn new(instance: &Uid, outside: Outside, entered: Entered) -> Result<Self> {
         let Outside { host, hairpin } = outside;
-        let inside = Rtnl::open()?;
-        let fresh = entered.fresh;
-        let mut sides = Self { instance: instance.clone(), host, hairpin, inside, entered };
-        if fresh {
-            sides.furnish()?;
-        }
-        Ok(sides)
-    }
-
-    /// Gives the namespace what all have. Loopback comes last: set up, it says that this was done.
-    fn furnish(&mut self) -> Result<()> {
-        set_namespace_parameters()?;
-        // Names are found at the gateway as well, so an instance runs without this.
-        if let Err(error) = nftables::lead(NAMES_TABLE, NAMES_ASKED, NAMES_ANSWERED.port()) {
-            let (instance, cause) = (self.instance.short(), error.chain());
-            tracing::warn!(instance, cause, "names cannot be asked for at {NAMES_ASKED} inside");
-        }
-        let up = message::change_link(LOOPBACK, Vec::new());
-        self.inside.all(vec![up], || format!("setting up loopback of {}", self.instance.short()))
+        Ok(Self { instance: instance.clone(), host, hairpin, inside: Rtnl::open()?, entered })
     }
 
     fn look(&mut self) -> Result<Inside> {
