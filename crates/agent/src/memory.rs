@@ -1,7 +1,8 @@
 //! The desired set on the node's own disk: what it acts on when control is away.
 //!
 //! One file for each object, so that a change of one costs the writing of one. Files are written off
-//! the path of starting anything: the set came from control and can come again.
+//! the path of starting anything: the set came from control and can come again. Secrets and configs are
+//! never written: an instance that runs has its own in memory.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -103,6 +104,7 @@ fn load(dir: &Path) -> Desired {
         networks: load_all(dir),
         volumes: load_all(dir),
         snapshots: load_all(dir),
+        handed: Vec::new(),
     }
 }
 

@@ -64,6 +64,16 @@ impl Places {
         self.run.join("shm").join(uid.as_str())
     }
 
+    /// Secrets and configs of all instances.
+    pub fn all_handed(&self) -> PathBuf {
+        self.run.join("handed")
+    }
+
+    /// Secrets and configs of an instance, in memory.
+    pub fn handed(&self, uid: &Uid) -> PathBuf {
+        self.all_handed().join(uid.as_str())
+    }
+
     /// Sockets of a machine, and what it is made of. The name is short: a socket's path has 107
     /// characters at most.
     pub fn machine(&self, uid: &Uid) -> PathBuf {

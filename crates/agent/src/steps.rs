@@ -5,7 +5,7 @@
 //! | image | images pulled and unpacked | (kept) |
 //! | volume | volumes created, mounted, given to the instance | [`release`] |
 //! | network | namespace, interfaces, published ports; beside the first container's next two | [`release`] |
-//! | files | `/etc/hosts`, `hostname`, `resolv.conf` | [`forget`] |
+//! | files | `/etc/hosts`, `hostname`, `resolv.conf`; secrets and configs, in memory | [`release`], [`forget`] |
 //! | container | writable layer and record, volumes filled from the image; a machine's disks | [`remove`] |
 //! | run | processes | [`stop`], [`end_all`] |
 //!
@@ -15,12 +15,14 @@
 
 mod container;
 mod files;
+mod handed;
 mod image;
 pub mod machine;
 mod network;
 mod run;
 mod volume;
 
+pub use handed::release as release_handed;
 pub use run::end_as_wished;
 
 pub use network::ports;
@@ -97,6 +99,8 @@ async fn prepare_first(
 ) -> Result<()> {
     files::write(worker, wanted)?;
     may_die("start.files");
+    handed::write(worker, wanted).await?;
+    may_die("start.handed");
     run::clear_ended(worker, wanted).await?;
     match first_of(wanted) {
         Some(first) => create(worker, wanted, first, images, volumes).await,
@@ -167,6 +171,7 @@ pub async fn start_again(worker: &mut Worker, wanted: &Arc<Instance>, name: &str
     network::tell_obstacles(worker, wanted);
     network::attach(&worker.context, wanted, images.network_user(wanted)?).await?;
     files::write(worker, wanted)?;
+    handed::write(worker, wanted).await?;
     if let Some(id) = engine_id(&worker.uid, &wanted.spec, name) {
         worker.context.engine.delete_task(&id).await?;
         may_die("again.cleared");
@@ -231,7 +236,8 @@ pub async fn release(worker: &Worker, wanted: &Instance) -> Result<()> {
     may_die("release.network");
     volume::detach(worker, wanted).await?;
     may_die("release.volume");
-    files::release(worker)
+    files::release(worker)?;
+    handed::release(&worker.context, &worker.uid)
 }
 
 /// Takes everything of the instance off the node, but what it said and what is remembered.
@@ -248,7 +254,8 @@ pub async fn remove(worker: &Worker, wanted: &Instance) -> Result<()> {
     volume::delete_unheard(worker).await?;
     may_die("remove.image-volume");
     machine::remove(worker)?;
-    files::release(worker)
+    files::release(worker)?;
+    handed::release(&worker.context, &worker.uid)
 }
 
 /// Forgets the instance: its log and what is remembered of it.

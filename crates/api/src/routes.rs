@@ -25,10 +25,12 @@ use axum::routing::{MethodFilter, on};
 use control::{Control, Service};
 use http::{Method, StatusCode, Uri};
 use model::Error;
+use model::config::ConfigNoun;
 use model::network::NetworkNoun;
 use model::node::NodeNoun;
 use model::operation::OperationNoun;
 use model::project::ProjectNoun;
+use model::secret::SecretNoun;
 use model::service::ServiceNoun;
 use model::volume::{SnapshotNoun, VolumeNoun};
 use std::time::Duration;
@@ -105,6 +107,8 @@ fn all(answer: Duration) -> Routes {
     let mut routes = Routes::new(answer);
     routes = objects::routes::<NetworkNoun>(routes);
     routes = services::routes(objects::routes::<ServiceNoun>(routes));
+    routes = objects::routes::<SecretNoun>(routes);
+    routes = objects::routes::<ConfigNoun>(routes);
     routes = objects::routes::<VolumeNoun>(routes);
     routes = objects::routes::<SnapshotNoun>(routes);
     routes = objects::routes::<NodeNoun>(routes);
@@ -156,6 +160,8 @@ macro_rules! served {
 served! {
     NetworkNoun => networks;
     VolumeNoun => volumes;
+    SecretNoun => secrets;
+    ConfigNoun => configs;
     ServiceNoun => services;
     SnapshotNoun => snapshots;
     ProjectNoun => projects;

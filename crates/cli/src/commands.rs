@@ -5,6 +5,7 @@ mod backup;
 mod check;
 mod commit;
 mod completion;
+mod config;
 mod console;
 mod cp;
 mod daemon;
@@ -27,6 +28,7 @@ mod rename;
 mod restart;
 mod rm;
 mod run;
+mod secret;
 mod service;
 mod snapshot;
 mod start;
@@ -116,6 +118,12 @@ pub enum Command {
     /// Services: instances that are kept
     #[command(subcommand)]
     Service(service::Service),
+    /// Secrets: data that its instances read, and nobody else
+    #[command(subcommand)]
+    Secret(secret::Secret),
+    /// Configs: files that instances read
+    #[command(subcommand)]
+    Config(config::Config),
     /// Networks
     #[command(subcommand)]
     Network(network::Network),
@@ -194,6 +202,8 @@ pub async fn run(command: Command, global: &Global) -> Result<ExitCode> {
         }
         Command::Image(args) => args.run(&context()?).await,
         Command::Service(args) => args.run(&context()?).await,
+        Command::Secret(args) => args.run(&context()?).await,
+        Command::Config(args) => args.run(&context()?).await,
         Command::Network(args) => args.run(&context()?).await,
         Command::Volume(args) => args.run(&context()?).await,
         Command::Project(args) => args.run(&context()?).await,

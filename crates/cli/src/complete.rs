@@ -37,6 +37,16 @@ pub fn services(typed: &OsStr) -> Vec<CompletionCandidate> {
     begun(typed, async |context: &Context| names(&context.client.services(&context.project)).await)
 }
 
+/// Names of secrets.
+pub fn secrets(typed: &OsStr) -> Vec<CompletionCandidate> {
+    begun(typed, async |context: &Context| names(&context.client.secrets(&context.project)).await)
+}
+
+/// Names of configs.
+pub fn configs(typed: &OsStr) -> Vec<CompletionCandidate> {
+    begun(typed, async |context: &Context| names(&context.client.configs(&context.project)).await)
+}
+
 /// Names of volumes.
 pub fn volumes(typed: &OsStr) -> Vec<CompletionCandidate> {
     begun(typed, async |context: &Context| names(&context.client.volumes(&context.project)).await)

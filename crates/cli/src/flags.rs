@@ -8,7 +8,7 @@ use model::instance::{
 use model::{Bytes, Cpus, Error, Result, Span};
 
 use crate::parse::limit::Bound;
-use crate::parse::{env, health, limit, machine, mount, network, port, security};
+use crate::parse::{env, handed, health, limit, machine, mount, network, port, security};
 
 /// Name of the container in a group of one.
 pub const MAIN: &str = "main";
@@ -158,6 +158,12 @@ pub struct StorageFlags {
     /// Mount: type=bind|volume|tmpfs,source=…,target=…
     #[arg(long, value_name = "MOUNT")]
     pub mount: Vec<String>,
+    /// Let it read a secret: NAME[,target=/path][,uid=N][,gid=N][,mode=0400]
+    #[arg(long, value_name = "SECRET")]
+    pub secret: Vec<String>,
+    /// Let it read a config: NAME[,target=/path][,uid=N][,gid=N][,mode=0444]
+    #[arg(long, value_name = "CONFIG")]
+    pub config: Vec<String>,
     /// Mount memory: /path[:size=64m]
     #[arg(long, value_name = "PATH")]
     pub tmpfs: Vec<String>,
@@ -445,6 +451,8 @@ impl InstanceFlags {
             init: self.init,
             stop_signal: self.stop_signal.clone().unwrap_or_default(),
             mounts: self.mounts()?,
+            secrets: handed::all("--secret", &self.storage.secret)?,
+            configs: handed::all("--config", &self.storage.config)?,
             health: self.health()?,
             resources: self.resources()?,
             ulimits: self.limits.ulimit.iter().map(|l| limit::ulimit(l)).collect::<Result<_>>()?,

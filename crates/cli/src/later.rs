@@ -7,15 +7,13 @@ use clap::error::{ContextKind, ContextValue};
 
 use crate::out;
 
-const LATER: [(&str, &str); 12] = [
+const LATER: [(&str, &str); 10] = [
     ("app", "apps are not there yet; run their containers with hull run"),
     ("catalog", "the catalog is not there yet"),
-    ("config", "configs are not there yet; mount a file with --mount"),
     ("join", "clusters of more than one node are not there yet"),
     ("migrate", "clusters of more than one node are not there yet"),
     ("role", "roles are not there yet; a token may do everything"),
     ("route", "routes are not there yet; publish a port with -p"),
-    ("secret", "secrets are not there yet; mount a file that only root can read with --mount"),
     ("stack", "stacks are not there yet; run their containers with hull run"),
     ("storage", "storage services are not there yet; volumes are local, see hull volume"),
     ("upgrade", "upgrades in place are not there yet; run make up again"),

@@ -18,6 +18,7 @@ mod out;
 mod parse;
 mod plan;
 mod screen;
+mod source;
 mod stream;
 mod terminal;
 

@@ -2,6 +2,7 @@
 //! what fingers know works.
 
 pub mod env;
+pub mod handed;
 pub mod health;
 pub mod limit;
 pub mod machine;

@@ -31,10 +31,12 @@ use http::Uri;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use model::Result;
+use model::config::ConfigNoun;
 use model::network::NetworkNoun;
 use model::node::NodeNoun;
 use model::operation::OperationNoun;
 use model::project::ProjectNoun;
+use model::secret::SecretNoun;
 use model::service::ServiceNoun;
 use model::volume::{SnapshotNoun, VolumeNoun};
 
@@ -107,6 +109,16 @@ impl Client {
 
     /// Services of a project.
     pub fn services(&self, project: &str) -> Objects<ServiceNoun> {
+        Objects::in_project(self.clone(), project)
+    }
+
+    /// Secrets of a project.
+    pub fn secrets(&self, project: &str) -> Objects<SecretNoun> {
+        Objects::in_project(self.clone(), project)
+    }
+
+    /// Configs of a project.
+    pub fn configs(&self, project: &str) -> Objects<ConfigNoun> {
         Objects::in_project(self.clone(), project)
     }
 

@@ -56,6 +56,8 @@ pub const TAR: &str = "application/x-tar";
 /// The word of a kind's collection in paths, e.g. `instances`.
 pub fn collection(kind: Kind) -> &'static str {
     match kind {
+        Kind::App => "apps",
+        Kind::Config => "configs",
         Kind::Event => "events",
         Kind::Image => "images",
         Kind::Instance => "instances",
@@ -63,6 +65,7 @@ pub fn collection(kind: Kind) -> &'static str {
         Kind::Node => "nodes",
         Kind::Operation => "operations",
         Kind::Project => "projects",
+        Kind::Secret => "secrets",
         Kind::Service => "services",
         Kind::Snapshot => "snapshots",
         Kind::Token => "tokens",

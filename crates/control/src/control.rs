@@ -19,7 +19,8 @@ use crate::mirror::Mirror;
 use crate::reconcile;
 use crate::service::Service;
 use crate::{
-    Instances, Networks, Nodes, Operations, Projects, Services, Snapshots, Tokens, Volumes,
+    Configs, Instances, Keyring, Networks, Nodes, Operations, Projects, Secrets, Services,
+    Snapshots, Tokens, Volumes,
 };
 
 /// How control is set up.
@@ -40,6 +41,8 @@ pub struct Config {
     /// Keeps the admin token's secret, before the first start makes the token: who dies in between
     /// leaves a secret that is good for nothing, and the next start makes another.
     pub keep_secret: KeepSecret,
+    /// What secrets are sealed with. The same is to be given at each start over the same store.
+    pub keyring: Arc<Keyring>,
 }
 
 /// What keeps a secret.
@@ -58,6 +61,7 @@ impl Config {
             pool: pool.unwrap_or_default(),
             node_grace: Duration::from_secs(20),
             keep_secret: Arc::new(|_| Ok(())),
+            keyring: Arc::new(Keyring::fresh(&Random::default())),
         }
     }
 }
@@ -90,6 +94,8 @@ impl Control {
             random: config.random,
             node: config.node,
             pool: config.pool,
+            keyring: config.keyring,
+            opened: crate::handed::Opened::default(),
             cursors: Mutex::default(),
             nodes: std::sync::RwLock::default(),
             desired: reconcile::desired::Board::default(),
@@ -152,6 +158,18 @@ impl Control {
     /// Volumes.
     #[must_use]
     pub fn volumes(&self) -> Volumes {
+        Service::new(self.core.clone())
+    }
+
+    /// Secrets.
+    #[must_use]
+    pub fn secrets(&self) -> Secrets {
+        Service::new(self.core.clone())
+    }
+
+    /// Configs.
+    #[must_use]
+    pub fn configs(&self) -> Configs {
         Service::new(self.core.clone())
     }
 

@@ -62,6 +62,10 @@ pub(crate) struct Core {
     /// This node's name.
     pub(crate) node: String,
     pub(crate) pool: ipnet::Ipv4Net,
+    /// What secrets are sealed with.
+    pub(crate) keyring: Arc<crate::Keyring>,
+    /// What nodes are told of secrets and configs.
+    pub(crate) opened: crate::handed::Opened,
     /// Behind which addresses the next ones are looked for.
     pub(crate) cursors: Mutex<planner::Cursors>,
     pub(crate) nodes: RwLock<HashMap<String, Arc<dyn NodePort>>>,

@@ -15,13 +15,16 @@
 
 mod batch;
 mod caller;
+mod configs;
 mod control;
 mod core;
 mod event_log;
 mod events;
 mod failure;
+mod handed;
 mod images;
 mod instances;
+mod keyring;
 mod keys;
 mod mirror;
 mod networks;
@@ -30,6 +33,7 @@ mod operations;
 mod projects;
 mod reconcile;
 mod report;
+mod secrets;
 pub mod service;
 mod services;
 mod snapshots;
@@ -38,6 +42,7 @@ mod tokens;
 mod volumes;
 
 pub use caller::{Caller, Verb, Via, authorise};
+pub use configs::Configs;
 pub use control::{Config, Control, KeepSecret};
 pub use core::{Mode, Random};
 pub use events::{EventFilter, Events};
@@ -45,10 +50,12 @@ pub use images::Images;
 pub use instances::{
     CloneOptions, Condition, Exit, Goal, Instances, RemoveOptions, StopOptions, Verbed,
 };
+pub use keyring::Keyring;
 pub use networks::Networks;
 pub use nodes::Nodes;
 pub use operations::{Ongoing, Operations};
 pub use projects::Projects;
+pub use secrets::Secrets;
 pub use service::{Change, ChangeKind, Editable, List, ListJson, ListOptions, New, Service};
 pub use services::Services;
 pub use snapshots::Snapshots;

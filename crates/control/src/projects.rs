@@ -56,6 +56,8 @@ fn content(state: &State, project: &str, networks: bool) -> Option<String> {
     }
     first::<model::service::ServiceNoun>(state, project)
         .or_else(|| first::<model::instance::InstanceNoun>(state, project))
+        .or_else(|| first::<model::secret::SecretNoun>(state, project))
+        .or_else(|| first::<model::config::ConfigNoun>(state, project))
         .or_else(|| first::<model::volume::VolumeNoun>(state, project))
         .or_else(|| first::<model::volume::SnapshotNoun>(state, project))
         .or_else(|| first::<model::network::NetworkNoun>(state, project).filter(|_| networks))

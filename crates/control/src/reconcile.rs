@@ -8,7 +8,7 @@
 //! | `removal` | takes away what has come to its end or was asked to go |
 //! | `liveness` | says which nodes answer |
 //! | `services` | makes and removes instances of services |
-//! | `usage` | writes who uses which volume |
+//! | `usage` | writes who uses which volume, secret and config |
 //! | `operations` | writes how far long work is, and forgets what is long done |
 //! | `events` | writes events down, a little later than they happen |
 //! | `retention` | forgets tokens that expired long ago |
@@ -55,16 +55,17 @@ pub(crate) fn start(core: &Arc<Core>, tasks: &Tasks, node_grace: Duration) {
     let slow = Timing::every(SLOW);
     let placed = [Kind::Instance, Kind::Network, Kind::Node, Kind::Snapshot, Kind::Volume];
     tasks.spawn(placement::Placement::new(core.clone()), slow, on_change(&placed));
-    let told = [Kind::Instance, Kind::Network, Kind::Snapshot, Kind::Volume];
+    let removed = [Kind::Instance, Kind::Network, Kind::Snapshot, Kind::Volume];
+    tasks.spawn(removal::Removal(core.clone()), slow, on_change(&removed));
+    let told = [&removed[..], &[Kind::Config, Kind::Secret]].concat();
     tasks.spawn(desired::Desires(core.clone()), slow, on_change(&told));
-    tasks.spawn(removal::Removal(core.clone()), slow, on_change(&told));
     let kept = [Kind::Service, Kind::Instance, Kind::Node];
     core.mirror.on_change(&kept, core.wakes.services.clone());
     let services = services::Services::new(core.clone());
     let soon = slow.linger(Duration::from_millis(50));
     tasks.spawn(services, soon, core.wakes.services.clone());
     let lazy = slow.linger(Duration::from_millis(200));
-    let usage = on_change(&[Kind::Instance, Kind::Volume]);
+    let usage = on_change(&[Kind::Config, Kind::Instance, Kind::Secret, Kind::Volume]);
     tasks.spawn(usage::Usage(core.clone()), lazy, usage);
     let liveness = liveness::Liveness::new(core.clone(), node_grace);
     core.mirror.on_change(&[Kind::Node], core.wakes.liveness.clone());

@@ -30,7 +30,7 @@ const HEARTBEAT: Duration = Duration::from_secs(60);
 #[async_trait]
 impl ControlPort for Control {
     fn desired(&self, node: &str) -> watch::Receiver<Arc<Desired>> {
-        self.core.read(|state| self.core.desired.subscribe(state, node))
+        self.core.read(|state| self.core.desired.subscribe(&self.core, state, node))
     }
 
     async fn report(&self, node: &str, reports: Vec<Report>) -> Result<()> {
@@ -265,11 +265,14 @@ fn release_one(state: &State, node: &str, kind: Kind, id: &Uid, now: Time, batch
             }
         }
         Kind::Instance
+        | Kind::App
+        | Kind::Config
         | Kind::Event
         | Kind::Image
         | Kind::Node
         | Kind::Operation
         | Kind::Project
+        | Kind::Secret
         | Kind::Service
         | Kind::Token => {}
     }

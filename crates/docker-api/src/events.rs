@@ -112,10 +112,13 @@ fn message(engine: &Engine, event: &Event) -> Option<Value> {
         Kind::Image => "image",
         Kind::Network => "network",
         Kind::Volume => "volume",
-        Kind::Event
+        Kind::App
+        | Kind::Config
+        | Kind::Event
         | Kind::Node
         | Kind::Operation
         | Kind::Project
+        | Kind::Secret
         | Kind::Service
         | Kind::Snapshot
         | Kind::Token => return None,

@@ -226,6 +226,11 @@ impl Places {
         self.state.join("state.db")
     }
 
+    /// The keys that secrets in the records are sealed with, readable by root only.
+    pub fn keyring(&self) -> PathBuf {
+        self.state.join("secret.keys")
+    }
+
     /// What names of this node's bridges, links, tables and cgroups carry, for those who clean up
     /// after a platform that is not there to ask.
     pub fn tag(&self) -> PathBuf {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use agent::{Agent, ContainerdContent, Drivers};
 use clap::Parser;
 use containers::supervisor::{Settings, Supervisor};
-use control::{Caller, Control};
+use control::{Caller, Control, Keyring};
 use model::error::Context;
 use model::{Error, ErrorKind, Result};
 use network::{Names, NetDriver, NodeTag};
@@ -179,8 +179,37 @@ async fn open_control(
     let token = places.admin_token();
     settings.keep_secret =
         Arc::new(move |secret| write_private(&token, format!("{secret}\n").as_bytes()));
+    settings.keyring = Arc::new(open_keyring(&places.keyring(), &settings.random)?);
     settings.pool = config.network.pool;
     Control::open(settings).await
+}
+
+/// The keys of secrets, made at the first start. A file that cannot be used stops the start: with new
+/// keys, nothing that was sealed before could be read.
+fn open_keyring(path: &Path, random: &control::Random) -> Result<Keyring> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let keyring = Keyring::fresh(random);
+            write_private(path, keyring.text().as_bytes())?;
+            // What it will seal is safe on the disk at once, and so must the file's name be.
+            let directory = path.parent().unwrap_or(path);
+            std::fs::File::open(directory)
+                .and_then(|directory| directory.sync_all())
+                .context(ErrorKind::Unavailable, || format!("cannot write {}", path.display()))?;
+            return Ok(keyring);
+        }
+        Err(error) => {
+            return Err(error)
+                .context(ErrorKind::Unavailable, || format!("cannot read {}", path.display()));
+        }
+    };
+    Keyring::parse(&text).map_err(|error| {
+        let next = error.next_step().unwrap_or_default().to_owned();
+        Error::new(error.kind(), format!("{} cannot be used", path.display()))
+            .next(next)
+            .caused_by(error)
+    })
 }
 
 async fn start_engine(config: &Config, places: &Places) -> Result<Supervisor> {

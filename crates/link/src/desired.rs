@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use model::Uid;
+use model::data::Data;
 use model::instance::Instance;
 use model::network::Network;
 use model::volume::{Snapshot, Volume};
+use model::{Kind, Uid};
 use serde::{Deserialize, Serialize};
 
 /// Everything one node should have, as control decided it. It is complete: what is not in it, the
@@ -29,6 +30,25 @@ pub struct Desired {
     pub snapshots: Vec<Arc<Snapshot>>,
     /// Names that instances on these networks may ask for, those on other nodes included.
     pub names: Vec<Arc<NameEntry>>,
+    /// Secrets and configs that instances placed on the node read, and no others. A node keeps them in
+    /// memory alone.
+    pub handed: Vec<Arc<HandedData>>,
+}
+
+/// A secret or config with its data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HandedData {
+    /// Which of the two it is.
+    pub kind: Kind,
+    /// Its identity.
+    pub id: Uid,
+    /// Its project.
+    pub project: String,
+    /// Its name.
+    pub name: String,
+    /// Its data, which does not change.
+    pub data: Data,
 }
 
 /// A name on a network and the addresses it stands for.

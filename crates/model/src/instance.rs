@@ -12,6 +12,7 @@
 //! ```
 
 pub mod container;
+pub mod handed;
 pub mod health;
 pub mod machine;
 pub mod mount;
@@ -26,6 +27,7 @@ pub use container::{
     Capabilities, ContainerSpec, Device, LogOptions, PullPolicy, Resources, Seccomp, Ulimit,
     VolumesFrom,
 };
+pub use handed::Handed;
 pub use health::{HealthCheck, Probe};
 pub use machine::{
     BootDevice, CloudInit, DiskBus, DiskCache, DiskOptions, FirmwareKind, GuestFacts,

@@ -5,7 +5,10 @@
 //! [`object`] for the frame all nouns share, then [`instance`], the noun most of the house is about.
 
 pub mod address;
+pub mod app;
 pub mod capability;
+pub mod config;
+pub mod data;
 pub mod error;
 pub mod event;
 pub mod id;
@@ -19,6 +22,7 @@ pub mod object;
 pub mod operation;
 pub mod project;
 pub mod quantity;
+pub mod secret;
 pub mod selector;
 pub mod service;
 pub mod signal;

@@ -24,6 +24,10 @@ use crate::meta::Meta;
 )]
 #[serde(rename_all = "camelCase")]
 pub enum Kind {
+    /// An installed set of objects with a history.
+    App,
+    /// A file handed to instances.
+    Config,
     /// What happened, and who did it.
     Event,
     /// An OCI image known to a node.
@@ -38,6 +42,8 @@ pub enum Kind {
     Operation,
     /// A tenancy boundary.
     Project,
+    /// Data handed to instances that nobody else is shown.
+    Secret,
     /// Instances kept of a template.
     Service,
     /// A copy of a volume at a point in time.
@@ -50,7 +56,9 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 11] = [
+    pub const ALL: [Kind; 14] = [
+        Kind::App,
+        Kind::Config,
         Kind::Event,
         Kind::Image,
         Kind::Instance,
@@ -58,6 +66,7 @@ impl Kind {
         Kind::Node,
         Kind::Operation,
         Kind::Project,
+        Kind::Secret,
         Kind::Service,
         Kind::Snapshot,
         Kind::Token,
@@ -67,6 +76,8 @@ impl Kind {
     /// The kind's word, as in store keys and messages, e.g. `instance`.
     pub fn as_str(self) -> &'static str {
         match self {
+            Kind::App => "app",
+            Kind::Config => "config",
             Kind::Event => "event",
             Kind::Image => "image",
             Kind::Instance => "instance",
@@ -74,6 +85,7 @@ impl Kind {
             Kind::Node => "node",
             Kind::Operation => "operation",
             Kind::Project => "project",
+            Kind::Secret => "secret",
             Kind::Service => "service",
             Kind::Snapshot => "snapshot",
             Kind::Token => "token",

@@ -41,6 +41,7 @@ mod e2e {
     mod reboot;
     mod refusals;
     mod sandbox;
+    mod secrets;
     mod services;
     mod shares;
     mod start;

@@ -9,6 +9,7 @@ use tasks::Pass;
 
 use crate::context::Context;
 use crate::observe::owner;
+use crate::steps::release_handed;
 
 /// The pass.
 pub struct Leftovers {
@@ -56,13 +57,20 @@ impl Leftovers {
     fn directories(&self, desired: &Desired) -> Result<usize> {
         let mut removed = 0;
         let places = &self.context.places;
-        for parent in [places.instances(), places.all_logs(), places.all_unkept()] {
+        let parents =
+            [places.instances(), places.all_logs(), places.all_unkept(), places.all_handed()];
+        for parent in parents {
             let Ok(entries) = std::fs::read_dir(&parent) else { continue };
             for entry in entries.flatten() {
                 let name = entry.file_name();
                 let uid: Option<Uid> = name.to_str().and_then(|name| name.parse().ok());
-                if uid.is_some_and(|uid| !self.is_known(desired, &uid)) {
+                if let Some(uid) = uid.filter(|uid| !self.is_known(desired, uid)) {
                     let path = entry.path();
+                    if parent == places.all_handed() {
+                        release_handed(&self.context, &uid)?;
+                        removed += 1;
+                        continue;
+                    }
                     std::fs::remove_dir_all(&path).context(ErrorKind::Unavailable, || {
                         format!("cannot remove {}", path.display())
                     })?;

@@ -14,7 +14,7 @@ use model::{Error, ErrorKind, Result};
 use crate::context::Context;
 use crate::observe::{LABEL_CONTAINER, LABEL_INSTANCE, engine_id};
 use crate::steps::volume::VolumesOf;
-use crate::steps::{files, machine, network, volume};
+use crate::steps::{files, handed, machine, network, volume};
 use crate::worker::Worker;
 
 /// What the container stands on.
@@ -37,6 +37,7 @@ pub async fn create(
     let mut config = config(worker, wanted, container, ready, id.clone())?;
     let machine = machine::of(wanted, &ready.image)?;
     if let Some(image) = machine {
+        handed::refuse_for_machine(container)?;
         let mounted = ready.volumes.get(&container.name).map(Vec::as_slice).unwrap_or_default();
         // Counted as a user of its disks before it looks whether it is the only one.
         volume::hold(worker, ready.volumes, container).await?;
@@ -156,6 +157,7 @@ fn binds(
     volumes: &VolumesOf,
 ) -> Result<Vec<Bind>> {
     let mut binds = files::binds(worker, wanted, container);
+    binds.extend(handed::binds(worker, container));
     for mount in &container.mounts {
         if let Some(bind) = host_bind(mount)? {
             binds.push(bind);

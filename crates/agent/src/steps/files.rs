@@ -176,7 +176,7 @@ pub fn release(worker: &Worker) -> Result<()> {
         .context(ErrorKind::Unavailable, || format!("cannot remove {}", path.display()))
 }
 
-fn is_mount_point(path: &std::path::Path) -> bool {
+pub fn is_mount_point(path: &std::path::Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let device = |path: &std::path::Path| std::fs::metadata(path).map(|meta| meta.dev()).ok();
     device(path).is_some_and(|own| path.parent().and_then(device) != Some(own))

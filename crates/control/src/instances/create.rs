@@ -38,6 +38,7 @@ pub(super) fn admit(
     }
     resolve_partners(context.state, instance)?;
     clone::admit(context, instance)?;
+    crate::handed::check_named(context, instance)?;
     if let Some(network) = check_networks(context, instance, batch)? {
         batch.create(&network);
     }

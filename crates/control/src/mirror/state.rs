@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use model::app::AppNoun;
+use model::config::ConfigNoun;
 use model::instance::InstanceNoun;
 use model::network::NetworkNoun;
 use model::node::NodeNoun;
 use model::operation::OperationNoun;
 use model::project::ProjectNoun;
+use model::secret::SecretNoun;
 use model::service::ServiceNoun;
 use model::token::TokenNoun;
 use model::volume::{SnapshotNoun, VolumeNoun};
@@ -22,11 +25,14 @@ pub struct State {
     pub(crate) revision: u64,
     pub(crate) cluster: Option<Uid>,
     pub(crate) guards: HashMap<String, u64>,
+    pub(crate) apps: Table<AppNoun>,
+    pub(crate) configs: Table<ConfigNoun>,
     pub(crate) instances: Table<InstanceNoun>,
     pub(crate) networks: Table<NetworkNoun>,
     pub(crate) nodes: Table<NodeNoun>,
     pub(crate) operations: Table<OperationNoun>,
     pub(crate) projects: Table<ProjectNoun>,
+    pub(crate) secrets: Table<SecretNoun>,
     pub(crate) services: Table<ServiceNoun>,
     pub(crate) snapshots: Table<SnapshotNoun>,
     pub(crate) tokens: Table<TokenNoun>,
@@ -43,11 +49,14 @@ pub trait Mirrored: Noun + Copy + PartialEq + std::fmt::Debug {
 
 /// A change of a record, read and ready to be taken in.
 pub(crate) enum Decoded {
+    App(Arc<Object<AppNoun>>),
+    Config(Arc<Object<ConfigNoun>>),
     Instance(Arc<Object<InstanceNoun>>),
     Network(Arc<Object<NetworkNoun>>),
     Node(Arc<Object<NodeNoun>>),
     Operation(Arc<Object<OperationNoun>>),
     Project(Arc<Object<ProjectNoun>>),
+    Secret(Arc<Object<SecretNoun>>),
     Service(Arc<Object<ServiceNoun>>),
     Snapshot(Arc<Object<SnapshotNoun>>),
     Token(Arc<Object<TokenNoun>>),
@@ -128,11 +137,14 @@ macro_rules! nouns {
 }
 
 nouns! {
+    AppNoun, App, apps;
+    ConfigNoun, Config, configs;
     InstanceNoun, Instance, instances;
     NetworkNoun, Network, networks;
     NodeNoun, Node, nodes;
     OperationNoun, Operation, operations;
     ProjectNoun, Project, projects;
+    SecretNoun, Secret, secrets;
     ServiceNoun, Service, services;
     SnapshotNoun, Snapshot, snapshots;
     TokenNoun, Token, tokens;
@@ -162,11 +174,14 @@ impl Decoded {
     /// The object that is there.
     pub(crate) fn id(&self) -> Option<(Kind, Uid)> {
         let (kind, meta) = match self {
+            Decoded::App(object) => (object.kind, &object.meta),
+            Decoded::Config(object) => (object.kind, &object.meta),
             Decoded::Instance(object) => (object.kind, &object.meta),
             Decoded::Network(object) => (object.kind, &object.meta),
             Decoded::Node(object) => (object.kind, &object.meta),
             Decoded::Operation(object) => (object.kind, &object.meta),
             Decoded::Project(object) => (object.kind, &object.meta),
+            Decoded::Secret(object) => (object.kind, &object.meta),
             Decoded::Service(object) => (object.kind, &object.meta),
             Decoded::Snapshot(object) => (object.kind, &object.meta),
             Decoded::Token(object) => (object.kind, &object.meta),

@@ -27,7 +27,7 @@ impl Pass for Desires {
     const NAME: &'static str = "desired";
 
     async fn pass(&mut self) -> Result<String> {
-        let told = self.0.read(|state| self.0.desired.refresh(state));
+        let told = self.0.read(|state| self.0.desired.refresh(&self.0, state));
         Ok(told.join(", "))
     }
 }
@@ -48,28 +48,34 @@ struct Page {
 
 impl Board {
     /// The set of a node, now and as it changes. It is whole from the first moment.
-    pub(crate) fn subscribe(&self, state: &State, node: &str) -> watch::Receiver<Arc<Desired>> {
+    pub(crate) fn subscribe(
+        &self,
+        core: &Core,
+        state: &State,
+        node: &str,
+    ) -> watch::Receiver<Arc<Desired>> {
         let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let page = pages.entry(node.to_owned()).or_insert_with(|| Page::new(state, node));
+        let page = pages.entry(node.to_owned()).or_insert_with(|| Page::new(core, state, node));
         page.sender.subscribe()
     }
 
     /// Works the sets out anew and tells those that differ; returns what was told to whom.
-    fn refresh(&self, state: &State) -> Vec<String> {
+    fn refresh(&self, core: &Core, state: &State) -> Vec<String> {
+        core.opened.forget(state);
         let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for node in state.nodes.iter() {
             let name = &node.meta.name;
             if !pages.contains_key(name) {
-                pages.insert(name.clone(), Page::new(state, name));
+                pages.insert(name.clone(), Page::new(core, state, name));
             }
         }
-        let told = pages.iter_mut().filter_map(|(node, page)| page.refresh(state, node));
+        let told = pages.iter_mut().filter_map(|(node, page)| page.refresh(core, state, node));
         told.collect()
     }
 }
 
 impl Page {
-    fn new(state: &State, node: &str) -> Self {
+    fn new(core: &Core, state: &State, node: &str) -> Self {
         let mut page = Self {
             sender: watch::Sender::default(),
             instances: Told::default(),
@@ -78,13 +84,13 @@ impl Page {
             snapshots: Told::default(),
             names: Names::default(),
         };
-        let desired = page.make(state, node);
+        let desired = page.make(core, state, node);
         page.sender.send_replace(Arc::new(desired));
         page
     }
 
-    fn refresh(&mut self, state: &State, node: &str) -> Option<String> {
-        let desired = self.make(state, node);
+    fn refresh(&mut self, core: &Core, state: &State, node: &str) -> Option<String> {
+        let desired = self.make(core, state, node);
         if same(&self.sender.borrow(), &desired) {
             return None;
         }
@@ -93,25 +99,27 @@ impl Page {
         Some(told)
     }
 
-    fn make(&mut self, state: &State, node: &str) -> Desired {
+    fn make(&mut self, core: &Core, state: &State, node: &str) -> Desired {
         let placed = |instance: &Instance| {
             instance.spec.placement.as_ref().is_some_and(|placed| placed.node == node)
         };
         let finalizer = network_finalizer(node);
         let here = |of: &Option<String>| of.as_deref() == Some(node);
-        let instances = state.instances.iter().filter(|it| placed(it));
+        let instances = || state.instances.iter().filter(|it| placed(it));
+        let handed = core.opened.of(core, state, instances());
         let networks = state.networks.iter().filter(|it| it.meta.finalizers.contains(&finalizer));
         let networks = self.networks.tell(networks);
         Desired {
             generation: state.revision,
             node: node.to_owned(),
-            instances: self.instances.tell(instances),
+            instances: self.instances.tell(instances()),
             volumes: self.volumes.tell(state.volumes.iter().filter(|it| here(&it.spec.node))),
             snapshots: self.snapshots.tell(state.snapshots.iter().filter(|it| here(&it.spec.node))),
             names: self
                 .names
                 .tell(state, &networks.iter().map(|it| &it.meta.id).collect::<Vec<_>>()),
             networks,
+            handed,
         }
     }
 }
@@ -121,13 +129,15 @@ fn same(one: &Desired, two: &Desired) -> bool {
     fn lists<T>(one: &[Arc<T>], two: &[Arc<T>]) -> bool {
         one.len() == two.len() && one.iter().zip(two).all(|(a, b)| Arc::ptr_eq(a, b))
     }
-    let Desired { generation: _, node, instances, networks, volumes, snapshots, names } = one;
+    let Desired { generation: _, node, instances, networks, volumes, snapshots, names, handed } =
+        one;
     *node == two.node
         && lists(instances, &two.instances)
         && lists(networks, &two.networks)
         && lists(volumes, &two.volumes)
         && lists(snapshots, &two.snapshots)
         && lists(names, &two.names)
+        && lists(handed, &two.handed)
 }
 
 /// What a node was told of the objects of a noun, in the order of their ids: each with the newest

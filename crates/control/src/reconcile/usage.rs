@@ -1,18 +1,21 @@
-//! Writes who uses which volume.
+//! Writes who uses which volume, secret and config.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use model::Result;
+use model::config::ConfigNoun;
+use model::secret::SecretNoun;
 use model::volume::Volume;
+use model::{Object, Result};
 use tasks::Pass;
 
 use crate::batch::Batch;
 use crate::core::{Core, Mode};
+use crate::handed::{AsFile, named};
 use crate::mirror::{State, name_key};
 use crate::volumes::mounted;
 
-/// Most volumes written by one commit.
+/// Most objects written by one commit.
 const AT_ONCE: usize = 512;
 
 /// The loop.
@@ -31,7 +34,7 @@ impl Pass for Usage {
                 break;
             }
         }
-        Ok(if written == 0 { String::new() } else { format!("{written} volumes") })
+        Ok(if written == 0 { String::new() } else { format!("users of {written} objects") })
     }
 }
 
@@ -61,6 +64,38 @@ fn round(state: &State, batch: &mut Batch) -> usize {
         new.status.used_by = now;
         batch.replace(volume, &new);
         written += 1;
+    }
+    written += readers::<SecretNoun>(state, batch, AT_ONCE - written, |status| &mut status.used_by);
+    written + readers::<ConfigNoun>(state, batch, AT_ONCE - written, |status| &mut status.used_by)
+}
+
+/// Writes who reads which secret or config.
+fn readers<N: AsFile>(
+    state: &State,
+    batch: &mut Batch,
+    most: usize,
+    used_by: fn(&mut N::Status) -> &mut Vec<String>,
+) -> usize {
+    let mut users: HashMap<String, BTreeSet<&str>> = HashMap::new();
+    for instance in state.instances.iter() {
+        for name in named::<N>(&instance.spec) {
+            let key = name_key(&instance.meta.project, name);
+            users.entry(key).or_default().insert(&instance.meta.name);
+        }
+    }
+    let mut written = 0;
+    for object in N::table(state).iter() {
+        if written == most {
+            break;
+        }
+        let now = users.remove(&name_key(&object.meta.project, &object.meta.name));
+        let mut new = Object::clone(object);
+        *used_by(&mut new.status) =
+            now.unwrap_or_default().into_iter().map(str::to_owned).collect();
+        if new.status != object.status {
+            batch.replace(object, &new);
+            written += 1;
+        }
     }
     written
 }

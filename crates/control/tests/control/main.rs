@@ -13,6 +13,7 @@ mod networks;
 mod nodes;
 mod operations;
 mod scale;
+mod secrets;
 mod tokens;
 mod volumes;
 mod waiting;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use control::{Caller, Config, Control, Mode, New};
+use control::{Caller, Config, Control, Keyring, Mode, New};
 use link::image::{
     ImageDetail, ImportRequest, Listing, Login, Progress, PruneRequest, PullRequest, Removed,
     SearchHit, SearchRequest, SizedImage,
@@ -36,6 +36,8 @@ use tokio::sync::mpsc;
 
 pub const NODE: &str = "n1";
 pub const PROJECT: &str = "default";
+/// The keys of a control that is opened again.
+pub const KEYS: &str = "k1 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n";
 /// No test waits longer than this for anything.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -187,7 +189,9 @@ pub async fn open(dir: &Path) -> Arc<Control> {
         }
     };
     let store = tokio::time::timeout(DEADLINE, opening).await.expect("the store is not let go");
-    Control::open(Config::new(Arc::new(store), NODE)).await.unwrap()
+    let mut config = Config::new(Arc::new(store), NODE);
+    config.keyring = Arc::new(Keyring::parse(KEYS).unwrap());
+    Control::open(config).await.unwrap()
 }
 
 pub fn node_status() -> NodeStatus {

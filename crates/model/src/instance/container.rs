@@ -1,9 +1,10 @@
 //! One container of an instance.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::handed::Handed;
 use super::health::HealthCheck;
 use super::mount::Mount;
 use super::status::ContainerStatus;
@@ -66,6 +67,12 @@ pub struct ContainerSpec {
     /// restart policy; the first container cannot be so.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub once: bool,
+    /// Secrets it reads.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<Handed>,
+    /// Configs it reads.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub configs: Vec<Handed>,
     /// How its health is told; the image's when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthCheck>,
@@ -278,6 +285,9 @@ pub const ULIMITS: [&str; 16] = [
     "stack",
 ];
 
+/// Most secrets, and most configs, of one container.
+const MOST_HANDED: usize = 128;
+
 /// Smallest memory limit runc can start a container in.
 const LEAST_MEMORY: Bytes = Bytes::mib(6);
 
@@ -311,21 +321,46 @@ impl ContainerSpec {
                 Error::invalid(format!("{:?} is not an absolute path", self.workdir)).at("workdir")
             );
         }
-        let mut targets = BTreeMap::new();
-        for (i, mount) in self.mounts.iter().enumerate() {
-            let place = format!("mounts[{i}]");
-            mount.validate().map_err(|error| error.under(&place))?;
-            if targets.insert(mount.target.trim_end_matches('/'), i).is_some() {
-                return Err(Error::invalid(format!("two mounts at {:?}", mount.target))
-                    .at(format!("{place}.target")));
-            }
-        }
+        self.validate_mounts()?;
         if let Some(health) = &self.health {
             health.validate().map_err(|error| error.under("health"))?;
         }
         self.resources.validate().map_err(|error| error.under("resources"))?;
         self.validate_words()?;
         self.validate_limits()
+    }
+
+    /// What is mounted is each at a place of its own.
+    fn validate_mounts(&self) -> Result<()> {
+        let mut targets = BTreeSet::new();
+        let mut take = |place: String, target: String| {
+            let error = || Error::invalid(format!("two mounts at {target:?}"));
+            match targets.insert(target.trim_end_matches('/').to_owned()) {
+                true => Ok(()),
+                false => Err(error().at(format!("{place}.target"))),
+            }
+        };
+        for (i, mount) in self.mounts.iter().enumerate() {
+            let place = format!("mounts[{i}]");
+            mount.validate().map_err(|error| error.under(&place))?;
+            take(place, mount.target.clone())?;
+        }
+        type PathOf = fn(&Handed) -> String;
+        let lists: [(&str, &[Handed], PathOf); 2] = [
+            ("secrets", &self.secrets, Handed::secret_path),
+            ("configs", &self.configs, Handed::config_path),
+        ];
+        for (list, handed, path) in lists {
+            if handed.len() > MOST_HANDED {
+                return Err(Error::invalid(format!("more than {MOST_HANDED} {list}")).at(list));
+            }
+            for (i, handed) in handed.iter().enumerate() {
+                let place = format!("{list}[{i}]");
+                handed.validate().map_err(|error| error.under(&place))?;
+                take(place, path(handed))?;
+            }
+        }
+        Ok(())
     }
 
     /// Names that only Linux knows.

@@ -96,6 +96,7 @@ fn while_it_starts() {
     starting(&[
         "start.network",
         "start.files",
+        "start.handed",
         "create.layer",
         "volume.filled",
         "start.container",

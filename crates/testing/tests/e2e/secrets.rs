@@ -1,0 +1,135 @@
+//! Secrets and configs: read by their instances, and by nobody else.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+use testing::node::{Node, until};
+
+use super::process::{Named, able, begin, node, sh};
+
+const VALUE: &str = "tr0ub4dor-and-3-more-words";
+const WAITS: &str = "trap 'exit 0' TERM; while :; do usleep 50000; done";
+
+fn secret(node: &Node, name: &str, value: &str) {
+    let made = node.hull_with(&["secret", "create", name, "-"], Some(value.as_bytes()));
+    assert_eq!((made.code, made.text().as_str()), (0, name), "{}", made.stderr);
+}
+
+/// Files below a directory of the host's disk that hold the value.
+fn leaks(dir: &Path) -> String {
+    let found = Command::new("grep").args(["-rlaF", VALUE]).arg(dir).output().unwrap();
+    String::from_utf8_lossy(&found.stdout).into_owned()
+}
+
+fn handed(node: &Node, instance: &str) -> std::path::PathBuf {
+    let id = node.field(instance, "/meta/id");
+    node.root().join("run/hull/handed").join(id.as_str().unwrap())
+}
+
+#[test]
+fn a_value_is_in_its_instances_and_nowhere_else() {
+    if !able() {
+        return;
+    }
+    let node = Node::start().unwrap();
+    secret(&node, "pw", VALUE);
+    let site = node.root().join("site.conf");
+    std::fs::write(&site, "listen 80;\n").unwrap();
+    node.ok(&["config", "create", "site", site.to_str().unwrap()]);
+    assert_eq!(node.ok(&["config", "show", "--data", "site"]), "listen 80;");
+    let flags = [
+        "--secret",
+        "pw",
+        "--secret",
+        "pw,target=/etc/app/pw,uid=1,gid=2,mode=0400",
+        "--config",
+        "site,target=/etc/site.conf",
+    ];
+    let it = begin(&node, "reader", &flags, WAITS);
+    let read = "cat /run/secrets/pw /etc/site.conf; stat -c '%u %g %a' /etc/app/pw";
+    let expected = format!("{VALUE}listen 80;\n1 2 400");
+    assert_eq!(node.ok(&["exec", "reader", "sh", "-c", read]), expected);
+    let write = node.hull(&["exec", "reader", "sh", "-c", "echo x >/run/secrets/pw"]);
+    assert!(write.code != 0 && write.stderr.contains("Read-only"), "{}", write.stderr);
+
+    let shown = [
+        node.ok(&["secret", "show", "-o", "json", "pw"]),
+        node.ok(&["secret", "ls", "-o", "json"]),
+        node.ok(&["inspect", "reader"]),
+        node.ok(&["event", "ls", "-o", "json"]),
+        node.log(),
+    ];
+    assert!(shown.iter().all(|text| !text.contains(VALUE)), "{shown:?}");
+    assert_eq!(leaks(&node.root().join("var/lib/hull")), "");
+    let keys = node.root().join("var/lib/hull/secret.keys");
+    assert_eq!(keys.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+
+    // Whatever happens to the platform, the instance reads it still.
+    node.kill_daemon().unwrap();
+    node.await_ready();
+    assert_eq!(node.ok(&["exec", "reader", "sh", "-c", read]), expected);
+    node.ok(&["restart", "reader"]);
+    assert_eq!(node.ok(&["exec", "reader", "sh", "-c", read]), expected);
+    let memory = handed(&node, "reader");
+    assert!(memory.exists());
+    node.ok(&["stop", "reader"]);
+    until("what has ended holds nothing", || (!memory.exists()).then_some(()));
+    // As after a boot: nothing is left of the node's memory.
+    node.kill_daemon().unwrap();
+    node.await_ready();
+    node.ok(&["start", "reader"]);
+    assert_eq!(node.ok(&["exec", "reader", "sh", "-c", read]), expected);
+
+    let refused = node.hull(&["secret", "rm", "pw"]);
+    assert!(
+        refused.code == 4 && refused.stderr.contains("read by instance \"reader\""),
+        "{}",
+        refused.stderr
+    );
+    drop(it);
+    until("nothing is left of it", || (!memory.exists()).then_some(()));
+    node.ok(&["secret", "rm", "pw"]);
+    node.ok(&["config", "rm", "site"]);
+    assert_eq!(node.hull(&["secret", "show", "pw"]).code, 3);
+}
+
+#[test]
+fn a_mapped_user_reads_it_and_a_service_too() {
+    let Some(node) = node() else { return };
+    secret(node, "mapped", VALUE);
+    let flags = ["--userns", "300000", "--secret", "mapped,mode=0400"];
+    assert_eq!(sh(node, &flags, "cat /run/secrets/mapped"), VALUE);
+    let words = [
+        "service", "create", "--name", "readers", "--secret", "mapped", "busybox", "sh", "-c",
+        WAITS,
+    ];
+    node.ok(&words);
+    assert_eq!(node.ok(&["exec", "readers-1", "cat", "/run/secrets/mapped"]), VALUE);
+    let refused = node.hull(&["secret", "rm", "mapped"]);
+    assert!(refused.stderr.contains("service \"readers\""), "{}", refused.stderr);
+    node.ok(&["service", "rm", "readers"]);
+    node.ok(&["secret", "rm", "mapped"]);
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    let Some(node) = node() else { return };
+    let big = vec![b'x'; (500 << 10) + 1];
+    let refused = node.hull_with(&["secret", "create", "big", "-"], Some(&big));
+    assert!(refused.code == 2 && refused.stderr.contains("512000"), "{}", refused.stderr);
+    assert_eq!(node.hull_with(&["secret", "create", "none", "-"], Some(b"")).code, 2);
+    assert_eq!(node.hull(&["run", "--secret", "absent", "busybox", "true"]).code, 3);
+    secret(node, "taken", "1");
+    assert_eq!(node.hull_with(&["secret", "create", "taken", "-"], Some(b"2")).code, 4);
+    let path = "/v1/projects/default/secrets/taken";
+    let (status, body) =
+        node.call("PATCH", path, Some(&json!({"spec": {"data": "Mg=="}}))).unwrap();
+    assert_eq!(status, 409, "{body}");
+    let _machine = Named(node, "locked");
+    let refused = node.hull(&["run", "-d", "--name", "locked", "--secret", "taken", "hull-tiny"]);
+    assert!(refused.stderr.contains("a machine is handed no secrets"), "{}", refused.stderr);
+    node.ok(&["rm", "-f", "locked"]);
+    node.ok(&["secret", "rm", "taken"]);
+}
