@@ -44,8 +44,9 @@ async fn a_value_is_sealed_in_the_store_and_told_to_the_node_of_who_reads_it() {
     let told = rig.desired().handed[0].clone();
     assert_eq!((told.kind, told.name.as_str(), told.data.bytes()), (Kind::Secret, "pw", VALUE));
 
-    for entry in std::fs::read_dir(rig.dir.path()).unwrap() {
-        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+    let entries = std::fs::read_dir(rig.dir.path()).unwrap().map(|entry| entry.unwrap().path());
+    for path in entries.filter(|path| path.is_file()) {
+        let bytes = std::fs::read(path).unwrap();
         assert!(!bytes.windows(VALUE.len()).any(|window| window == VALUE));
     }
 }
