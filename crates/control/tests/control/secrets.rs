@@ -39,6 +39,7 @@ async fn a_value_is_sealed_in_the_store_and_told_to_the_node_of_who_reads_it() {
     rig.create("reader", reading("pw")).await.unwrap();
     rig.until_running("reader").await;
     rig.eventually("the node is told", || rig.desired().handed.len() == 1).await;
+    drop(secrets);
     let rig = rig.reopened().await;
     rig.eventually("it is told again after a restart", || rig.desired().handed.len() == 1).await;
     let told = rig.desired().handed[0].clone();
