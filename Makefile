@@ -37,8 +37,12 @@ images: ## build the starter images and serve them on this machine (SUBSET=test 
 
 # --- the code ---
 
+.PHONY: console
+console: ## build the console, which the binary carries
+	@scripts/console
+
 .PHONY: build
-build: ## build the release binary
+build: console ## build the release binary
 	@$(CARGO) build --release --locked --bin hull
 
 .PHONY: test
@@ -64,7 +68,7 @@ engines: ## the tests that concern containerd, on other versions of it (SUITES="
 	@scripts/engines $(SUITES)
 
 .PHONY: test-guests
-test-guests: ## an operator's days on bare machines, each a virtual one (KINDS="trixie ..." for some)
+test-guests: console ## an operator's days on bare machines, each a virtual one (KINDS="trixie ..." for some)
 	@scripts/packages test guests
 	@$(CARGO) build --release --locked --bin hull
 	@python3 images/build.py up --no-config test

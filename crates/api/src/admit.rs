@@ -61,11 +61,12 @@ pub(crate) async fn guard(
 /// Who asks: for a console its ticket tells, which must not be another's.
 fn admitted(api: &Api, peer: Option<Peer>, request: &mut Request) -> Result<Caller> {
     let shown = request.headers().contains_key(AUTHORIZATION)
+        || api.sign_ins.is_shown(request.headers())
         || matches!(peer, Some(Peer::Local { trusted: true, .. }));
     let Some(secret) = tickets::shown(request.uri()) else {
-        return identify(api, peer, request.headers());
+        return identify(api, peer, request);
     };
-    let known = if shown { Some(identify(api, peer, request.headers())?) } else { None };
+    let known = if shown { Some(identify(api, peer, request)?) } else { None };
     let ticket = api.tickets.redeem(&secret, Instant::now())?;
     let caller = ticket.caller.clone();
     if known.is_some_and(|known| known != caller) {
@@ -75,14 +76,15 @@ fn admitted(api: &Api, peer: Option<Peer>, request: &mut Request) -> Result<Call
     Ok(caller)
 }
 
-/// Who asks: a token tells (RFC 6750, section 2.1), else the local socket.
-fn identify(api: &Api, peer: Option<Peer>, headers: &HeaderMap) -> Result<Caller> {
-    if let Some(value) = headers.get(AUTHORIZATION) {
-        let token = value.to_str().ok().and_then(bearer).ok_or_else(|| {
-            Error::unauthenticated("the Authorization header has no token")
-                .next("send Authorization: Bearer hull_…")
-        })?;
-        return api.control.authenticate(token);
+/// Who asks: a token tells, else a browser's cookie, else the local socket.
+fn identify(api: &Api, peer: Option<Peer>, request: &Request) -> Result<Caller> {
+    let headers = request.headers();
+    if let Some(token) = shown_token(headers) {
+        return api.control.authenticate(token?);
+    }
+    if api.sign_ins.is_shown(headers) {
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        return api.sign_ins.identify(&api.control, reads, request.uri(), headers);
     }
     match peer {
         Some(Peer::Local { user, trusted: true }) => Ok(Caller::socket(&user)),
@@ -95,6 +97,15 @@ fn identify(api: &Api, peer: Option<Peer>, headers: &HeaderMap) -> Result<Caller
                 .next("send Authorization: Bearer hull_…, or set HULL_TOKEN"))
         }
     }
+}
+
+/// The token that a request shows (RFC 6750, section 2.1).
+pub(crate) fn shown_token(headers: &HeaderMap) -> Option<Result<&str>> {
+    let value = headers.get(AUTHORIZATION)?;
+    Some(value.to_str().ok().and_then(bearer).ok_or_else(|| {
+        Error::unauthenticated("the Authorization header has no token")
+            .next("send Authorization: Bearer hull_…")
+    }))
 }
 
 fn bearer(value: &str) -> Option<&str> {
@@ -116,7 +127,7 @@ impl Audit {
         let enters = ["/exec", "/attach", "/console/vnc", "/console/screenshot"]
             .iter()
             .any(|end| path.ends_with(end));
-        let reads = request.method() == Method::GET || request.method() == Method::HEAD;
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         if reads && !enters {
             return None;
         }

@@ -1,5 +1,5 @@
 //! The native HTTP API: TLS for everyone with a token, a local socket for this machine's
-//! administrators.
+//! administrators. And the console, a web application for browsers that speaks to it (`assets`).
 //!
 //! It translates and decides nothing: a request becomes a call of `control` with the caller's name,
 //! the answer becomes JSON or a stream. What goes over the wire is defined in [`client::wire`] and
@@ -7,6 +7,7 @@
 //! [`bind`]; the routes are in `routes/`, one file a noun.
 
 mod admit;
+mod assets;
 mod body;
 mod config;
 mod display;
@@ -22,6 +23,7 @@ mod routes;
 mod server;
 mod session;
 mod shape;
+mod sign_in;
 mod status;
 mod tickets;
 mod upload;
@@ -40,6 +42,7 @@ pub use server::{Server, bind};
 use document::Document;
 use meters::Meters;
 use rate::Rates;
+use sign_in::SignIns;
 use tickets::Tickets;
 
 /// What the routes share.
@@ -54,6 +57,7 @@ pub(crate) struct Api {
     node: String,
     rates: Rates,
     scratch: PathBuf,
+    sign_ins: SignIns,
     started: Time,
     /// Cancelled when the server stops: streams and sessions end then.
     stop: CancellationToken,

@@ -8,6 +8,7 @@ mod instances;
 mod lists;
 mod objects;
 mod services;
+mod sign_ins;
 mod snapshots;
 mod streams;
 mod system;
@@ -38,6 +39,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::Api;
 use crate::admit;
+use crate::assets;
 use crate::document::{Description, Document};
 use crate::refusal::Refusal;
 
@@ -121,6 +123,7 @@ fn all(answer: Duration) -> Routes {
     routes = volumes::routes(routes);
     routes = images::routes(routes);
     routes = tokens::routes(routes);
+    routes = sign_ins::routes(routes);
     routes = events::routes(routes);
     routes = system::routes(routes);
     routes.document.finish();
@@ -139,7 +142,8 @@ pub(crate) fn router(api: &Arc<Api>) -> Router {
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(api.clone(), admit::guard));
-    open.method_not_allowed_fallback(no_method)
+    open.merge(assets::router())
+        .method_not_allowed_fallback(no_method)
         .merge(guarded)
         .layer(from_fn_with_state(api.clone(), admit::count))
         .layer(CatchPanicLayer::custom(panicked))

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::meters::Meters;
 use crate::rate::Rates;
+use crate::sign_in::SignIns;
 use crate::tickets::Tickets;
 use crate::{Api, routes};
 
@@ -27,7 +28,18 @@ pub struct Server {
 /// Fails with `Conflict` when another daemon answers on the socket, with `Unavailable` when an
 /// address or the socket cannot be had.
 pub async fn bind(config: Config, control: Arc<Control>) -> Result<Server> {
-    let Config { listen, tls, authority, socket, node, version, scratch, limits, metrics } = config;
+    let Config {
+        listen,
+        tls,
+        authority,
+        socket,
+        node,
+        version,
+        scratch,
+        sign_ins,
+        limits,
+        metrics,
+    } = config;
     let listeners = Listeners::bind(listen::Settings {
         title: "the API",
         setting: "[api] listen",
@@ -40,6 +52,7 @@ pub async fn bind(config: Config, control: Arc<Control>) -> Result<Server> {
     .await?;
     let api = Arc::new(Api {
         addresses: listeners.addresses(),
+        sign_ins: SignIns::open(sign_ins, &authority),
         authority,
         control,
         document: routes::document(),

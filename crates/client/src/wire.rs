@@ -36,7 +36,7 @@ pub use list::{Change, ChangeKind, List, ListQuery};
 pub use problem::Problem;
 pub use service::RollBackRequest;
 pub use system::{CheckReport, Status};
-pub use token::{NewToken, TokenDraft};
+pub use token::{NewToken, SignedIn, TokenDraft};
 pub use volume::{PruneVolumesRequest, PrunedVolumes};
 pub use write::{DeleteQuery, Draft, DraftMeta, PlanQuery, RenameRequest};
 

@@ -60,5 +60,5 @@ pub use service::{Change, ChangeKind, Editable, List, ListJson, ListOptions, New
 pub use services::Services;
 pub use snapshots::Snapshots;
 pub use tasks::Clock;
-pub use tokens::{Issued, Tokens};
+pub use tokens::{Issued, Proof, Tokens};
 pub use volumes::{Pruned, Volumes};

@@ -8,6 +8,7 @@ use model::node::{NodeNoun, NodeSpec};
 use model::project::{DEFAULT_PROJECT, ProjectNoun, ProjectSpec};
 use model::token::{Token, TokenNoun, TokenSpec};
 use model::{Error, Kind, Meta, Noun, Object, Result, Time, Uid};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use store::Expect;
 
@@ -39,6 +40,21 @@ pub struct Issued {
 impl std::fmt::Debug for Issued {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Issued").field("token", &self.token.meta.name).finish_non_exhaustive()
+    }
+}
+
+/// Shows later that somebody knew a token's secret, and does not tell it. It is worth as much as the
+/// token: nothing once that is gone, has expired, or has another secret.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Proof {
+    token: Uid,
+    hash: String,
+}
+
+impl std::fmt::Debug for Proof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Proof").field("token", &self.token).finish_non_exhaustive()
     }
 }
 
@@ -108,6 +124,35 @@ impl Control {
     /// # Errors
     /// `Unauthenticated` for a secret that no token has, or whose token has expired.
     pub fn authenticate(&self, secret: &str) -> Result<Caller> {
+        self.holder(secret).map(|token| Caller::token(&token.meta.name))
+    }
+
+    /// What [`Control::accept`] takes later in the place of this secret.
+    ///
+    /// # Errors
+    /// As [`Control::authenticate`].
+    pub fn prove(&self, secret: &str) -> Result<Proof> {
+        let token = self.holder(secret)?;
+        Ok(Proof { token: token.meta.id.clone(), hash: token.spec.hash.clone() })
+    }
+
+    /// Who gave this proof.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when the token is gone, has expired, or has another secret.
+    pub fn accept(&self, proof: &Proof) -> Result<Caller> {
+        let found = self
+            .core
+            .read(|state| state.tokens.by_prefix("", proof.token.as_str()).ok().flatten().cloned());
+        let token = found.filter(|token| same(&token.spec.hash, &proof.hash)).ok_or_else(|| {
+            Error::unauthenticated("the token is gone, or has another secret now")
+                .next("sign in with one that is in force")
+        })?;
+        check_in_force(&token, self.core.now())?;
+        Ok(Caller::token(&token.meta.name))
+    }
+
+    fn holder(&self, secret: &str) -> Result<Arc<Token>> {
         let refused = || {
             Error::unauthenticated("the token is not known")
                 .next("use the token in the file that hull names at its start, or issue another")
@@ -120,7 +165,7 @@ impl Control {
             return Err(refused());
         }
         check_in_force(&token, self.core.now())?;
-        Ok(Caller::token(&token.meta.name))
+        Ok(token)
     }
 }
 

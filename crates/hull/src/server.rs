@@ -332,6 +332,7 @@ async fn bind_api(
         node: name.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         scratch,
+        sign_ins: Some(places.state.join("sign-ins.json")),
         limits: api::Limits::default(),
         metrics: Metrics::default(),
     };

@@ -13,6 +13,7 @@ mod e2e {
     mod changes;
     mod clean_node;
     mod clones;
+    mod console;
     mod copies;
     mod crash;
     mod docker;

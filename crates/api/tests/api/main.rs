@@ -18,6 +18,7 @@ mod nouns;
 mod raw;
 mod security;
 mod sessions;
+mod sign_ins;
 mod speed;
 mod streams;
 mod system;

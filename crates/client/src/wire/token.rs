@@ -18,6 +18,18 @@ pub struct TokenDraft {
     pub expires: Option<Time>,
 }
 
+/// A browser that is signed in. Its cookie is in no body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SignedIn {
+    /// The name of the token it was signed in with.
+    pub name: String,
+    /// What each request but a read has to show in the header `Hull-Csrf`.
+    pub csrf: String,
+    /// It is signed out by itself then.
+    pub expires: Time,
+}
+
 /// A token that was made. The secret is in no other answer.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,0 +1,95 @@
+// Every page, at a desk and on a telephone, light and dark, in both languages: it can be used, nothing
+// stands out of the window, and nothing goes wrong in the browser.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { fits, hull, open, picture, signIn, url, usable } from './browser.mjs'
+
+const PAGES = ['', 'instances', 'services', 'images', 'volumes', 'networks', 'nodes', 'activity', 'activity?tab=events', 'projects', 'tokens', 'settings', 'create', 'instances/default/web', 'instances/default/web?tab=yaml', 'instances/default/broken', 'nowhere']
+
+async function settled(page) {
+  await page.locator('main h1, main h2').first().waitFor()
+  await page.getByText('Loading…').first().waitFor({ state: 'detached' })
+}
+
+test('every page can be used', async (t) => {
+  hull('run', '-d', '--name', 'web', '-v', 'data:/data', '-l', 'app=shop', 'busybox', 'sleep', '1000')
+  try {
+    hull('run', '-d', '--name', 'broken', '--pull', 'never', 'no-such-image')
+  } catch {
+    // It is to fail: its page says why.
+  }
+  for (const [name, options] of [
+    ['desk-light', { colorScheme: 'light' }],
+    ['telephone-dark', { colorScheme: 'dark', viewport: { width: 375, height: 720 }, hasTouch: true }],
+  ]) {
+    await t.test(name, async () => {
+      const { browser, page, faults } = await open(options)
+      try {
+        await signIn(page)
+        for (const path of PAGES) {
+          await page.goto(`${url}/console/${path}`)
+          await settled(page)
+          await picture(page, `${name}-${path.replace(/\W+/g, '-') || 'overview'}`)
+          await fits(page, `${name} ${path}`)
+          await usable(page, `${name} ${path}`)
+        }
+        assert.deepEqual(faults, [])
+      } finally {
+        await browser.close()
+      }
+    })
+  }
+  await t.test('in Chinese', async () => {
+    const { browser, page } = await open({ locale: 'zh-CN', colorScheme: 'dark' })
+    try {
+      await page.goto(`${url}/console/`)
+      await page.getByRole('heading', { name: '登录 Monohull' }).waitFor()
+      await page.getByLabel('令牌').fill(process.env.HULL_TOKEN)
+      await page.getByRole('button', { name: '登录' }).click()
+      await page.getByRole('heading', { name: '概览' }).waitFor()
+      await picture(page, 'chinese')
+    } finally {
+      await browser.close()
+    }
+  })
+  await t.test('five thousand instances are filtered in a tenth of a second', async () => {
+    const { browser, page } = await open()
+    try {
+      await page.route('**/v1/projects/-/instances?watch=true', async (route) => {
+        const line = (i) => JSON.stringify({ type: 'added', revision: 1, object: instance(i) })
+        const body = [...Array.from({ length: 5000 }, (_, i) => line(i)), '{"type":"bookmark","revision":1}'].join('\n')
+        await route.fulfill({ contentType: 'application/x-ndjson', body: `${body}\n` })
+      })
+      await signIn(page)
+      await page.goto(`${url}/console/instances`)
+      await page.getByText('5000 of 5000').waitFor()
+      assert.ok((await page.getByRole('row').count()) < 120, 'all rows are in the page')
+      const time = await page.evaluate(async () => {
+        const box = document.querySelector('input[type=search]')
+        const status = () => document.querySelector('main [role=status]').textContent
+        const set = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set
+        const begin = performance.now()
+        set.call(box, 'web-4321')
+        box.dispatchEvent(new Event('input', { bubbles: true }))
+        while (!status().startsWith('1 ')) await new Promise(requestAnimationFrame)
+        return performance.now() - begin
+      })
+      console.log(`filtered in ${Math.round(time)} ms`)
+      // The machine that tests has more to do; 100 ms is the aim on one that has not.
+      assert.ok(time < 400, `it took ${time} ms`)
+    } finally {
+      await browser.close()
+    }
+  })
+})
+
+function instance(i) {
+  const id = i.toString(16).padStart(64, '0')
+  return {
+    kind: 'instance',
+    meta: { name: `web-${i}`, project: 'default', id, labels: {}, annotations: {}, revision: 1, generation: 1, created: '2026-01-01T00:00:00Z' },
+    spec: { run: 'running', runs: 1, containers: [{ name: 'main', image: 'nginx' }], network: { mode: 'networks', attachments: [] }, restart: 'no', placement: { node: 'n1', interfaces: [], ports: [] } },
+    status: { phase: 'running', health: 'unchecked', runs: 1, restarts: 0, observedGeneration: 1, containers: [], warnings: [] },
+  }
+}

@@ -1,0 +1,77 @@
+// Requests to the API of the hull that served this page. The browser sends the session's cookie by
+// itself; what a page of another site cannot send is the header.
+
+import { Problem } from './problem'
+
+export type Query = Record<string, string | number | boolean | undefined>
+
+export interface Call {
+  query?: Query
+  body?: unknown
+  /** Media type of the body when it is not plain JSON. */
+  type?: string
+  headers?: Record<string, string>
+  signal?: AbortSignal
+}
+
+let csrf = ''
+let onSignedOut = () => {}
+
+export function setCsrf(value: string): void {
+  csrf = value
+}
+
+/** Called when the server no longer knows who this browser is. */
+export function whenSignedOut(what: () => void): void {
+  onSignedOut = what
+}
+
+export function address(path: string, query: Query = {}): string {
+  const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== '' && value !== false)
+  const text = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString()
+  return text ? `${path}?${text}` : path
+}
+
+export async function send(method: string, path: string, call: Call = {}): Promise<Response> {
+  const headers: Record<string, string> = { 'hull-csrf': csrf, ...call.headers }
+  if (call.body !== undefined) headers['content-type'] = call.type ?? 'application/json'
+  let response: Response
+  try {
+    response = await fetch(address(path, call.query), {
+      method,
+      headers,
+      body: call.body === undefined ? undefined : JSON.stringify(call.body),
+      signal: call.signal,
+      cache: 'no-store',
+      credentials: 'same-origin',
+    })
+  } catch (error) {
+    if (call.signal?.aborted) throw error
+    throw Problem.unreachable(error)
+  }
+  if (response.ok) return response
+  const problem = await Problem.of(response)
+  if (problem.status === 401 && !call.headers?.authorization) onSignedOut()
+  throw problem
+}
+
+async function json<T>(method: string, path: string, call?: Call): Promise<T> {
+  const response = await send(method, path, call)
+  return (response.status === 204 ? undefined : await response.json()) as T
+}
+
+export const get = <T>(path: string, query?: Query, signal?: AbortSignal) => json<T>('GET', path, { query, signal })
+export const post = <T>(path: string, body?: unknown, query?: Query) => json<T>('POST', path, { body: body ?? {}, query })
+export const remove = <T>(path: string, query?: Query) => json<T>('DELETE', path, { query })
+export const patch = <T>(path: string, body: unknown, query?: Query, revision?: number) =>
+  json<T>('PATCH', path, {
+    body,
+    query,
+    type: 'application/merge-patch+json',
+    headers: revision === undefined ? {} : { 'if-match': `"${revision}"` },
+  })
+
+/** A WebSocket's address on the server of this page. */
+export function socketAddress(path: string, query?: Query): string {
+  return `wss://${location.host}${address(path, query)}`
+}

@@ -1,0 +1,20 @@
+import react from '@vitejs/plugin-react'
+import { defineConfig } from 'vite'
+
+// The page is served below /console/ by hull itself, which puts a nonce of its own into each answer.
+export default defineConfig({
+  base: '/console/',
+  plugins: [react()],
+  html: { cspNonce: '__NONCE__' },
+  build: {
+    target: 'es2022',
+    // scripts/console keeps the directory clean; cargo watches it, so it must always be there.
+    emptyOutDir: false,
+    // Nothing inline: the content security policy takes files only.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    manifest: 'manifest.json',
+    reportCompressedSize: false,
+    chunkSizeWarningLimit: 2000,
+  },
+})

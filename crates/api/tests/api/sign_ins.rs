@@ -1,0 +1,132 @@
+//! Browsers that are signed in, and what another site's page can do with their cookies.
+
+use client::wire::SignedIn;
+
+use crate::raw::{self, Answer};
+use crate::world::World;
+
+/// Headers of a request.
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
+/// A browser: its cookie, and what its page was told.
+struct Browser {
+    cookie: String,
+    told: SignedIn,
+}
+
+async fn sign_in(world: &World, secret: &str) -> Browser {
+    let token = format!("Bearer {secret}");
+    let headers = [("authorization", token.as_str())];
+    let answer = raw::request(world, "POST", "/v1/session", &headers, b"").await;
+    assert_eq!(answer.status, 200, "{}", answer.head);
+    let line = answer.head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+    for word in ["__Host-hull-", "Secure", "HttpOnly", "SameSite=Strict", "Path=/"] {
+        assert!(line.contains(word), "{line}");
+    }
+    let cookie = line.split(';').next().unwrap().to_owned();
+    assert!(!answer.says(cookie.split_once('=').unwrap().1), "the cookie is in the body");
+    Browser { cookie, told: serde_json::from_slice(&answer.body).unwrap() }
+}
+
+impl Browser {
+    async fn ask(
+        &self,
+        world: &World,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let headers = [&[("cookie", self.cookie.as_str())], headers].concat();
+        raw::request(world, method, path, &headers, b"").await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_signs_in_and_out() {
+    let world = World::start().await;
+    let browser = sign_in(&world, &world.secret).await;
+    assert_eq!(browser.told.name, "admin");
+    let told = browser.ask(&world, "GET", "/v1/session", &[]).await;
+    assert_eq!(serde_json::from_slice::<SignedIn>(&told.body).unwrap(), browser.told);
+    assert_eq!(browser.ask(&world, "GET", "/v1/nodes", &[]).await.status, 200);
+    let csrf = [("hull-csrf", browser.told.csrf.as_str())];
+    let ended = browser.ask(&world, "DELETE", "/v1/session", &csrf).await;
+    assert_eq!(ended.status, 204);
+    assert!(ended.head.contains("Max-Age=0"), "{}", ended.head);
+    assert_eq!(browser.ask(&world, "GET", "/v1/nodes", &[]).await.status, 401);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_sites_page_can_do_nothing_with_the_cookie() {
+    let world = World::start().await;
+    let browser = sign_in(&world, &world.secret).await;
+    let csrf = browser.told.csrf.as_str();
+    let path = "/v1/projects/default/volumes/none";
+    let cases: [(&str, Headers<'_>, u16); 9] = [
+        ("DELETE", &[], 403),
+        ("DELETE", &[("hull-csrf", "")], 403),
+        ("DELETE", &[("hull-csrf", "0")], 403),
+        ("DELETE", &[("hull-csrf", csrf), ("origin", "https://evil")], 403),
+        ("DELETE", &[("hull-csrf", csrf), ("sec-fetch-site", "cross-site")], 403),
+        ("DELETE", &[("hull-csrf", csrf), ("origin", "https://x")], 404),
+        ("DELETE", &[("hull-csrf", csrf)], 404),
+        ("GET", &[("sec-fetch-site", "cross-site")], 403),
+        ("GET", &[], 404),
+    ];
+    for (method, headers, status) in cases {
+        let answer = browser.ask(&world, method, path, headers).await;
+        assert_eq!(answer.status, status, "{method} {headers:?}: {}", answer.head);
+    }
+    let upgrade = [
+        ("connection", "upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let exec = "/v1/projects/default/instances/none/exec";
+    for origin in [None, Some("https://evil"), Some("http://x")] {
+        let mut headers = upgrade.to_vec();
+        headers.extend(origin.map(|origin| ("origin", origin)));
+        let answer = browser.ask(&world, "GET", exec, &headers).await;
+        assert_eq!(answer.status, 403, "{origin:?}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_is_worth_as_much_as_its_token() {
+    let world = World::start().await;
+    let tokens = world.local().tokens();
+    let draft = client::wire::TokenDraft { name: "ann".into(), ..Default::default() };
+    let issued = tokens.issue(&draft, false).await.unwrap();
+    let browser = sign_in(&world, &issued.secret).await;
+    let renewed = tokens.renew("ann").await.unwrap();
+    assert_eq!(browser.ask(&world, "GET", "/v1/nodes", &[]).await.status, 401);
+    let browser = sign_in(&world, &renewed.secret).await;
+    assert_eq!(browser.ask(&world, "GET", "/v1/nodes", &[]).await.status, 200);
+    tokens.delete("ann", Default::default()).await.unwrap();
+    assert_eq!(browser.ask(&world, "GET", "/v1/nodes", &[]).await.status, 401);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_console_is_for_everybody_and_has_its_headers() {
+    let world = World::start().await;
+    let answer = raw::get(&world, "/").await;
+    assert_eq!(answer.status, 303);
+    assert!(answer.head.contains("location: /console/"), "{}", answer.head);
+    for path in ["/console/", "/console/instances/default/web", "/console/index.html"] {
+        let answer = raw::get(&world, path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(answer.says("<!doctype html>"), "{path}");
+        for word in ["default-src 'none'", "frame-ancestors 'none'", "nosniff", "no-store"] {
+            assert!(answer.head.contains(word), "{path}: {}", answer.head);
+        }
+        assert!(!answer.head.contains("unsafe"), "{path}: {}", answer.head);
+    }
+    for path in ["/console/assets/none.js", "/console/assets/../../etc/passwd"] {
+        assert_eq!(raw::get(&world, path).await.status, 404, "{path}");
+    }
+    world.stop().await;
+}
