@@ -10,10 +10,11 @@ use model::instance::{InstanceSpec, MountKind, NetworkMode, RestartPolicy};
 use model::name::check_host_name;
 use model::object::Noun;
 use model::service::{
-    AccessMode, Dependency, DependencyCondition, ServiceMode, ServiceNoun, ServiceSpec, Template,
+    Dependency, DependencyCondition, ServiceMode, ServiceNoun, ServiceSpec, Template,
 };
 
 use crate::field::sentence;
+use crate::rancher;
 use crate::service::{Condition, Draft, Need};
 use crate::told::Told;
 use crate::wanted::{Handed, Named, WantedService, WantedVolume};
@@ -25,7 +26,8 @@ pub(crate) struct Assembled {
 }
 
 /// Puts drafts together.
-pub(crate) fn services(mut drafts: Vec<Draft>, told: &Told) -> Assembled {
+pub(crate) fn services(drafts: Vec<Draft>, told: &Told) -> Assembled {
+    let mut drafts = rancher::roles::dissolve(drafts, told);
     completed_are_jobs(&mut drafts);
     let mut groups = group::find(drafts, told);
     group::links(&mut groups, told);
@@ -52,11 +54,16 @@ fn completed_are_jobs(drafts: &mut [Draft]) {
         .filter(|need| need.condition == Condition::Completed)
         .map(|need| need.service.clone())
         .collect();
+    let beside: Vec<String> = drafts.iter().flat_map(|draft| draft.sidekicks.clone()).collect();
     for draft in drafts.iter_mut() {
         let job = matches!(draft.mode, Some(ServiceMode::Job { .. }));
-        if !job && !waited.contains(&draft.name) {
+        let alone = draft.once && draft.sidekicks.is_empty() && !beside.contains(&draft.name);
+        if matches!(draft.mode, Some(ServiceMode::Cron(_) | ServiceMode::Global {}))
+            || !job && !alone && !waited.contains(&draft.name)
+        {
             continue;
         }
+        draft.once = false;
         let count = match draft.mode {
             Some(ServiceMode::Replicated { replicas }) => replicas.max(1),
             Some(ServiceMode::Job { completions, .. }) => completions,
@@ -97,7 +104,14 @@ fn finish(group: group::Group, told: &Told) -> WantedService {
             told.refuse(&draft.at, draft.path.clone(), "neither an image nor a build is named");
             container.image = "none".into();
         }
-        container.once = draft.once;
+        container.once = draft.once && draft.name != primary.name;
+        if draft.once && draft.name == primary.name {
+            told.ignore(
+                &draft.at,
+                draft.path.clone(),
+                "the first of a group is what the group runs for",
+            );
+        }
         let handed = |list: &[crate::service::Grant]| -> Vec<Handed> {
             list.iter().map(Handed::from).collect()
         };
@@ -115,7 +129,7 @@ fn finish(group: group::Group, told: &Told) -> WantedService {
         }
         instance.containers.push(container);
     }
-    let mut spec = ServiceSpec {
+    let spec = ServiceSpec {
         template: Template {
             labels: primary.labels.clone(),
             annotations: primary.annotations.clone(),
@@ -125,11 +139,9 @@ fn finish(group: group::Group, told: &Told) -> WantedService {
         mode: primary.mode.clone().unwrap_or_default(),
         update: primary.update.clone(),
         depends_on: primary.needs.iter().map(dependency).collect(),
+        access: primary.access.clone(),
         ..ServiceSpec::default()
     };
-    if primary.each_instance {
-        spec.access.mode = AccessMode::EachInstance;
-    }
     if !told.failed()
         && let Err(error) = ServiceNoun::validate(&spec)
     {

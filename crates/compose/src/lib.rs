@@ -20,8 +20,10 @@ mod interpolate;
 mod load;
 mod merge;
 mod old;
+mod rancher;
 mod read;
 mod resource;
+pub mod schema;
 mod service;
 #[cfg(test)]
 mod tests;

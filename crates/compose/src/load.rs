@@ -10,7 +10,7 @@ use crate::files::{Miss, Reading, parent, resolve};
 use crate::interpolate::{self, Variables};
 use crate::told::{At, Source, Told};
 use crate::yaml::{self, Node, Value};
-use crate::{Asked, merge, old};
+use crate::{Asked, merge, old, rancher, schema};
 
 /// The usual names of a Compose file, the first one first.
 const NAMES: [&str; 4] =
@@ -71,8 +71,11 @@ impl Loader<'_, '_> {
             variables.entry("COMPOSE_PROJECT_NAME".into()).or_insert(name);
         }
         let mut project = Project { directory, variables, parsed: BTreeMap::new() };
+        self.lenient = self.rancher_file(&project.directory).is_some();
         let mut tree = self.project(&mut project, &files)?;
         self.profiles(&mut tree, &project.variables);
+        schema::judge(&mut tree, self.told);
+        self.rancher(&mut tree, &project);
         let written = tree.get("name").and_then(Node::as_text).map(str::to_owned);
         let name = match self.asked.name.is_empty() {
             true => written.unwrap_or_default(),
@@ -192,7 +195,7 @@ impl Loader<'_, '_> {
                 return None;
             }
         };
-        let mut documents = yaml::read(&text, source, self.told)?;
+        let (mut documents, twice) = yaml::read(&text, source, self.told)?;
         documents.retain(|document| document.value != Value::Null);
         if documents.is_empty() {
             documents.push(Node::map(At::start(source)));
@@ -212,6 +215,12 @@ impl Loader<'_, '_> {
             }
             interpolate::tree(document, &project.variables, self.told);
             self.lenient |= old::upgrade(document);
+        }
+        for (at, why) in twice {
+            match self.lenient {
+                true => self.told.ignore(&at, "", format!("{why}: the last one counts")),
+                false => self.told.refuse(&at, "", why),
+            }
         }
         Some(documents)
     }
@@ -375,6 +384,37 @@ impl Loader<'_, '_> {
             }
         }
         self.project(&mut inner, &files)
+    }
+
+    /// Rancher's file beside the first one.
+    fn rancher_file(&self, directory: &str) -> Option<String> {
+        let beside = |name: &&str| match directory.is_empty() {
+            true => (*name).to_owned(),
+            false => format!("{directory}/{name}"),
+        };
+        rancher::NAMES.iter().map(|name| beside(&name)).find(|path| self.reading.has(path))
+    }
+
+    /// Puts what Rancher's file says below the services, where there is one beside the first file.
+    fn rancher(&mut self, tree: &mut Node, project: &Project) {
+        let Some(file) = self.rancher_file(&project.directory) else { return };
+        let source = Arc::new(Source { file, directory: project.directory.clone() });
+        let text = match self.reading.text(&source.file) {
+            Ok(text) => text,
+            Err(Miss::Bad(why)) => return self.told.refuse(&At::start(&source), "", why),
+            Err(Miss::Absent) => return,
+        };
+        let (documents, twice) = yaml::read(&text, &source, self.told).unwrap_or_default();
+        for (at, why) in twice {
+            self.told.ignore(&at, "", format!("{why}: the last one counts"));
+        }
+        for mut document in documents {
+            for key in [".catalog", "catalog"] {
+                document.remove(key);
+            }
+            interpolate::tree(&mut document, &project.variables, self.told);
+            rancher::attach(tree, &document, self.told);
+        }
     }
 
     /// Takes services out of which no profile is active.

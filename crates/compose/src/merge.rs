@@ -298,7 +298,7 @@ mod tests {
         let told = Told::default();
         let read = yaml::read(text, &source, &told).unwrap();
         assert!(!told.failed(), "{:?}", told.refusal());
-        read.into_iter().next().unwrap()
+        read.0.into_iter().next().unwrap()
     }
 
     fn shown(node: &Node) -> String {

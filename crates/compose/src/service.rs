@@ -4,6 +4,7 @@
 mod deploy;
 mod health;
 mod limits;
+mod machine;
 mod mounts;
 mod networks;
 mod ports;
@@ -16,7 +17,7 @@ use model::instance::{
 };
 use model::meta::Labels;
 use model::quantity::{Bytes, Span};
-use model::service::{ServiceMode, UpdatePolicy};
+use model::service::{Access, ServiceMode, UpdatePolicy};
 
 use crate::asked::Asked;
 use crate::env_file::Format;
@@ -24,6 +25,8 @@ use crate::field::{Field, sentence};
 use crate::files::{Reading, resolve, shorten};
 use crate::interpolate::Variables;
 use crate::load::read_variables;
+use crate::rancher;
+use crate::rancher::roles::Role;
 use crate::told::{At, Told};
 use crate::wanted::{Build, WantedConfig};
 use crate::yaml::Value;
@@ -67,8 +70,7 @@ pub(crate) struct Draft {
     pub instance: InstanceSpec,
     pub mode: Option<ServiceMode>,
     pub update: UpdatePolicy,
-    /// Its name stands for the addresses of its instances.
-    pub each_instance: bool,
+    pub access: Access,
     /// Labels of nodes it may be on: terms of a selector.
     pub nodes: Vec<String>,
     pub needs: Vec<Need>,
@@ -86,6 +88,7 @@ pub(crate) struct Draft {
     /// It runs once, beside the service whose sidekick it is.
     pub once: bool,
     pub metadata: Option<serde_json::Value>,
+    pub role: Role,
 }
 
 /// A service that another waits for.
@@ -145,7 +148,7 @@ pub(crate) fn read(name: &str, service: &Field<'_>, context: &mut Context<'_, '_
         instance: InstanceSpec::default(),
         mode: None,
         update: UpdatePolicy::default(),
-        each_instance: false,
+        access: Access::default(),
         nodes: Vec::new(),
         needs: Vec::new(),
         volumes_from: Vec::new(),
@@ -158,6 +161,7 @@ pub(crate) fn read(name: &str, service: &Field<'_>, context: &mut Context<'_, '_
         sidekicks: Vec::new(),
         once: false,
         metadata: None,
+        role: Role::default(),
     };
     image(service, &mut draft, context);
     program(service, &mut draft);
@@ -175,6 +179,9 @@ pub(crate) fn read(name: &str, service: &Field<'_>, context: &mut Context<'_, '_
     logging(service, &mut draft);
     restart(service, &mut draft);
     deploy::read(service, &mut draft);
+    rancher::read(service, &mut draft);
+    rancher::roles::read(service, &mut draft);
+    machine::read(service, &mut draft, context);
     draft
 }
 

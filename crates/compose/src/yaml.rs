@@ -163,8 +163,12 @@ struct Open {
     value: Value,
 }
 
-/// Reads the documents of a file. What cannot be read is told, and the result is `None`.
-pub(crate) fn read(text: &str, source: &Arc<Source>, told: &Told) -> Option<Vec<Node>> {
+/// Keys that stand twice in one mapping: where the second one stands, and what to say of it.
+pub(crate) type Twice = Vec<(At, String)>;
+
+/// Reads the documents of a file, in which the last of two like keys counts. What cannot be read is told,
+/// and the result is `None`.
+pub(crate) fn read(text: &str, source: &Arc<Source>, told: &Told) -> Option<(Vec<Node>, Twice)> {
     let start = At::start(source);
     if text.len() > MOST_BYTES {
         told.refuse(&start, "", format!("the file has more than {} MiB", MOST_BYTES >> 20));
@@ -185,6 +189,7 @@ struct Builder<'a> {
     anchors: BTreeMap<usize, (Node, Size)>,
     documents: Vec<Node>,
     spent: Size,
+    twice: Twice,
 }
 
 type Built<T> = Result<T, (At, String)>;
@@ -197,6 +202,7 @@ impl<'a> Builder<'a> {
             anchors: BTreeMap::new(),
             documents: Vec::new(),
             spent: Size::default(),
+            twice: Vec::new(),
         }
     }
 
@@ -209,7 +215,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn build(mut self, text: &str) -> Built<Vec<Node>> {
+    fn build(mut self, text: &str) -> Built<(Vec<Node>, Twice)> {
         let mut options = Options::default();
         options.set_emit_comments(false);
         options.flow_nesting_limit = DEEPEST;
@@ -222,7 +228,7 @@ impl<'a> Builder<'a> {
             })?;
             self.event(event, &span)?;
         }
-        Ok(self.documents)
+        Ok((self.documents, self.twice))
     }
 
     fn event(&mut self, event: Event<'_>, span: &Span) -> Built<()> {
@@ -260,7 +266,7 @@ impl<'a> Builder<'a> {
                 let Some(open) = self.open.pop() else { return Ok(()) };
                 let Open { at, tag, anchor, key: _, value } = open;
                 let value = match value {
-                    Value::Map(entries) => Value::Map(merge_keys(entries)?),
+                    Value::Map(entries) => Value::Map(merge_keys(entries, &mut self.twice)?),
                     other => other,
                 };
                 self.put(Node { at: at.clone(), tag, value }, anchor, &at)
@@ -348,7 +354,7 @@ fn own_tag(at: &At, tag: Option<&YamlTag>) -> Built<(Tag, bool)> {
 }
 
 /// Takes `<<` apart: what is merged in stands behind what the mapping has itself.
-fn merge_keys(entries: Vec<Entry>) -> Built<Vec<Entry>> {
+fn merge_keys(entries: Vec<Entry>, twice: &mut Twice) -> Built<Vec<Entry>> {
     let mut own: Vec<Entry> = Vec::with_capacity(entries.len());
     let mut merged = Vec::new();
     let mut seen: BTreeMap<String, At> = BTreeMap::new();
@@ -359,7 +365,8 @@ fn merge_keys(entries: Vec<Entry>) -> Built<Vec<Entry>> {
         }
         if let Some(first) = seen.get(&entry.key) {
             let why = format!("{:?} stands here already, in line {}", entry.key, first.line);
-            return Err((entry.at, why));
+            twice.push((entry.at.clone(), why));
+            own.retain(|it| it.key != entry.key);
         }
         seen.insert(entry.key.clone(), entry.at.clone());
         own.push(entry);

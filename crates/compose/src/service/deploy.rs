@@ -1,7 +1,7 @@
 //! How many instances a service has, where, and how they are changed.
 
 use model::instance::RestartPolicy;
-use model::service::{OnFailure, ServiceMode, UpdateOrder};
+use model::service::{AccessMode, OnFailure, ServiceMode, UpdateOrder};
 
 use super::{Draft, bytes, duration};
 use crate::field::Field;
@@ -21,7 +21,7 @@ pub(super) fn read(service: &Field<'_>, draft: &mut Draft) {
     if let Some(mode) = field.get("endpoint_mode") {
         match mode.text() {
             Some("vip") => {}
-            Some("dnsrr") => draft.each_instance = true,
+            Some("dnsrr") => draft.access.mode = AccessMode::EachInstance,
             Some(other) => mode.refuse(format!("{other:?} is neither vip nor dnsrr")),
             None => {}
         }

@@ -11,6 +11,9 @@ use crate::yaml::Value;
 
 pub(super) fn read(service: &Field<'_>, draft: &mut Draft) {
     let Some(field) = service.get("ports") else { return };
+    if !draft.instance.network.is_own() {
+        return field.ignore("on the node's own network its ports are the node's");
+    }
     for item in field.items() {
         let port = match &item.node.value {
             Value::Map(_) => long(&item),
