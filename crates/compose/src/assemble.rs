@@ -3,6 +3,7 @@
 
 mod group;
 mod order;
+mod outside;
 
 use std::collections::BTreeMap;
 
@@ -17,12 +18,14 @@ use crate::field::sentence;
 use crate::rancher;
 use crate::service::{Condition, Draft, Need};
 use crate::told::Told;
-use crate::wanted::{Handed, Named, WantedService, WantedVolume};
+use crate::wanted::{Named, WantedNetwork, WantedService, WantedVolume};
 
 /// The services, and volumes that they came to share.
 pub(crate) struct Assembled {
     pub services: Vec<WantedService>,
     pub volumes: Vec<WantedVolume>,
+    /// Networks of other apps whose services are linked.
+    pub networks: Vec<WantedNetwork>,
 }
 
 /// Puts drafts together.
@@ -30,12 +33,14 @@ pub(crate) fn services(drafts: Vec<Draft>, told: &Told) -> Assembled {
     let mut drafts = rancher::roles::dissolve(drafts, told);
     completed_are_jobs(&mut drafts);
     let mut groups = group::find(drafts, told);
+    outside::inside(&mut groups);
     group::links(&mut groups, told);
     let volumes = group::share_volumes(&mut groups, told);
+    let networks = outside::links(&mut groups, told);
     let owners = group::owners(&groups);
     order::needs(&mut groups, &owners, told);
     let services = groups.into_iter().map(|group| finish(group, told)).collect();
-    Assembled { services, volumes }
+    Assembled { services, volumes, networks }
 }
 
 /// Whether an instance is on a network.
@@ -111,15 +116,6 @@ fn finish(group: group::Group, told: &Told) -> WantedService {
                 draft.path.clone(),
                 "the first of a group is what the group runs for",
             );
-        }
-        let handed = |list: &[crate::service::Grant]| -> Vec<Handed> {
-            list.iter().map(Handed::from).collect()
-        };
-        if !draft.secrets.is_empty() {
-            wanted.secrets.insert(draft.name.clone(), handed(&draft.secrets));
-        }
-        if !draft.configs.is_empty() {
-            wanted.configs.insert(draft.name.clone(), handed(&draft.configs));
         }
         if let Some(metadata) = &draft.metadata {
             wanted.metadata.insert(draft.name.clone(), metadata.clone());

@@ -29,6 +29,7 @@ mod service;
 mod tests;
 mod told;
 mod wanted;
+mod write;
 mod yaml;
 
 pub use asked::Asked;
@@ -36,6 +37,6 @@ pub use files::Files;
 pub use read::read;
 pub use told::{Note, Refusal};
 pub use wanted::{
-    Build, Handed, Named, Wanted, WantedConfig, WantedNetwork, WantedSecret, WantedService,
-    WantedVolume,
+    Build, Named, Wanted, WantedConfig, WantedNetwork, WantedSecret, WantedService, WantedVolume,
 };
+pub use write::{Written, variable, write};

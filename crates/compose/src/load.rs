@@ -388,11 +388,11 @@ impl Loader<'_, '_> {
 
     /// Rancher's file beside the first one.
     fn rancher_file(&self, directory: &str) -> Option<String> {
-        let beside = |name: &&str| match directory.is_empty() {
-            true => (*name).to_owned(),
+        let beside = |name: &str| match directory.is_empty() {
+            true => name.to_owned(),
             false => format!("{directory}/{name}"),
         };
-        rancher::NAMES.iter().map(|name| beside(&name)).find(|path| self.reading.has(path))
+        rancher::NAMES.iter().map(|name| beside(name)).find(|path| self.reading.has(path))
     }
 
     /// Puts what Rancher's file says below the services, where there is one beside the first file.

@@ -61,8 +61,8 @@ fn tree(reading: &mut Reading<'_>, asked: &Asked, told: &Told, loaded: &Loaded) 
         lenient: loaded.lenient,
         volumes: keys("volumes"),
         networks: keys("networks"),
-        secrets: keys("secrets"),
-        configs: keys("configs"),
+        secrets: keys("secrets").iter().map(|key| volume_name(key)).collect(),
+        configs: keys("configs").iter().map(|key| volume_name(key)).collect(),
         undeclared: BTreeMap::new(),
         mounted: Vec::new(),
     };
@@ -79,6 +79,7 @@ fn tree(reading: &mut Reading<'_>, asked: &Asked, told: &Told, loaded: &Loaded) 
     configs.extend(mounted);
     let grouped = assemble::services(drafts, told);
     volumes.extend(grouped.volumes);
+    networks.extend(grouped.networks);
     default_network(&mut networks, &grouped.services);
     check(&top, &networks, &volumes);
     Wanted {

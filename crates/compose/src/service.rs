@@ -12,8 +12,8 @@ mod ports;
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::instance::{
-    ContainerSpec, Dns, ExtraHost, InstanceSpec, LogOptions, PullPolicy, RestartPolicy, Seccomp,
-    Sharing,
+    ContainerSpec, Dns, ExtraHost, Handed, InstanceSpec, LogOptions, PullPolicy, RestartPolicy,
+    Seccomp, Sharing,
 };
 use model::meta::Labels;
 use model::quantity::{Bytes, Span};
@@ -77,8 +77,6 @@ pub(crate) struct Draft {
     pub volumes_from: Vec<From>,
     /// It uses the network of this service.
     pub network_of: Option<(String, At)>,
-    pub secrets: Vec<Grant>,
-    pub configs: Vec<Grant>,
     pub links: Vec<Link>,
     /// Links to services of other apps.
     pub external_links: Vec<Link>,
@@ -117,16 +115,6 @@ pub(crate) struct From {
     pub at: At,
 }
 
-/// A secret or config that a service has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Grant {
-    pub source: String,
-    pub target: String,
-    pub uid: u32,
-    pub gid: u32,
-    pub mode: u32,
-}
-
 /// A name under which a service finds another.
 #[derive(Debug, Clone)]
 pub(crate) struct Link {
@@ -153,8 +141,6 @@ pub(crate) fn read(name: &str, service: &Field<'_>, context: &mut Context<'_, '_
         needs: Vec::new(),
         volumes_from: Vec::new(),
         network_of: None,
-        secrets: Vec::new(),
-        configs: Vec::new(),
         links: Vec::new(),
         external_links: Vec::new(),
         build: None,
@@ -604,25 +590,20 @@ fn grants(service: &Field<'_>, draft: &mut Draft, context: &Context<'_, '_>) {
         for item in field.items() {
             let Some(grant) = grant(&item) else { continue };
             if !known.contains(&grant.source) {
-                item.refuse(format!("{key} has no {:?} at the top of the file", grant.source));
+                let source = &grant.source;
+                item.refuse(format!("{key} has no {source:?} at the top of the file"));
                 continue;
             }
             match key {
-                "secrets" => draft.secrets.push(grant),
-                _ => draft.configs.push(grant),
+                "secrets" => draft.container.secrets.push(grant),
+                _ => draft.container.configs.push(grant),
             }
         }
     }
 }
 
-fn grant(item: &Field<'_>) -> Option<Grant> {
-    let usual = |source: &str| Grant {
-        source: source.to_owned(),
-        target: String::new(),
-        uid: 0,
-        gid: 0,
-        mode: 0o444,
-    };
+fn grant(item: &Field<'_>) -> Option<Handed> {
+    let usual = |source: &str| Handed::named(&volume_name(source));
     if let Value::Text(source) = &item.node.value {
         return Some(usual(source));
     }

@@ -1,6 +1,12 @@
 //! Tests of whole readings.
 
+mod back;
+mod hostile;
+mod many;
+mod old;
 mod plain;
+mod rancher;
+mod words;
 
 use std::collections::BTreeMap;
 

@@ -54,10 +54,6 @@ pub struct WantedService {
     /// What it is. The first container of its template is called as the service is; those behind it, and
     /// initial ones, are its sidekicks. It answers to its key on all its networks.
     pub spec: ServiceSpec,
-    /// Secrets that its containers have as files, by container.
-    pub secrets: BTreeMap<String, Vec<Handed>>,
-    /// Configs that its containers have as files, by container.
-    pub configs: BTreeMap<String, Vec<Handed>>,
     /// Data for the metadata service, by container.
     pub metadata: BTreeMap<String, serde_json::Value>,
     /// How images are built that it runs, by container. The image is to be there when it is made.
@@ -66,29 +62,6 @@ pub struct WantedService {
     pub file: String,
     /// Its line.
     pub line: u32,
-}
-
-/// A secret or config as a file of a container.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Handed {
-    /// Its key.
-    pub source: String,
-    /// The file's path inside; its usual place when empty, below `/run/secrets` for a relative one of a
-    /// secret and below `/` for one of a config.
-    pub target: String,
-    /// The file's user.
-    pub uid: u32,
-    /// The file's group.
-    pub gid: u32,
-    /// The file's permission bits.
-    pub mode: u32,
-}
-
-impl From<&crate::service::Grant> for Handed {
-    fn from(grant: &crate::service::Grant) -> Self {
-        let crate::service::Grant { source, target, uid, gid, mode } = grant.clone();
-        Self { source, target, uid, gid, mode }
-    }
 }
 
 /// How an image is built.

@@ -56,6 +56,7 @@ fn primaries(drafts: &[Draft], told: &Told) -> BTreeMap<String, String> {
             }
         }
     }
+    let labelled = beside.clone();
     for draft in drafts {
         let Some((other, at)) = &draft.network_of else { continue };
         let path = format!("{}.network_mode", draft.path);
@@ -63,7 +64,7 @@ fn primaries(drafts: &[Draft], told: &Told) -> BTreeMap<String, String> {
             told.refuse(at, path, format!("there is no service {other:?}"));
         } else if *other == draft.name {
             told.refuse(at, path, "that is itself");
-        } else if beside.get(other) != Some(&draft.name) {
+        } else if labelled.get(other) != Some(&draft.name) {
             beside.entry(draft.name.clone()).or_insert_with(|| other.clone());
         }
     }
@@ -143,6 +144,7 @@ fn join(group: &mut Group, told: &Told) {
         primary.nodes.extend(sidekick.nodes.iter().cloned());
         primary.needs.extend(sidekick.needs.iter().cloned());
         primary.links.extend(sidekick.links.iter().cloned());
+        primary.external_links.extend(sidekick.external_links.iter().cloned());
         sidekick.once |= is_done_at_once(sidekick);
     }
     primary.nodes.sort();

@@ -83,14 +83,13 @@ fn rules(service: &Field<'_>, words: Option<&Field<'_>>, draft: &Draft) -> Vec<R
         let named = draft.labels.get(&label).map(String::as_str).unwrap_or_default();
         for port in draft.instance.ports.iter().flat_map(Port::expand) {
             let Some(source) = port.host else { continue };
-            match target_of(named, source, port.target) {
-                Some(target) => rules.push(Rule {
+            if let Some(target) = target_of(named, source, port.target) {
+                rules.push(Rule {
                     port: source,
                     service: link.service.clone(),
                     target,
                     at: link.at.clone(),
-                }),
-                None => {}
+                });
             }
         }
     }

@@ -19,6 +19,7 @@ use model::instance::{
 use model::quantity::{Bytes, Cpus};
 use model::service::{Affinity, Overlap, Schedule, ServiceMode};
 
+use super::deploy::node_label;
 use super::{Context, Draft, bytes, duration, volume_name};
 use crate::field::Field;
 use crate::files::resolve;
@@ -28,7 +29,7 @@ use crate::rancher;
 pub(crate) const KEY: &str = "x-monohull";
 
 /// What may stand there.
-const FIELDS: [&str; 23] = [
+const FIELDS: [&str; 25] = [
     "cpus",
     "memory",
     "root_size",
@@ -52,6 +53,8 @@ const FIELDS: [&str; 23] = [
     "affinity",
     "schedule",
     "metadata",
+    "once",
+    "nodes",
 ];
 /// Those that make a machine of it.
 const OF_MACHINES: [&str; 16] = [
@@ -112,6 +115,15 @@ fn of_services(field: &Field<'_>, draft: &mut Draft) {
     }
     if let Some(schedule) = field.get("schedule") {
         draft.mode = Some(ServiceMode::Cron(cron(&schedule)));
+    }
+    if let Some(once) = field.get("once") {
+        draft.once = once.flag().unwrap_or_default();
+    }
+    if let Some(nodes) = field.get("nodes") {
+        let terms = nodes.text().unwrap_or_default().split(',').map(str::trim);
+        for term in terms.filter(|it| !it.is_empty()) {
+            node_label(&nodes, term, draft);
+        }
     }
     if let Some(metadata) = field.get("metadata") {
         draft.metadata = Some(rancher::json(metadata.node));

@@ -1,8 +1,8 @@
 //! What a service mounts where: volumes, directories of the node, files that were sent, memory.
 
-use model::instance::{Mount, MountKind, Propagation};
+use model::instance::{Handed, Mount, MountKind, Propagation};
 
-use super::{Context, Draft, Grant, bytes, mode};
+use super::{Context, Draft, bytes, mode};
 use crate::field::Field;
 use crate::files::{resolve, shorten};
 use crate::wanted::{Named, WantedConfig};
@@ -286,6 +286,11 @@ fn sent(
             let object = Named { key: key.clone(), ..Named::default() };
             context.mounted.push(WantedConfig { object, value });
         }
-        draft.configs.push(Grant { source: key, target, uid: 0, gid: 0, mode: 0o555 });
+        draft.container.configs.push(Handed {
+            source: key,
+            target,
+            mode: 0o555,
+            ..Handed::default()
+        });
     }
 }

@@ -1,0 +1,131 @@
+//! Input that means no good.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use super::*;
+
+fn bomb() -> String {
+    let mut text = String::from("x-a: &a [x, x, x, x, x, x, x, x, x]\n");
+    for (from, to) in
+        ["ab", "bc", "cd", "de", "ef", "fg", "gh", "hi"].iter().map(|it| it.split_at(1))
+    {
+        let again = vec![format!("*{from}"); 9].join(", ");
+        writeln!(text, "x-{to}: &{to} [{again}]").unwrap();
+    }
+    text.push_str("services: {web: {image: x}}\n");
+    text
+}
+
+#[test]
+fn nothing_takes_long_or_climbs_out() {
+    let deep = format!("x-a: {}{}\n", "[".repeat(5000), "]".repeat(5000));
+    let deep_block = (0..200).fold(String::new(), |mut text, i| {
+        writeln!(text, "{}a:", " ".repeat(i)).unwrap();
+        text
+    });
+    let huge = format!("services: {{web: {{image: \"{}\"}}}}", "x".repeat(10 << 20));
+    let wide = format!("services: {{web: {{image: x, cap_add: [{}]}}}}", "a,".repeat(200_000));
+    let merged = format!(
+        "x-m: &m {{{}}}\nservices: {{web: {{image: x, environment: {{{}}}}}}}\n",
+        (0..1000).fold(String::new(), |mut text, i| {
+            write!(text, "k{i}: 1, ").unwrap();
+            text
+        }),
+        (0..1).map(|_| "<<: *m").collect::<Vec<_>>().join(", "),
+    );
+    let chain = (0..40).fold(String::from("services:\n"), |mut text, i| {
+        writeln!(text, "  s{i}: {{image: x, extends: s{}}}", i + 1).unwrap();
+        text
+    }) + "  s40: {image: x}\n";
+    let variables =
+        format!("services: {{web: {{image: \"{}\"}}}}", "${A:-".repeat(100) + &"}".repeat(100));
+    let growing = (0..64).fold(String::from("A0=xxxxxxxxxxxxxxxx\n"), |mut text, i| {
+        writeln!(text, "A{}=$A{i}$A{i}$A{i}$A{i}", i + 1).unwrap();
+        text
+    });
+    for (what, text, why) in [
+        ("a bomb", bomb().as_str(), "too much in this file"),
+        ("deep lists", &deep, "this is not YAML"),
+        ("deep mappings", &deep_block, "levels deep"),
+        ("a huge text", &huge, "more than 2 MiB"),
+        ("many items", &wide, "too much in this file"),
+        ("a chain", &chain, "that extend each other"),
+        ("nested variables", &variables, "nested more than"),
+        ("a circle", "services: {a: {extends: b, image: x}, b: {extends: a}}", "in a circle"),
+        ("itself", "a: &a [*a]", "stands for what it is in"),
+        ("a path", "services: {w: {image: x, env_file: ../../etc/passwd}}", "leaves the directory"),
+        ("a path", "services: {w: {image: x, env_file: /etc/passwd}}", "of your machine"),
+        (
+            "a path",
+            "services: {w: {image: x, extends: {file: ../x.yaml, service: y}}}",
+            "leaves the directory",
+        ),
+        ("a path", "include: [../x.yaml]\nservices: {}", "leaves the directory"),
+        ("a path", "secrets: {s: {file: ../../x}}\nservices: {}", "leaves the directory"),
+        ("a path", "services: {w: {image: x, build: ../..}}", "leaves the directory"),
+        ("a tag", "services: !!python/object:os.system {}", "means nothing here"),
+        ("a list", "[a, b]", "a Compose file is a mapping"),
+        ("a key", "? [a]\n: b\n", "a key must be a text"),
+        ("no YAML", "services: [", "this is not YAML"),
+        ("nothing", "services: {web: }", "neither an image nor a build"),
+    ] {
+        let started = Instant::now();
+        let faults = refused(text);
+        assert!(faults.iter().any(|it| it.contains(why)), "{what}: {faults:?}");
+        assert!(started.elapsed() < Duration::from_secs(5), "{what} takes {:?}", started.elapsed());
+    }
+    assert!(read(&files(&[("compose.yaml", &merged)]), &asked()).is_ok());
+    let env = [("compose.yaml", "services: {w: {image: x}}"), (".env", growing.as_str())];
+    let faults = refused_of(&env, &asked());
+    assert!(faults.iter().any(|it| it.contains("MiB of this")), "{faults:?}");
+}
+
+#[test]
+fn circles_of_files_end() {
+    let pairs = [
+        ("compose.yaml", "include: [a.yaml]\nservices: {}\n"),
+        ("a.yaml", "include: [b.yaml]\n"),
+        ("b.yaml", "include: [a.yaml]\n"),
+        ("x.yaml", "services: {s: {extends: {file: y.yaml, service: s}, image: x}}\n"),
+        ("y.yaml", "services: {s: {extends: {file: x.yaml, service: s}, image: x}}\n"),
+    ];
+    let faults = refused_of(&pairs, &asked());
+    assert!(faults[0].contains("include each other"), "{faults:?}");
+    let other = Asked { files: vec!["x.yaml".into()], ..asked() };
+    let faults = refused_of(&pairs, &other);
+    assert!(faults[0].contains("in a circle"), "{faults:?}");
+}
+
+#[test]
+fn bytes_that_are_no_text() {
+    let mut files = files(&[("compose.yaml", "services: {}")]);
+    files.insert("compose.yaml".into(), vec![b'a', 0xff, 0xfe]);
+    let refusal = read(&files, &asked()).unwrap_err();
+    assert_eq!(
+        refusal.to_string(),
+        "compose.yaml:1:1: compose.yaml is not UTF-8: byte 1 fits nowhere"
+    );
+    assert!(refused_of(&[("other", "")], &asked())[0].contains("there is none of compose.yaml"));
+}
+
+#[test]
+fn faults_and_notes_have_an_end() {
+    let many = (0..500).fold(String::from("services:\n"), |mut text, i| {
+        writeln!(text, "  s{i}: {{image: UPPER, nothing: 1}}").unwrap();
+        text
+    });
+    assert_eq!(refused(&many).len(), 50);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 200, ..Default::default() })]
+
+    /// Whatever comes in, something is answered.
+    #[test]
+    fn nothing_panics(text in "[a-z{}\\[\\]:,&*!|>#%@$\"' \n-]{0,200}") {
+        let _ = read(&files(&[("compose.yaml", &text), (".env", &text)]), &asked());
+        let service = format!("services:\n  web:\n    image: x\n    {}", text.replace('\n', "\n    "));
+        let _ = read(&files(&[("compose.yaml", &service), ("rancher-compose.yml", &text)]), &asked());
+    }
+}
