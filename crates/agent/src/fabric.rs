@@ -9,7 +9,10 @@ use faults::may_die;
 use ipnet::IpNet;
 use model::network::{Network, NetworkSpec};
 use model::{Error, Result, Uid};
-use network::{Applied, Apply, Driver, HostNetwork, NetworkLinks, PublishedPort, Uplink};
+use network::{
+    Applied, Apply, Balanced, Driver, HostNetwork, NetworkLinks, PortConflict, PublishedPort,
+    Uplink,
+};
 use tokio::sync::Mutex;
 
 /// What of the network is present on the node.
@@ -24,10 +27,20 @@ struct Host {
     generation: u64,
     networks: BTreeMap<Uid, NetworkLinks>,
     ports: BTreeMap<Uid, Vec<PublishedPort>>,
+    services: Services,
     reserved: Vec<(model::instance::Protocol, u16)>,
     metadata: Option<u16>,
     /// The last value that could not be applied, until a newer one is.
     failed: Option<u64>,
+}
+
+/// Addresses that lead to one of several instances, and ports that lead to such addresses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Services {
+    /// The addresses.
+    pub addresses: Vec<Balanced>,
+    /// The ports.
+    pub ports: Vec<PublishedPort>,
 }
 
 impl Fabric {
@@ -162,6 +175,27 @@ impl Fabric {
         }
     }
 
+    /// Remembers where services' addresses lead, without touching the host.
+    pub async fn adopt_services(&self, services: Services) {
+        self.host.lock().await.services = services;
+    }
+
+    /// Has services' addresses and ports lead where they are wanted to. Returns the ports that cannot be
+    /// published, each with its reason.
+    pub async fn balance(&self, services: Services) -> Result<Vec<PortConflict>> {
+        let value = {
+            let mut host = self.host.lock().await;
+            if host.failed.is_none() && host.services == services {
+                return Ok(Vec::new());
+            }
+            host.services = services.clone();
+            host.value()
+        };
+        let mut applied = self.apply(&value, Apply::Changes).await?;
+        applied.conflicts.retain(|conflict| services.ports.contains(&conflict.port));
+        Ok(applied.conflicts)
+    }
+
     /// Makes ports lead to an instance. All or none: a port that is taken refuses the others too.
     pub async fn publish(&self, instance: &Uid, ports: Vec<PublishedPort>) -> Result<()> {
         let value = {
@@ -213,10 +247,24 @@ impl Fabric {
 impl Host {
     fn value(&mut self) -> HostNetwork {
         self.generation += 1;
+        let ports = self.services.ports.iter();
         HostNetwork {
             generation: self.generation,
             networks: self.networks.values().cloned().collect(),
-            ports: self.ports.values().flatten().cloned().collect(),
+            services: self
+                .services
+                .addresses
+                .iter()
+                .filter(|it| self.networks.contains_key(&it.network))
+                .cloned()
+                .collect(),
+            ports: self
+                .ports
+                .values()
+                .flatten()
+                .chain(ports.filter(|port| self.networks.contains_key(&port.network)))
+                .cloned()
+                .collect(),
             reserved: self.reserved.clone(),
             metadata: self.metadata,
         }

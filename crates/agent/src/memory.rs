@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use link::{Desired, NameEntry};
+use link::{Desired, NameEntry, ServiceLinks};
 use model::error::Context;
 use model::{ErrorKind, Noun, Object, Result};
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,8 @@ struct Head {
     generation: u64,
     node: String,
     names: Vec<Arc<NameEntry>>,
+    #[serde(default)]
+    services: Vec<Arc<ServiceLinks>>,
 }
 
 /// The directory that keeps the set.
@@ -59,6 +61,7 @@ impl Memory {
             generation: desired.generation,
             node: desired.node.clone(),
             names: desired.names.clone(),
+            services: desired.services.clone(),
         };
         let bytes = serde_json::to_vec(&head).expect("plain data always encodes");
         replace_file(&self.dir.join(HEAD), &bytes)?;
@@ -100,6 +103,7 @@ fn load(dir: &Path) -> Desired {
         generation: head.generation,
         node: head.node,
         names: head.names,
+        services: head.services,
         instances: load_all(dir),
         networks: load_all(dir),
         volumes: load_all(dir),

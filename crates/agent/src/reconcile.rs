@@ -9,6 +9,7 @@ mod mounts;
 mod names;
 mod networks;
 mod node;
+mod services;
 mod storage;
 
 pub use engine::follow_engine;

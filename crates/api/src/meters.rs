@@ -1,7 +1,9 @@
 //! What the API counts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use model::service::Service;
 use telemetry::metrics::metrics::counter::Counter;
 use telemetry::metrics::metrics::family::Family;
 use telemetry::metrics::metrics::gauge::Gauge;
@@ -15,6 +17,8 @@ pub(crate) struct Meters {
     seconds: Histogram,
     open: Family<LabelSet, Gauge>,
     tasks: Family<LabelSet, Gauge>,
+    instances: Family<LabelSet, Gauge>,
+    revision: Family<LabelSet, Gauge>,
 }
 
 /// Something that is open, counted until it is dropped.
@@ -33,6 +37,14 @@ impl Meters {
             seconds: metrics.seconds("hull_api_seconds", "Time to the head of an answer"),
             open: metrics.gauges("hull_api_open", "Connections, streams and sessions open"),
             tasks: metrics.gauges("hull_runtime_tasks", "Tasks of the daemon that have not ended"),
+            instances: metrics.gauges(
+                "hull_service_instances",
+                "Instances of services that are wanted, run, are ready, or leave",
+            ),
+            revision: metrics.gauges(
+                "hull_service_revision",
+                "How often the template of a service was another one: rollouts begun",
+            ),
             metrics,
         }
     }
@@ -53,6 +65,31 @@ impl Meters {
         let gauge = self.open.get_or_create(&vec![("what".into(), what.into())]).clone();
         gauge.inc();
         Open(gauge)
+    }
+
+    /// Takes in how services are; those that are gone are forgotten.
+    pub(crate) fn services(&self, all: &[Arc<Service>]) {
+        self.instances.clear();
+        self.revision.clear();
+        for service in all {
+            let status = &service.status;
+            let labels: LabelSet = vec![
+                ("project".to_owned(), service.meta.project.clone()),
+                ("service".to_owned(), service.meta.name.clone()),
+            ];
+            let leaving = u32::try_from(status.leaving.len()).unwrap_or(u32::MAX);
+            for (state, count) in [
+                ("wanted", status.wanted),
+                ("running", status.running),
+                ("ready", status.ready),
+                ("leaving", leaving),
+            ] {
+                let labels = [&labels[..], &[("state".to_owned(), state.to_owned())]].concat();
+                self.instances.get_or_create(&labels).set(i64::from(count));
+            }
+            let revision = i64::try_from(status.revision).unwrap_or(i64::MAX);
+            self.revision.get_or_create(&labels).set(revision);
+        }
     }
 
     /// All metrics as text.

@@ -3,6 +3,7 @@
 
 mod console;
 mod events;
+mod explain;
 mod images;
 mod instances;
 mod lists;
@@ -125,6 +126,7 @@ fn all(answer: Duration) -> Routes {
     routes = tokens::routes(routes);
     routes = sign_ins::routes(routes);
     routes = events::routes(routes);
+    routes = explain::routes(routes);
     routes = system::routes(routes);
     routes.document.finish();
     routes

@@ -13,6 +13,7 @@ mod diff;
 mod env;
 mod events;
 mod exec;
+mod explain;
 mod export;
 mod image;
 mod inspect;
@@ -101,6 +102,8 @@ pub enum Command {
     Top(top::Top),
     /// Change limits, disks and the restart policy of instances
     Update(Box<update::Update>),
+    /// Say what something waits for, and what would help
+    Explain(explain::Explain),
     /// Show which files of an instance differ from its image
     Diff(diff::Diff),
     /// Make an image of an instance
@@ -194,6 +197,7 @@ pub async fn run(command: Command, global: &Global) -> Result<ExitCode> {
         Command::Stats(args) => args.run(&context()?).await,
         Command::Top(args) => args.run(&context()?).await,
         Command::Update(args) => args.run(&context()?).await,
+        Command::Explain(args) => args.run(&context()?).await,
         Command::Diff(args) => args.run(&context()?).await,
         Command::Commit(args) => args.run(&context()?).await,
         Command::Export(args) => args.run(&context()?).await,

@@ -47,6 +47,21 @@ pub fn configs(typed: &OsStr) -> Vec<CompletionCandidate> {
     begun(typed, async |context: &Context| names(&context.client.configs(&context.project)).await)
 }
 
+/// Names of what can be explained.
+pub fn explained(typed: &OsStr) -> Vec<CompletionCandidate> {
+    begun(typed, async |context: &Context| {
+        let services = names(&context.client.services(&context.project)).await?;
+        let mut all = services;
+        let query = ListQuery { limit: Some(500), ..ListQuery::default() };
+        let instances = context.instances().list_all(&query).await?;
+        all.extend(instances.into_iter().map(|instance| instance.meta.name));
+        all.extend(names(&context.client.volumes(&context.project)).await?);
+        all.sort_unstable();
+        all.dedup();
+        Ok(all)
+    })
+}
+
 /// Names of volumes.
 pub fn volumes(typed: &OsStr) -> Vec<CompletionCandidate> {
     begun(typed, async |context: &Context| names(&context.client.volumes(&context.project)).await)

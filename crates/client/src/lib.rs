@@ -11,6 +11,7 @@ mod console;
 mod download;
 mod error;
 pub mod events;
+mod explain;
 pub mod images;
 pub mod instances;
 mod ndjson;

@@ -7,6 +7,7 @@ pub mod archive;
 pub mod channel;
 pub mod console;
 pub mod event;
+pub mod explain;
 pub mod frame;
 pub mod image;
 pub mod instance;
@@ -24,6 +25,7 @@ use model::Kind;
 pub use channel::{Channel, SessionStatus};
 pub use console::{ConsoleTicket, TicketQuery};
 pub use event::EventsQuery;
+pub use explain::ExplainQuery;
 pub use image::{
     ExportQuery, ImageQuery, ImportQuery, LogoutRequest, NodeQuery, PruneImagesQuery, PruneRequest,
     PushRequest, RemoveImageQuery, SaveQuery, TagQuery, TagRequest,

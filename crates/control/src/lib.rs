@@ -20,6 +20,7 @@ mod control;
 mod core;
 mod event_log;
 mod events;
+mod explain;
 mod failure;
 mod handed;
 mod images;

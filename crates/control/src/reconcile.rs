@@ -57,7 +57,7 @@ pub(crate) fn start(core: &Arc<Core>, tasks: &Tasks, node_grace: Duration) {
     tasks.spawn(placement::Placement::new(core.clone()), slow, on_change(&placed));
     let removed = [Kind::Instance, Kind::Network, Kind::Snapshot, Kind::Volume];
     tasks.spawn(removal::Removal(core.clone()), slow, on_change(&removed));
-    let told = [&removed[..], &[Kind::Config, Kind::Secret]].concat();
+    let told = [&removed[..], &[Kind::Config, Kind::Secret, Kind::Service]].concat();
     tasks.spawn(desired::Desires(core.clone()), slow, on_change(&told));
     let kept = [Kind::Service, Kind::Instance, Kind::Node];
     core.mirror.on_change(&kept, core.wakes.services.clone());

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use model::data::Data;
-use model::instance::Instance;
+use model::instance::{Instance, Port};
 use model::network::Network;
 use model::volume::{Snapshot, Volume};
 use model::{Kind, Uid};
@@ -28,6 +28,8 @@ pub struct Desired {
     pub volumes: Vec<Arc<Volume>>,
     /// Snapshots that the node has.
     pub snapshots: Vec<Arc<Snapshot>>,
+    /// Services whose addresses on these networks lead to their instances.
+    pub services: Vec<Arc<ServiceLinks>>,
     /// Names that instances on these networks may ask for, those on other nodes included.
     pub names: Vec<Arc<NameEntry>>,
     /// Secrets and configs that instances placed on the node read, and no others. A node keeps them in
@@ -49,6 +51,26 @@ pub struct HandedData {
     pub name: String,
     /// Its data, which does not change.
     pub data: Data,
+}
+
+/// Where a service's address on one network leads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceLinks {
+    /// The service's identity.
+    pub id: Uid,
+    /// Its name.
+    pub name: String,
+    /// The network.
+    pub network_id: Uid,
+    /// Its address of each family there.
+    pub addresses: Vec<IpAddr>,
+    /// One client is led to the same instance each time.
+    pub sticky: bool,
+    /// The addresses of its instances that are ready, in order.
+    pub members: Vec<IpAddr>,
+    /// Ports of the node that lead to them, through this network.
+    pub ports: Vec<Port>,
 }
 
 /// A name on a network and the addresses it stands for.

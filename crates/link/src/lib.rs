@@ -30,7 +30,7 @@ use tokio::sync::watch;
 
 pub use build::BuildCalls;
 pub use console::{ConsoleCalls, Display};
-pub use desired::{Desired, NameEntry};
+pub use desired::{Desired, NameEntry, ServiceLinks};
 pub use image::ImageCalls;
 pub use instance::InstanceCalls;
 pub use machine::MachineCalls;

@@ -11,6 +11,7 @@ pub mod config;
 pub mod data;
 pub mod error;
 pub mod event;
+pub mod explain;
 pub mod id;
 pub mod image;
 pub mod instance;

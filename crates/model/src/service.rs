@@ -25,7 +25,7 @@ pub use dependency::{Dependency, DependencyCondition};
 pub use schedule::{Overlap, Run, Schedule};
 
 use crate::error::{Error, Result};
-use crate::instance::{InstanceNoun, InstanceSpec, Port, Reason, RestartPolicy};
+use crate::instance::{InstanceNoun, InstanceSpec, NetworkMode, Port, Reason, RestartPolicy};
 use crate::meta::Labels;
 use crate::object::{Kind, Noun, Object};
 use crate::quantity::Span;
@@ -470,7 +470,8 @@ impl ServiceSpec {
     #[must_use]
     pub fn has_address(&self) -> bool {
         let single = self.access.mode == AccessMode::VirtualAddress;
-        single && self.lasts() && self.template.spec.network.is_own()
+        let joined = matches!(self.template.spec.network, NetworkMode::Networks { .. });
+        single && self.lasts() && joined
     }
 
     /// How many earlier templates are kept.

@@ -183,6 +183,7 @@ async fn the_past_does_not_overwrite(driver: &dyn Driver) {
     driver.ensure_network(&one).await.expect("a bridge");
     let link = interface(&one, "eth0", 5);
     let value = |generation, ports: &[u16]| HostNetwork {
+        services: Vec::new(),
         generation,
         networks: vec![one.clone()],
         ports: ports.iter().map(|host| port(&link, Protocol::Tcp, *host, 80)).collect(),
@@ -209,6 +210,7 @@ async fn ports_are_kept_apart(driver: &dyn Driver) {
     driver.ensure_network(&one).await.expect("a bridge");
     let link = interface(&one, "eth0", 5);
     let value = HostNetwork {
+        services: Vec::new(),
         generation: 1,
         networks: vec![one.clone()],
         ports: [21022, 21080].map(|host| port(&link, Protocol::Tcp, host, 80)).into(),

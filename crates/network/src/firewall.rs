@@ -1,6 +1,7 @@
 //! What is wanted of the firewall: networks kept apart, and ports that lead to instances.
 
 pub(crate) mod apply;
+mod balance;
 mod forwarding;
 pub(crate) mod hold;
 mod nft;
@@ -15,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::links::NetworkLinks;
 
+pub use balance::Balanced;
+
 /// Where instances ask for what they are, by HTTP: the address that clouds have for it.
 pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
@@ -25,7 +28,10 @@ pub struct HostNetwork {
     pub generation: u64,
     /// The networks present on the node.
     pub networks: Vec<NetworkLinks>,
-    /// The ports that lead to instances of the node.
+    /// Addresses of networks that lead to one of several members each.
+    #[serde(default)]
+    pub services: Vec<Balanced>,
+    /// The ports that lead to instances of the node, or to such an address' members.
     pub ports: Vec<PublishedPort>,
     /// Ports that the platform itself listens on, which are never published.
     pub reserved: Vec<(Protocol, u16)>,

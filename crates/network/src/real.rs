@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub(crate) use bridge::settle_singles;
 pub(crate) use facts::uplink;
 
 use async_trait::async_trait;

@@ -266,6 +266,7 @@ async fn flows_of_datagrams_follow_the_port() {
     assert_eq!(say(&client, SOON).unwrap(), format!("second {OUTSIDE4}"));
     // Also when the one who changes it is not the one who made it.
     let value = HostNetwork {
+        services: Vec::new(),
         generation: 3,
         networks: vec![one.clone()],
         ports: vec![port(&to_first, Protocol::Udp, 5353, 53)],
@@ -616,6 +617,7 @@ async fn two_nodes_share_a_host() {
         InstanceLinks { id: uid(115), interfaces: vec![interface(&two, "eth0", 5)], guest: false };
     let stranger = Place::at(&other.attach(&theirs).await.unwrap());
     let value = HostNetwork {
+        services: Vec::new(),
         generation: 1,
         networks: vec![two.clone()],
         ports: [8080, 8081].map(|host| port(&theirs.interfaces[0], Protocol::Tcp, host, 80)).into(),

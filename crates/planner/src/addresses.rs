@@ -28,6 +28,10 @@ impl<'a> Book<'a> {
         self.holders.extend(v4.into_iter().chain(v6).map(|address| (address, holder.clone())));
     }
 
+    pub(crate) fn enter_address(&mut self, address: IpAddr, holder: &Holder<'a>) {
+        self.holders.insert(address, holder.clone());
+    }
+
     fn is_free(&self, address: impl Into<IpAddr>) -> bool {
         !self.holders.contains_key(&address.into())
     }

@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use model::instance::{Instance, InstanceSpec, Interface, Placement};
 use model::network::Network;
 use model::node::Node;
+use model::service::Service;
 use model::volume::{Snapshot, Volume, VolumeSource};
 use model::{Time, Uid};
 
@@ -22,6 +23,8 @@ pub struct World<'a> {
     pub nodes: Vec<&'a Node>,
     /// All instances; those that are not placed hold nothing.
     pub instances: Vec<&'a Instance>,
+    /// All services.
+    pub services: Vec<&'a Service>,
     /// All networks.
     pub networks: Vec<&'a Network>,
     /// All volumes.
@@ -89,12 +92,27 @@ impl<'a> Ledger<'a> {
         for (network, (_, address)) in newest_addresses(world, &ledger.cursors) {
             ledger.cursors.insert(network.clone(), address);
         }
+        for service in &world.services {
+            ledger.enter_service(service);
+        }
         for instance in &world.instances {
             if let Some(placed) = &instance.spec.placement {
                 ledger.enter(instance, placed, Holder(Cow::Borrowed(&instance.meta.name)));
             }
         }
         ledger
+    }
+
+    /// A service holds its address on each of its networks, and its ports on each node.
+    fn enter_service(&mut self, service: &'a Service) {
+        let holder = Holder(Cow::Borrowed(service.meta.name.as_str()));
+        for own in &service.status.addresses {
+            let book = self.addresses.entry(own.network_id.clone()).or_default();
+            own.addresses.iter().for_each(|address| book.enter_address(*address, &holder));
+        }
+        for book in self.nodes.values_mut() {
+            service.status.ports.iter().for_each(|port| book.ports.enter(port, &holder));
+        }
     }
 
     fn enter(&mut self, instance: &Instance, placed: &Placement, holder: Holder<'a>) {

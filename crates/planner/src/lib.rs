@@ -12,6 +12,7 @@ mod hold;
 mod ledger;
 mod place;
 mod ports;
+mod reach;
 mod refusal;
 pub mod rollout;
 pub mod subnets;

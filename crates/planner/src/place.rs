@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use model::Uid;
+use model::explain::NodeAnswer;
 use model::instance::{
     Attachment, Instance, Interface, MountKind, NetworkMode, Placement, Port, Sharing,
 };
@@ -49,12 +50,7 @@ impl Ledger<'_> {
     /// # Errors
     /// Why it can be nowhere, with a reason for each node.
     pub fn place(&self, instance: &Instance) -> Result<Decision, Refusal> {
-        let needs = Needs {
-            interfaces: self.interfaces(instance)?,
-            volumes: self.mounted(instance)?,
-            shares: self.shared(instance)?,
-            source: self.source(instance)?,
-        };
+        let needs = self.needs(instance)?;
         let (mut candidates, mut refused) = (Vec::new(), Vec::new());
         for (name, book) in &self.nodes {
             match self.consider(instance, &needs, book) {
@@ -67,6 +63,32 @@ impl Ledger<'_> {
             return Err(Refusal::Nodes { instance: instance.meta.name.clone(), nodes: refused });
         };
         Ok(self.decide(&needs, best, count, &refused))
+    }
+
+    /// What each node answers to an instance.
+    ///
+    /// # Errors
+    /// Why it can be nowhere, whatever the node.
+    pub fn answers(&self, instance: &Instance) -> Result<Vec<NodeAnswer>, Refusal> {
+        let needs = self.needs(instance)?;
+        let answer = |(name, book): (&&str, &NodeBook<'_>)| {
+            let refused = self.consider(instance, &needs, book).err();
+            NodeAnswer {
+                node: (*name).to_owned(),
+                takes: refused.is_none(),
+                why: refused.map_or_else(|| "it can take it".to_owned(), |cause| cause.to_string()),
+            }
+        };
+        Ok(self.nodes.iter().map(answer).collect())
+    }
+
+    fn needs<'b>(&'b self, instance: &'b Instance) -> Result<Needs<'b>, Refusal> {
+        Ok(Needs {
+            interfaces: self.interfaces(instance)?,
+            volumes: self.mounted(instance)?,
+            shares: self.shared(instance)?,
+            source: self.source(instance)?,
+        })
     }
 
     fn decide(
@@ -167,7 +189,11 @@ impl Ledger<'_> {
         Ok(interfaces)
     }
 
-    fn assign(&self, wish: &addresses::Wish<'_>, network: &Network) -> Result<Interface, Refusal> {
+    pub(crate) fn assign(
+        &self,
+        wish: &addresses::Wish<'_>,
+        network: &Network,
+    ) -> Result<Interface, Refusal> {
         let none = addresses::Book::default();
         let book = self.addresses(&network.meta.id).unwrap_or(&none);
         addresses::assign(wish, book, self.cursor(&network.meta.id))

@@ -162,6 +162,18 @@ impl Cause {
     }
 }
 
+impl NodeRefusal {
+    /// The same, said of a service's ports.
+    pub(crate) fn of_service(&self, service: &str) -> Reason {
+        let message =
+            format!("service {service:?} is not published on node {}: {}", self.node, self.cause);
+        Reason {
+            next: Some(self.cause.next(&self.node)),
+            ..Reason::new(self.cause.code(), message)
+        }
+    }
+}
+
 impl Refusal {
     pub(crate) fn anywhere(code: &str, message: String, next: &str) -> Self {
         Self::Anywhere(Reason { next: Some(next.to_owned()), ..Reason::new(code, message) })

@@ -43,6 +43,8 @@ mod e2e {
     mod refusals;
     mod sandbox;
     mod secrets;
+    mod service_access;
+    mod service_modes;
     mod services;
     mod shares;
     mod start;

@@ -51,6 +51,7 @@ impl Instances {
                 used.extend(interfaces.map(|interface| interface.network_id.clone()));
             }
         }
+        super::services::adopt(&self.context, desired).await;
         let networks = desired.networks.iter().filter(|network| used.contains(&network.meta.id));
         networks.map(|network| self.context.fabric.links(network)).collect()
     }
@@ -83,6 +84,11 @@ impl Pass for Instances {
         };
         let written = self.write(&adopted).await;
         self.adopted = Some(if written.is_ok() { Vec::new() } else { adopted });
+        // What is to end takes no new connections first.
+        let written = match written {
+            Ok(()) => super::services::balance(&self.context, &desired).await,
+            Err(error) => Err(error),
+        };
         for instance in &desired.instances {
             match self.context.roster.get(&instance.meta.id) {
                 Some(handle) => tell(&handle.wanted, instance),

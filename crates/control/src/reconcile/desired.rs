@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use link::{Desired, NameEntry};
+use link::{Desired, NameEntry, ServiceLinks};
 use model::instance::{Instance, InstanceNoun, Interface, Phase, RunState};
 use model::network::NetworkNoun;
 use model::volume::{SnapshotNoun, VolumeNoun};
@@ -17,6 +17,7 @@ use tasks::Pass;
 use tokio::sync::watch;
 
 use super::placement::network_finalizer;
+use super::services::reach;
 use crate::core::Core;
 use crate::mirror::State;
 
@@ -44,6 +45,8 @@ struct Page {
     volumes: Told<VolumeNoun>,
     snapshots: Told<SnapshotNoun>,
     names: Names,
+    services: Kept<ServiceLinks>,
+    service_names: Kept<NameEntry>,
 }
 
 impl Board {
@@ -83,6 +86,8 @@ impl Page {
             volumes: Told::default(),
             snapshots: Told::default(),
             names: Names::default(),
+            services: Kept::default(),
+            service_names: Kept::default(),
         };
         let desired = page.make(core, state, node);
         page.sender.send_replace(Arc::new(desired));
@@ -109,15 +114,21 @@ impl Page {
         let handed = core.opened.of(core, state, instances());
         let networks = state.networks.iter().filter(|it| it.meta.finalizers.contains(&finalizer));
         let networks = self.networks.tell(networks);
+        let known: Vec<_> = networks.iter().map(|it| &it.meta.id).collect();
+        let kept = || state.services.iter();
+        let services = kept().flat_map(|service| reach::links_of(state, service));
+        let services = services.filter(|it| known.contains(&&it.network_id));
+        let names = kept().flat_map(|service| reach::names_of(state, service));
+        let names = names.filter(|it| known.contains(&&it.network_id));
+        let names = self.service_names.tell(names);
         Desired {
             generation: state.revision,
             node: node.to_owned(),
             instances: self.instances.tell(instances()),
             volumes: self.volumes.tell(state.volumes.iter().filter(|it| here(&it.spec.node))),
             snapshots: self.snapshots.tell(state.snapshots.iter().filter(|it| here(&it.spec.node))),
-            names: self
-                .names
-                .tell(state, &networks.iter().map(|it| &it.meta.id).collect::<Vec<_>>()),
+            services: self.services.tell(services),
+            names: self.names.tell(state, &known).into_iter().chain(names).collect(),
             networks,
             handed,
         }
@@ -129,15 +140,46 @@ fn same(one: &Desired, two: &Desired) -> bool {
     fn lists<T>(one: &[Arc<T>], two: &[Arc<T>]) -> bool {
         one.len() == two.len() && one.iter().zip(two).all(|(a, b)| Arc::ptr_eq(a, b))
     }
-    let Desired { generation: _, node, instances, networks, volumes, snapshots, names, handed } =
-        one;
+    let Desired {
+        generation: _,
+        node,
+        instances,
+        networks,
+        volumes,
+        snapshots,
+        services,
+        names,
+        handed,
+    } = one;
     *node == two.node
         && lists(instances, &two.instances)
         && lists(networks, &two.networks)
         && lists(volumes, &two.volumes)
         && lists(snapshots, &two.snapshots)
+        && lists(services, &two.services)
         && lists(names, &two.names)
         && lists(handed, &two.handed)
+}
+
+/// A list of which what is equal to what was told is told as the same.
+struct Kept<T>(Vec<Arc<T>>);
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: PartialEq> Kept<T> {
+    fn tell(&mut self, now: impl Iterator<Item = T>) -> Vec<Arc<T>> {
+        let mut before = std::mem::take(&mut self.0).into_iter();
+        let tell = |new: T| match before.next() {
+            Some(old) if *old == new => old,
+            _ => Arc::new(new),
+        };
+        self.0 = now.map(tell).collect();
+        self.0.clone()
+    }
 }
 
 /// What a node was told of the objects of a noun, in the order of their ids: each with the newest

@@ -126,10 +126,28 @@ fn world(state: &State, which: impl Fn(&Instance) -> bool) -> World<'_> {
     World {
         nodes: state.nodes.iter().map(|it| &**it).collect(),
         instances: state.instances.iter().map(|it| &**it).filter(|it| which(it)).collect(),
+        services: state.services.iter().map(|it| &**it).collect(),
         networks: state.networks.iter().map(|it| &**it).collect(),
         volumes: state.volumes.iter().map(|it| &**it).collect(),
         snapshots: state.snapshots.iter().map(|it| &**it).collect(),
     }
+}
+
+/// The world without a service and its instances.
+pub(crate) fn ledger_without_service<'a>(core: &Core, state: &'a State, id: &Uid) -> Ledger<'a> {
+    let mut world = world(state, |instance| !model::service::is_of(instance, id));
+    world.services.retain(|service| service.meta.id != *id);
+    Ledger::new(&world, cursors_of(core).clone())
+}
+
+/// The world as the mirror has it, to give addresses of it.
+pub(crate) fn ledger_of<'a>(core: &Core, state: &'a State) -> Ledger<'a> {
+    make_ledger(state, |_| true, cursors_of(core).clone())
+}
+
+/// Keeps what a ledger remembers of the last addresses that were given.
+pub(crate) fn keep_cursors(core: &Core, ledger: Ledger<'_>) {
+    *cursors_of(core) = ledger.into_cursors();
 }
 
 fn unplaced(state: &State) -> Vec<&Arc<Instance>> {

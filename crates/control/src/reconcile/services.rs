@@ -3,6 +3,8 @@
 //! What a service has become is written before its instances are made: a platform that dies in between
 //! makes them after its next start.
 
+pub(crate) mod reach;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,7 +64,8 @@ impl Pass for Services {
         let all = self.core.read(in_turn);
         let (mut made, mut removed, mut again) = (0, 0, None);
         for (id, now) in all.into_iter().map(|id| (id, self.core.now())) {
-            let plan = |state: &State, batch: &mut Batch| Ok(write(state, batch, &id, now));
+            let plan =
+                |state: &State, batch: &mut Batch| Ok(write(&self.core, state, batch, &id, now));
             let (_, Some((service, step))) = self.core.transact(Mode::Apply, plan).await? else {
                 continue;
             };
@@ -162,7 +165,13 @@ fn owner(service: &Kept) -> Owner {
 }
 
 /// Works out what a service needs next, and writes how far it is.
-fn write(state: &State, batch: &mut Batch, id: &Uid, now: model::Time) -> Option<(Kept, Step)> {
+fn write(
+    core: &Core,
+    state: &State,
+    batch: &mut Batch,
+    id: &Uid,
+    now: model::Time,
+) -> Option<(Kept, Step)> {
     let old = state.services.by_id(id)?;
     let owned = state.instances.owned_by(id);
     let own: Vec<&Instance> = owned.map(|it| &**it).filter(|it| is_of(it, id)).collect();
@@ -178,6 +187,9 @@ fn write(state: &State, batch: &mut Batch, id: &Uid, now: model::Time) -> Option
     }
     let mut new = Kept::clone(old);
     new.status = step.status.clone();
+    if let Some(reason) = reach::settle(core, state, &mut new, batch) {
+        new.status.reason = Some(reason);
+    }
     if let Some(number) = step.roll_back
         && let Some(revision) = step.status.revision(number)
     {
@@ -220,25 +232,20 @@ fn around<'a>(state: &'a State, service: &'a Kept) -> Around<'a> {
 
 /// The spec of the instance in a slot.
 fn spec_of(service: &Kept, slot: &Slot) -> InstanceSpec {
-    let mut spec = with_alias(service.spec.template.spec.clone(), &service.meta.name);
-    if let Key::Node(node) = &slot.key {
-        spec.nodes.name.clone_from(node);
-    }
-    spec
-}
-
-/// The spec of an instance that answers to its service's name on its networks.
-fn with_alias(mut spec: InstanceSpec, service: &str) -> InstanceSpec {
+    let mut spec = service.spec.template.spec.clone();
     if let NetworkMode::Networks { attachments } = &mut spec.network {
         if attachments.is_empty() {
             let network = DEFAULT_NETWORK.to_owned();
             attachments.push(Attachment { network, ..Attachment::default() });
         }
-        for attachment in attachments {
-            if !attachment.aliases.iter().any(|alias| alias == service) {
-                attachment.aliases.push(service.to_owned());
-            }
-        }
+        attachments.iter_mut().for_each(|attachment| reach::alias(service, attachment));
+    }
+    if service.spec.has_address() {
+        // They are the service's, and lead to whichever instance is ready.
+        spec.ports.clear();
+    }
+    if let Key::Node(node) = &slot.key {
+        spec.nodes.name.clone_from(node);
     }
     spec
 }

@@ -136,6 +136,9 @@ impl State {
         let loopback6 = !sysctl::filters_bridges6();
         let (reached, refused) = self.choose(desired, &addresses, loopback6)?;
         let before = self.applied.as_ref().filter(|_| how == Apply::Changes);
+        if before.is_none_or(|before| !before.same_addresses(&reached)) {
+            settle_addresses(&mut host, &reached)?;
+        }
         let changed = match before {
             Some(before) if before.same_but_ports(&reached) => {
                 self.write_ports(names, before, &reached)?
@@ -196,7 +199,7 @@ impl State {
             return Ok(Some(Refusal::Reserved));
         }
         let network = desired.networks.iter().find(|network| network.id == port.network);
-        let elements = render::elements(port);
+        let elements = render::elements(desired, port);
         if network.is_none_or(|network| network.internal) || elements.is_empty() {
             return Ok(Some(Refusal::Unreachable));
         }
@@ -221,7 +224,7 @@ impl State {
         before: &HostNetwork,
         after: &HostNetwork,
     ) -> Result<bool> {
-        let (old, new) = (render::all_elements(before), render::all_elements(after));
+        let (old, new) = (render::Content::of(before), render::Content::of(after));
         let script = render::change(&names.table(), &old, &new);
         if script.is_empty() {
             return Ok(false);
@@ -245,8 +248,29 @@ impl State {
 
 impl HostNetwork {
     fn same_but_ports(&self, other: &HostNetwork) -> bool {
-        let HostNetwork { generation: _, networks, ports: _, reserved: _, metadata } = self;
+        let HostNetwork { generation: _, networks, services: _, ports: _, reserved: _, metadata } =
+            self;
         *networks == other.networks && *metadata == other.metadata
+    }
+
+    /// Whether services have the same addresses on the same networks.
+    fn same_addresses(&self, other: &HostNetwork) -> bool {
+        let all = |value: &HostNetwork| -> BTreeSet<(String, IpAddr)> {
+            value.leading().map(|(network, _, address)| (network.bridge.clone(), address)).collect()
+        };
+        self.networks == other.networks && all(self) == all(other)
+    }
+
+    /// Whether each member of a service is one of it in the other value, too.
+    fn keeps_members(&self, other: &HostNetwork) -> bool {
+        self.services.iter().all(|service| {
+            let after = other
+                .services
+                .iter()
+                .find(|it| (&it.id, &it.network) == (&service.id, &service.network));
+            let after = after.map_or(&[][..], |it| &it.members);
+            service.members.iter().all(|member| after.contains(member))
+        })
     }
 }
 
@@ -280,12 +304,22 @@ fn write_all(host: &mut Rtnl, names: &Names, value: &HostNetwork) -> Result<()> 
     forwarding.switch_on()
 }
 
+/// Gives each bridge the addresses of its services: the host answers for them, and leads on what comes.
+fn settle_addresses(host: &mut Rtnl, value: &HostNetwork) -> Result<()> {
+    for network in &value.networks {
+        let own = value.leading().filter(|(of, ..)| of.id == network.id);
+        let addresses: Vec<IpAddr> = own.map(|(.., address)| address).collect();
+        crate::real::settle_singles(host, &network.bridge, &addresses)?;
+    }
+    Ok(())
+}
+
 /// Whether datagrams may still be led by other rules than these.
 fn may_have_stale(before: Option<&HostNetwork>, after: &HostNetwork) -> bool {
     let udp = |value: &HostNetwork| -> BTreeSet<PublishedPort> {
         value.ports.iter().filter(|port| port.protocol == Protocol::Udp).cloned().collect()
     };
-    before.is_none_or(|before| udp(before) != udp(after))
+    before.is_none_or(|before| udp(before) != udp(after) || !before.keeps_members(after))
 }
 
 /// Addresses under which the host is reached, loopback's with them; only port 53 asks for them.

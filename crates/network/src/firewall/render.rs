@@ -1,10 +1,10 @@
 //! From the value to the text that nft(8) loads. Pure: what isn't in the value isn't in the text.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Write};
 use std::net::IpAddr;
 
-use super::{HostNetwork, PublishedPort};
+use super::{HostNetwork, PublishedPort, balance};
 use crate::links::NetworkLinks;
 use crate::names::Names;
 
@@ -20,7 +20,7 @@ pub(super) struct Guards {
     pub(super) loopback6: bool,
 }
 
-/// One entry of one of the port maps.
+/// One entry of one of the maps or sets that change without the rest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Element {
     map: &'static str,
@@ -31,20 +31,62 @@ pub(super) struct Element {
 impl Element {
     /// What must be unique: two ports with the same place would contradict each other.
     pub(super) fn place(&self) -> (&'static str, &str) {
-        (self.map, &self.key)
+        let led = LEADING.iter().find(|(leading, _)| *leading == self.map);
+        (led.map_or(self.map, |(_, plain)| plain), &self.key)
+    }
+
+    /// As it stands in a list: a set's entry has no value.
+    fn shown(&self) -> String {
+        match self.value.is_empty() {
+            true => self.key.clone(),
+            false => format!("{} : {}", self.key, self.value),
+        }
+    }
+}
+
+/// The maps of ports that lead to one of several, and those of ports that lead to one.
+const LEADING: [(&str, &str); 4] = [
+    ("led4", "ports4"),
+    ("led6", "ports6"),
+    ("led_addressed4", "addressed4"),
+    ("led_addressed6", "addressed6"),
+];
+
+/// What of a table changes without the rest of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Content {
+    elements: BTreeSet<Element>,
+    chains: BTreeMap<String, Option<String>>,
+}
+
+impl Content {
+    pub(super) fn of(value: &HostNetwork) -> Self {
+        Self { elements: all_elements(value), chains: balance::chains(value) }
     }
 }
 
 /// The entries a port is made of: one for each family it is reached by.
-pub(super) fn elements(port: &PublishedPort) -> Vec<Element> {
+pub(super) fn elements(value: &HostNetwork, port: &PublishedPort) -> Vec<Element> {
+    let network = value.networks.iter().find(|network| network.id == port.network);
     let service = format!("{} . {}", port.protocol.as_str(), port.host);
     let wanted4 = port.address.is_none_or(|address| address.is_ipv4());
     let wanted6 = port.address.is_none_or(|address| address.is_ipv6());
     let exact = port.address.filter(|address| !address.is_unspecified());
-    let element = |maps: [&'static str; 2], target: IpAddr| Element {
-        map: if exact.is_some() { maps[1] } else { maps[0] },
-        key: exact.map_or_else(|| service.clone(), |address| format!("{address} . {service}")),
-        value: format!("{target} . {}", port.target),
+    let element = |maps: [&'static str; 2], target: IpAddr| {
+        let map = if exact.is_some() { maps[1] } else { maps[0] };
+        let key = exact.map_or_else(|| service.clone(), |address| format!("{address} . {service}"));
+        match (network, value.balanced(&port.network, target)) {
+            (Some(network), Some(several)) => {
+                let led = LEADING.iter().find(|(_, plain)| *plain == map);
+                let chain = balance::port_chain(network, several, target, port);
+                Element {
+                    map: led.map_or(map, |(led, _)| led),
+                    key,
+                    value: format!("goto {chain}"),
+                }
+            }
+            _ => Element { map, key, value: format!("{target} . {}", port.target) },
+        }
     };
     let four = port.target4.filter(|_| wanted4).map(IpAddr::from);
     let six = port.target6.filter(|_| wanted6).map(IpAddr::from);
@@ -55,8 +97,26 @@ pub(super) fn elements(port: &PublishedPort) -> Vec<Element> {
 }
 
 /// All entries of a value.
-pub(super) fn all_elements(value: &HostNetwork) -> BTreeSet<Element> {
-    value.ports.iter().flat_map(elements).collect()
+fn all_elements(value: &HostNetwork) -> BTreeSet<Element> {
+    let ports = value.ports.iter().flat_map(|port| elements(value, port));
+    ports.chain(balanced(value)).collect()
+}
+
+/// The entries of balanced addresses: where each leads, from where, and that it is one.
+fn balanced(value: &HostNetwork) -> impl Iterator<Item = Element> {
+    value.leading().flat_map(|(network, service, address)| {
+        let [leads, from, all] = match address.is_ipv4() {
+            true => ["balanced4", "services4", "balancing4"],
+            false => ["balanced6", "services6", "balancing6"],
+        };
+        let chain = balance::chain(network, service, address);
+        let key = format!("{} . {address}", quoted(&network.bridge));
+        [
+            Element { map: leads, key: address.to_string(), value: format!("goto {chain}") },
+            Element { map: from, key, value: String::new() },
+            Element { map: all, key: address.to_string(), value: String::new() },
+        ]
+    })
 }
 
 /// The text that replaces our table whole. The empty table is added first, so that deleting it can't
@@ -64,6 +124,10 @@ pub(super) fn all_elements(value: &HostNetwork) -> BTreeSet<Element> {
 pub(super) fn table(name: &str, value: &HostNetwork, guards: &Guards) -> String {
     let mut text = removal(name);
     writeln!(text, "table inet {name} {{").expect(STRING);
+    for (chain, rule) in balance::chains(value) {
+        let rule = rule.map_or(String::new(), |rule| format!("    {rule}\n"));
+        write!(text, "  chain {chain} {{\n{rule}  }}\n").expect(STRING);
+    }
     sets(&mut text, value, guards);
     maps(&mut text, value);
     sources(&mut text, value);
@@ -77,15 +141,28 @@ pub(super) fn removal(name: &str) -> String {
     format!("add table inet {name}\ndelete table inet {name}\n")
 }
 
-/// The text that brings the port maps from one content to another; empty when nothing changes.
-pub(super) fn change(name: &str, from: &BTreeSet<Element>, to: &BTreeSet<Element>) -> String {
+/// The text that brings a table from one content to another; empty when nothing changes.
+pub(super) fn change(name: &str, from: &Content, to: &Content) -> String {
     let mut text = String::new();
-    for gone in from.difference(to) {
+    for (chain, rule) in &to.chains {
+        match from.chains.get(chain) {
+            Some(before) if before == rule => continue,
+            Some(_) => writeln!(text, "flush chain inet {name} {chain}").expect(STRING),
+            None => writeln!(text, "add chain inet {name} {chain}").expect(STRING),
+        }
+        if let Some(rule) = rule {
+            writeln!(text, "add rule inet {name} {chain} {rule}").expect(STRING);
+        }
+    }
+    for gone in from.elements.difference(&to.elements) {
         writeln!(text, "delete element inet {name} {} {{ {} }}", gone.map, gone.key).expect(STRING);
     }
-    for new in to.difference(from) {
-        let Element { map, key, value } = new;
-        writeln!(text, "add element inet {name} {map} {{ {key} : {value} }}").expect(STRING);
+    for new in to.elements.difference(&from.elements) {
+        writeln!(text, "add element inet {name} {} {{ {} }}", new.map, new.shown()).expect(STRING);
+    }
+    for chain in from.chains.keys().filter(|chain| !to.chains.contains_key(*chain)) {
+        writeln!(text, "flush chain inet {name} {chain}").expect(STRING);
+        writeln!(text, "delete chain inet {name} {chain}").expect(STRING);
     }
     text
 }
@@ -138,10 +215,21 @@ fn maps(text: &mut String, value: &HostNetwork) {
         ("ports6", "inet_proto . inet_service : ipv6_addr . inet_service"),
         ("addressed4", "ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service"),
         ("addressed6", "ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service"),
+        ("led4", "inet_proto . inet_service : verdict"),
+        ("led6", "inet_proto . inet_service : verdict"),
+        ("led_addressed4", "ipv4_addr . inet_proto . inet_service : verdict"),
+        ("led_addressed6", "ipv6_addr . inet_proto . inet_service : verdict"),
+        ("balanced4", "ipv4_addr : verdict"),
+        ("balanced6", "ipv6_addr : verdict"),
+        ("services4", "ifname . ipv4_addr"),
+        ("services6", "ifname . ipv6_addr"),
+        ("balancing4", "ipv4_addr"),
+        ("balancing6", "ipv6_addr"),
     ] {
         let of_map = all.iter().filter(|element| element.map == name);
-        let elements: Vec<_> = of_map.map(|e| format!("{} : {}", e.key, e.value)).collect();
-        block(text, "map", name, kind, false, &elements);
+        let elements: Vec<_> = of_map.map(Element::shown).collect();
+        let what = if kind.contains(':') { "map" } else { "set" };
+        block(text, what, name, kind, false, &elements);
     }
     block(text, "map", "metadata", "ifname : ipv4_addr . inet_service", false, &metadata(value));
 }
@@ -219,7 +307,7 @@ mod tests {
     }
 
     fn shown(port: &PublishedPort) -> Vec<String> {
-        let all = elements(port);
+        let all = elements(&HostNetwork::default(), port);
         all.iter().map(|e| format!("{} {} : {}", e.map, e.key, e.value)).collect()
     }
 
@@ -246,7 +334,7 @@ mod tests {
             ports: ports.iter().map(|p| port(Some("0.0.0.0"), *p)).collect(),
             ..HostNetwork::default()
         };
-        let (old, new) = (all_elements(&value(&[1, 2])), all_elements(&value(&[2, 3])));
+        let (old, new) = (Content::of(&value(&[1, 2])), Content::of(&value(&[2, 3])));
         assert_eq!(
             change("t", &old, &new),
             "delete element inet t ports4 { tcp . 1 }\n\

@@ -58,11 +58,22 @@ impl Flow {
     /// Whether the rules of `value` would lead it elsewhere than it goes. `local`: addresses of the
     /// host.
     pub fn is_stale(&self, value: &HostNetwork, local: &BTreeSet<IpAddr>) -> bool {
+        let service =
+            value.services.iter().find(|it| it.addresses.contains(&self.destination.ip()));
+        if let Some(service) = service {
+            return !service.members.contains(&self.answers.ip());
+        }
         let to_host = self.destination.ip().is_loopback() || local.contains(&self.destination.ip());
         let wanted = value.ports.iter().find_map(|port| self.target(port));
         match wanted {
             _ if !to_host => false,
-            Some(target) => self.answers != target,
+            Some((target, network)) => match value.balanced(network, target.ip()) {
+                Some(several) => {
+                    self.answers.port() != target.port()
+                        || !several.members.contains(&self.answers.ip())
+                }
+                None => self.answers != target,
+            },
             None => {
                 let led = self.answers.ip() != self.destination.ip();
                 led && value.networks.iter().any(|network| {
@@ -74,7 +85,7 @@ impl Flow {
     }
 
     /// Where a published port leads this flow.
-    fn target(&self, port: &PublishedPort) -> Option<SocketAddr> {
+    fn target<'a>(&self, port: &'a PublishedPort) -> Option<(SocketAddr, &'a model::Uid)> {
         let address = self.destination.ip();
         let here = port.protocol == Protocol::Udp
             && port.host == self.destination.port()
@@ -83,7 +94,8 @@ impl Flow {
             IpAddr::V4(_) => port.target4.map(IpAddr::V4),
             IpAddr::V6(_) => port.target6.map(IpAddr::V6),
         };
-        target.filter(|_| here).map(|target| SocketAddr::new(target, port.target))
+        let target = target.filter(|_| here).map(|target| SocketAddr::new(target, port.target));
+        target.map(|target| (target, &port.network))
     }
 }
 

@@ -220,6 +220,8 @@ pub fn get_bridge_port(bridge: u32, mac: Vec<u8>) -> Request {
 pub fn add_address(index: u32, net: IpNet) -> Request {
     let mut message = address(index, net);
     match net {
+        // A single address has no other that means all of its network.
+        IpNet::V4(net) if net.prefix_len() == net.max_prefix_len() => {}
         IpNet::V4(net) => message.attributes.push(AddressAttribute::Broadcast(net.broadcast())),
         IpNet::V6(_) => {
             message.header.flags = AddressHeaderFlags::Nodad;

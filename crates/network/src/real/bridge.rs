@@ -1,5 +1,7 @@
 //! Bridges: one for each network.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 use model::{Error, Result, Uid};
 use netlink_packet_route::link::LinkAttribute;
@@ -109,13 +111,33 @@ fn settle_addresses(
         .filter(|address| address.link == link.index && !address.automatic)
         .map(|address| address.net)
         .collect();
-    let surplus = present.iter().filter(|net| !wanted.contains(net));
+    let surplus = present.iter().filter(|net| !wanted.contains(net) && !is_single(net));
     let missing = wanted.iter().filter(|net| !present.contains(net));
     let requests = surplus
         .map(|net| message::remove_address(link.index, *net))
         .chain(missing.map(|net| message::add_address(link.index, *net)))
         .collect();
     host.all(requests, what)
+}
+
+/// Whether it is an address of its own, as services have them; a network's have a subnet.
+fn is_single(net: &IpNet) -> bool {
+    net.prefix_len() == net.max_prefix_len()
+}
+
+/// Gives a bridge the addresses of services, and takes others' away.
+pub(crate) fn settle_singles(host: &mut Rtnl, name: &str, wanted: &[IpAddr]) -> Result<()> {
+    let Some(link) = host.link(name)? else { return Ok(()) };
+    let wanted: Vec<IpNet> = wanted.iter().map(|address| IpNet::from(*address)).collect();
+    let present = host.addresses()?;
+    let present = present.iter().filter(|it| it.link == link.index && !it.automatic);
+    let present: Vec<IpNet> = present.map(|it| it.net).filter(is_single).collect();
+    let surplus = present.iter().filter(|net| !wanted.contains(net));
+    let missing = wanted.iter().filter(|net| !present.contains(net));
+    let requests = surplus
+        .map(|net| message::remove_address(link.index, *net))
+        .chain(missing.map(|net| message::add_address(link.index, *net)));
+    host.all(requests.collect(), || format!("giving {name} the addresses of services"))
 }
 
 #[cfg(test)]

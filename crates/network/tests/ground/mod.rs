@@ -251,6 +251,7 @@ impl Ground {
         let value = HostNetwork {
             generation,
             networks: networks.iter().map(|network| (*network).clone()).collect(),
+            services: Vec::new(),
             ports,
             reserved: Vec::new(),
             metadata: None,

@@ -71,6 +71,7 @@ impl Things {
         let world = World {
             nodes: self.nodes.iter().collect(),
             instances: self.instances.iter().collect(),
+            services: Vec::new(),
             networks: self.networks.iter().collect(),
             volumes: self.volumes.iter().collect(),
             snapshots: Vec::new(),

@@ -69,3 +69,39 @@ containers: [{name: main, image: busybox, command: [echo, started]}]
     });
     assert_eq!(node.ok(&["logs", "unready"]), "");
 }
+
+#[test]
+fn volumes_of_a_container_that_ends_are_another_one_s() {
+    let Some(node) = node() else { return };
+    let spec = "
+restart: always
+containers:
+  - name: main
+    image: busybox
+    command: [sh, -c, 'until [ -e /d/f ]; do usleep 10000; done; cat /d/f; touch /d/x || exec sleep 600']
+    volumesFrom: [{container: data, readOnly: true}]
+  - name: data
+    image: busybox
+    once: true
+    command: [sh, -c, 'echo kept >/d/f']
+    mounts: [{type: volume, name: '', target: /d}]
+";
+    let _it = run(node, "sidekicks", spec);
+    let heard = testing::node::until("it has what the other one wrote", || {
+        let heard = node.ok(&["logs", "--container", "main", "sidekicks"]);
+        (!heard.is_empty()).then_some(heard)
+    });
+    assert!(heard.starts_with("kept"), "{heard}");
+    testing::node::until("the one has ended, the other goes on", || {
+        let data = node.inspect("sidekicks")?["status"]["containers"]
+            .as_array()?
+            .iter()
+            .find_map(|it| (it["name"] == "data").then(|| it.clone()))?;
+        (data["state"] == "exited" && data["restarts"] == 0).then_some(())
+    });
+    assert_eq!(node.field("sidekicks", "/status/phase"), json!("running"));
+    let circle = spec.replace("once: true", "volumesFrom: [{container: main}]");
+    let refused =
+        node.hull_with(&["run", "-d", "--name", "circle", "-f", "-"], Some(circle.as_bytes()));
+    assert!(refused.code != 0 && refused.stderr.contains("volumesFrom"), "{}", refused.stderr);
+}

@@ -56,9 +56,9 @@ fn so_many_are_kept_and_answer_to_one_name() {
     // Scaling waits until it is so.
     node.ok(&["service", "scale", "kept=3"]);
     assert_eq!(show(node, "kept")["status"]["ready"], json!(3));
-    until("all three answer to its name", || {
-        let told = node.hull(&["run", "--rm", "busybox", "nslookup", "kept"]);
-        (told.text().matches("Name:\tkept").count() == 3).then_some(())
+    until("all three answer to their common name", || {
+        let told = node.hull(&["run", "--rm", "busybox", "nslookup", "tasks.kept"]);
+        (told.text().matches("Name:\ttasks.kept").count() == 3).then_some(())
     });
     node.ok(&["service", "scale", "kept=1"]);
     until("the others are gone", || (names(node, "kept") == ["kept-1"]).then_some(()));

@@ -24,13 +24,13 @@ use crate::{complete, plan};
 )]
 pub struct Create {
     /// How many instances [default: 1]
-    #[arg(long, value_name = "N", conflicts_with_all = ["job", "global"])]
+    #[arg(long, value_name = "N", conflicts_with_all = ["job", "global", "cron"])]
     replicas: Option<u32>,
     /// One on each node that it may be on, as nodes come and go
-    #[arg(long, conflicts_with = "job")]
+    #[arg(long, conflicts_with_all = ["job", "cron"])]
     global: bool,
     /// Run it to its end, and no more
-    #[arg(long)]
+    #[arg(long, conflicts_with = "cron")]
     job: bool,
     /// How many runs of a job are to end well
     #[arg(long, value_name = "N", default_value_t = 1, requires = "job")]

@@ -8,7 +8,7 @@ use model::service::{Overlap, Schedule};
 #[derive(Debug, Clone, Default, Args)]
 pub struct ScheduleFlags {
     /// Run it at set times: minute, hour, day, month, weekday; or @hourly, @daily, @weekly …
-    #[arg(long, value_name = "TIMES", conflicts_with_all = ["job", "global", "replicas"])]
+    #[arg(long, value_name = "TIMES")]
     cron: Option<String>,
     /// Time zone of these [default: UTC]
     #[arg(long, value_name = "ZONE")]

@@ -1,0 +1,151 @@
+//! How services are reached: one address that leads to what is ready, ports, draining.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::Value;
+use testing::node::{Node, until};
+
+use super::process::{able, begin, node, sh};
+
+/// A service that goes with the test.
+struct Kept<'a>(&'a Node, &'a str);
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        self.0.hull(&["service", "rm", self.1]);
+    }
+}
+
+/// Says its host name to whoever connects to port 80, for as long as it has `/ok`.
+const SERVER: &str = "touch /ok; exec nc -ll -p 80 -e hostname";
+
+fn serve<'a>(node: &'a Node, name: &'a str, flags: &[&str], script: &str) -> Kept<'a> {
+    let words = ["service", "create", "--name", name, "--stop-signal", "KILL"];
+    node.ok(&[&words[..], flags, &["busybox", "sh", "-c", script]].concat());
+    Kept(node, name)
+}
+
+fn show(node: &Node, name: &str) -> Value {
+    serde_json::from_str(&node.ok(&["service", "show", name, "-o", "json"])).unwrap()
+}
+
+/// Who answered how often, of so many connections to a name and port from one client.
+fn asked(node: &Node, at: &str, times: u32) -> BTreeMap<String, u32> {
+    let script = format!(
+        "for i in $(seq {times}); do nc -w 2 {at} </dev/null 2>/dev/null || echo refused; done"
+    );
+    let mut answers = BTreeMap::new();
+    for line in sh(node, &[], &script).lines() {
+        *answers.entry(line.to_owned()).or_insert(0) += 1;
+    }
+    answers
+}
+
+#[test]
+fn one_address_leads_to_all_that_are_ready() {
+    let Some(node) = node() else { return };
+    let health =
+        ["--health-cmd", "test -e /ok", "--health-interval", "200ms", "--health-retries", "1"];
+    let flags = [&["--replicas", "2", "-p", "80"][..], &health].concat();
+    let _it = serve(node, "front", &flags, SERVER);
+    let status = until("it has an address and a port", || {
+        let status = show(node, "front")["status"].clone();
+        (status["addresses"][0].is_object() && status["ports"][0]["host"].is_number())
+            .then_some(status)
+    });
+    let address = status["addresses"][0]["addresses"][0].as_str().unwrap().to_owned();
+    let told = until("its name stands for it", || {
+        let told = node.hull(&["run", "--rm", "busybox", "nslookup", "front"]).text();
+        told.contains(&address).then_some(told)
+    });
+    assert_eq!(told.matches("Name:\tfront").count(), 1, "{told}");
+    let tasks = node.hull(&["run", "--rm", "busybox", "nslookup", "tasks.front"]).text();
+    assert_eq!(tasks.matches("Name:\ttasks.front").count(), 2, "{tasks}");
+    until("both answer in turn", || {
+        let answers = asked(node, "front 80", 6);
+        (answers.values().copied().collect::<Vec<_>>() == [3, 3]).then_some(())
+    });
+    let port = u16::try_from(status["ports"][0]["host"].as_u64().unwrap()).unwrap();
+    let outside = || {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut heard = String::new();
+        stream.read_to_string(&mut heard).ok()?;
+        Some(heard.trim().to_owned())
+    };
+    let heard: Vec<_> = (0..4).map(|_| outside().unwrap_or_default()).collect();
+    assert!(heard[0] == heard[2] && heard[1] == heard[3] && heard[0] != heard[1], "{heard:?}");
+    // What is ill takes no new connections.
+    node.ok(&["exec", "front-1", "rm", "/ok"]);
+    let well = node.ok(&["exec", "front-2", "hostname"]);
+    until("only one answers", || {
+        let answers = asked(node, "front 80", 4);
+        (answers.get(&well) == Some(&4)).then_some(())
+    });
+    node.ok(&["exec", "front-2", "rm", "/ok"]);
+    until("who comes is refused, not left waiting", || {
+        (asked(node, "front 80", 2).get("refused") == Some(&2)).then_some(())
+    });
+}
+
+#[test]
+fn a_client_comes_to_the_same_one() {
+    let Some(node) = node() else { return };
+    let _it = serve(node, "sticky", &["--replicas", "3", "--affinity", "client"], SERVER);
+    for _ in 0..3 {
+        let answers = until("somebody answers", || {
+            let answers = asked(node, "sticky 80", 5);
+            (!answers.contains_key("refused")).then_some(answers)
+        });
+        assert_eq!(answers.len(), 1, "{answers:?}");
+    }
+    node.ok(&["service", "update", "--endpoint-mode", "dnsrr", "sticky"]);
+    until("its name stands for each of them", || {
+        let told = node.hull(&["run", "--rm", "busybox", "nslookup", "sticky"]).text();
+        (told.matches("Name:\tsticky").count() == 3).then_some(())
+    });
+    assert!(show(node, "sticky")["status"].get("addresses").is_none());
+}
+
+#[test]
+fn what_is_to_end_drains_also_while_the_platform_dies() {
+    if !able() {
+        return;
+    }
+    let node = Node::start().unwrap();
+    let script = "nc -ll -p 81 -e hostname & exec nc -ll -p 80 -e cat";
+    let it = serve(&node, "drains", &["--replicas", "2", "--drain", "15s"], script);
+    until("both serve", || (asked(&node, "drains 81", 4).len() == 2).then_some(()));
+    // Two clients, one with each: they hear what they say.
+    let talk = "(while :; do echo on; usleep 100000; done) | nc drains 80 >/heard";
+    let _one = begin(&node, "client-1", &[], talk);
+    let _two = begin(&node, "client-2", &[], talk);
+    let heard = |name: &str| {
+        let lines = node.hull(&["exec", name, "wc", "-l", "/heard"]).text();
+        lines.split_whitespace().next().and_then(|it| it.parse::<u64>().ok()).unwrap_or(0)
+    };
+    until("both clients are heard", || {
+        (heard("client-1") > 0 && heard("client-2") > 0).then_some(())
+    });
+    let first = node.ok(&["exec", "drains-1", "hostname"]);
+    node.ok(&["service", "scale", "-d", "drains=1"]);
+    until("one of them leaves", || {
+        show(&node, "drains")["status"]["leaving"][0].as_object().map(drop)
+    });
+    node.kill_daemon().unwrap();
+    node.await_ready();
+    let answers = until("new connections go to the other", || {
+        let answers = asked(&node, "drains 81", 4);
+        (answers.get(&first) == Some(&4)).then_some(answers)
+    });
+    assert!(node.inspect("drains-2").is_some(), "it still drains: {answers:?}");
+    for client in ["client-1", "client-2"] {
+        let before = heard(client);
+        until("its connection goes on", || (heard(client) > before).then_some(()));
+    }
+    until("it is gone then", || node.inspect("drains-2").is_none().then_some(()));
+    drop(it);
+}

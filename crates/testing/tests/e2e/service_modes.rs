@@ -1,0 +1,129 @@
+//! Services that wait for others, are on each node, or run at set times.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testing::node::{Node, until, within};
+
+use super::process::{able, node};
+
+/// A service that goes with the test.
+struct Kept<'a>(&'a Node, &'a str);
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        self.0.hull(&["service", "rm", self.1]);
+    }
+}
+
+const LOOP: &str = "trap 'exit 0' TERM; while :; do usleep 50000; done";
+
+fn make<'a>(node: &'a Node, name: &'a str, flags: &[&str], script: &str) -> Kept<'a> {
+    let words = ["service", "create", "-d", "--name", name];
+    node.ok(&[&words[..], flags, &["busybox", "sh", "-c", script]].concat());
+    Kept(node, name)
+}
+
+fn status(node: &Node, name: &str) -> Value {
+    let shown = node.ok(&["service", "show", name, "-o", "json"]);
+    serde_json::from_str::<Value>(&shown).unwrap()["status"].clone()
+}
+
+fn names(node: &Node, name: &str) -> Vec<String> {
+    node.ok(&["service", "ps", name, "-o", "name"]).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_service_waits_for_those_it_depends_on() {
+    let Some(node) = node() else { return };
+    let web = make(node, "later", &["--depends-on", "first:healthy:restart"], LOOP);
+    let reason = until("it says what it waits for", || {
+        let reason = status(node, "later")["reason"].clone();
+        reason["message"].as_str().is_some_and(|it| it.contains("no service")).then_some(reason)
+    });
+    assert_eq!(reason["code"], "DependencyNotReady");
+    assert!(names(node, "later").is_empty());
+    let told = node.ok(&["explain", "later"]);
+    assert!(
+        told.contains("DependencyNotReady") && told.contains("service first: not there"),
+        "{told}"
+    );
+    let health = ["--health-cmd", "test -e /ok", "--health-interval", "200ms"];
+    let db = make(node, "first", &health, LOOP);
+    node.await_phase("first-1", "running");
+    until("it waits for its health", || {
+        let reason = status(node, "later")["reason"]["message"].clone();
+        reason.as_str()?.contains("0 of 1 instances are ready").then_some(())
+    });
+    node.ok(&["exec", "first-1", "touch", "/ok"]);
+    node.await_phase("later-1", "running");
+    let circle = node.hull(&["service", "update", "--depends-on", "later", "first"]);
+    assert!(circle.code != 0 && circle.stderr.contains("wait for itself"), "{}", circle.stderr);
+    // It is made anew with the other one.
+    let before = node.inspect("later-1").unwrap()["meta"]["id"].clone();
+    node.ok(&["service", "update", "-d", "-e", "STEP=2", "first"]);
+    until("the other one is made anew", || {
+        node.hull(&["exec", "first-1", "touch", "/ok"]);
+        (status(node, "first")["phase"] == "steady" && status(node, "first")["revision"] == 2)
+            .then_some(())
+    });
+    until("and this one with it", || {
+        let now = node.inspect("later-1")?;
+        (now["meta"]["id"] != before && now["status"]["phase"] == "running").then_some(())
+    });
+    drop((web, db));
+}
+
+#[test]
+fn a_global_service_is_on_each_node() {
+    let Some(node) = node() else { return };
+    let name = node.ok(&["node", "ls", "-o", "name"]);
+    let it = make(node, "everywhere", &["--global"], LOOP);
+    let own = format!("everywhere-{}", name.trim());
+    node.await_phase(&own, "running");
+    assert_eq!(node.field(&own, "/spec/nodes/name"), json!(name.trim()));
+    let refused = node.hull(&["service", "scale", "everywhere=2"]);
+    assert!(refused.code != 0 && refused.stderr.contains("is global"), "{}", refused.stderr);
+    node.ok(&["service", "update", "-d", "--node-labels", "zone=nowhere", "everywhere"]);
+    until("it is on no node any more", || names(node, "everywhere").is_empty().then_some(()));
+    drop(it);
+    let _one = super::process::Named(node, "nowhere");
+    node.ok(&["create", "--name", "nowhere", "--node", "no-such-node", "busybox", "true"]);
+    let reason = until("it says why it is nowhere", || {
+        node.field("nowhere", "/status/reason/message").as_str().map(str::to_owned)
+    });
+    assert!(reason.contains("node no-such-node"), "{reason}");
+    let told: Value =
+        serde_json::from_str(&node.ok(&["explain", "instance/nowhere", "-o", "json"])).unwrap();
+    assert_eq!((&told[0]["settled"], &told[0]["nodes"][0]["takes"]), (&json!(true), &json!(false)));
+    assert_eq!(node.hull(&["explain", "no-such-thing"]).code, 3);
+}
+
+#[test]
+fn a_run_at_a_set_time_is_made_once_whatever_dies() {
+    if !able() {
+        return;
+    }
+    let node = Node::start().unwrap();
+    let flags = ["--cron", "* * * * *", "--overlap", "forbid"];
+    let it = make(&node, "minutely", &flags, "sleep 5");
+    let next = until("it says when it runs", || {
+        status(&node, "minutely")["nextDue"].as_str().map(str::to_owned)
+    });
+    assert!(next.ends_with(":00Z"), "{next}");
+    within(Duration::from_secs(75), "its time has come", || {
+        (status(&node, "minutely")["begun"] == 1).then_some(())
+    });
+    node.kill_daemon().unwrap();
+    node.await_ready();
+    until("the run ends well", || (status(&node, "minutely")["succeeded"] == 1).then_some(()));
+    assert_eq!(names(&node, "minutely")[0], "minutely-1");
+    assert_eq!(status(&node, "minutely")["failed"], json!(0));
+    node.ok(&["service", "pause", "minutely"]);
+    until("it is suspended", || {
+        (status(&node, "minutely")["reason"]["code"] == "Suspended").then_some(())
+    });
+    let bad = node.hull(&["service", "create", "--name", "bad", "--cron", "61 * * * *", "busybox"]);
+    assert!(bad.code != 0 && bad.stderr.contains("no times to run at"), "{}", bad.stderr);
+    drop(it);
+}
