@@ -63,7 +63,7 @@ export async function open(options = {}) {
   return { browser, context, page, faults }
 }
 
-/** For whoever works on the console: its files come from console/dist, its headers still from hull. */
+/** For whoever works on the console: its files come from a build (HULL_CONSOLE_FROM), its headers still from hull. */
 async function takeFiles(context, dist) {
   await context.grantPermissions(['local-network-access'])
   await context.route('**/console/**', async (route) => {
@@ -71,7 +71,8 @@ async function takeFiles(context, dist) {
     const file = `${dist}/${new URL(route.request().url()).pathname.replace('/console/', '')}`
     if (existsSync(file) && file.includes('/assets/')) {
       const type = { js: 'text/javascript', css: 'text/css', svg: 'image/svg+xml' }[file.split('.').pop()]
-      return route.fulfill({ contentType: type, body: gunzipSync(readFileSync(file)) })
+      const bytes = readFileSync(file)
+      return route.fulfill({ contentType: type, body: bytes[0] === 0x1f ? gunzipSync(bytes) : bytes })
     }
     const nonce = /nonce-(\w+)/.exec(answer.headers()['content-security-policy'])?.[1] ?? ''
     return route.fulfill({ response: answer, body: readFileSync(`${dist}/index.html`, 'utf8').replaceAll('__NONCE__', nonce) })

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fits, hull, open, picture, signIn, url, usable } from './browser.mjs'
 
-const PAGES = ['', 'instances', 'services', 'images', 'volumes', 'networks', 'nodes', 'activity', 'activity?tab=events', 'projects', 'tokens', 'settings', 'create', 'instances/default/web', 'instances/default/web?tab=yaml', 'instances/default/broken', 'nowhere']
+const PAGES = ['', 'instances', 'services', 'images', 'volumes', 'networks', 'secrets', 'nodes', 'activity', 'activity?tab=events', 'projects', 'tokens', 'settings', 'create', 'instances/default/web', 'instances/default/web?tab=yaml', 'instances/default/broken', 'nowhere']
 
 async function settled(page) {
   await page.locator('main h1, main h2').first().waitFor()

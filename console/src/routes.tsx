@@ -64,6 +64,7 @@ const service = createRoute({
 const networks = createRoute({ ...below, path: '/networks', component: lazyRouteComponent(() => import('./pages/networks'), 'Networks') })
 const volumes = createRoute({ ...below, path: '/volumes', component: lazyRouteComponent(() => import('./pages/volumes'), 'Volumes') })
 const images = createRoute({ ...below, path: '/images', component: lazyRouteComponent(() => import('./pages/images'), 'Images') })
+const secrets = createRoute({ ...below, path: '/secrets', component: lazyRouteComponent(() => import('./pages/secrets'), 'Secrets') })
 const nodes = createRoute({ ...below, path: '/nodes', component: lazyRouteComponent(() => import('./pages/nodes'), 'Nodes') })
 const activity = createRoute({
   ...below,
@@ -75,7 +76,7 @@ const tokens = createRoute({ ...below, path: '/tokens', component: lazyRouteComp
 const projects = createRoute({ ...below, path: '/projects', component: lazyRouteComponent(() => import('./pages/projects'), 'Projects') })
 const settings = createRoute({ ...below, path: '/settings', component: lazyRouteComponent(() => import('./pages/settings'), 'Settings') })
 
-const tree = root.addChildren([overview, instances, instance, create, services, service, networks, volumes, images, nodes, activity, tokens, projects, settings])
+const tree = root.addChildren([overview, instances, instance, create, services, service, networks, volumes, images, secrets, nodes, activity, tokens, projects, settings])
 
 export const router = createRouter({
   routeTree: tree,

@@ -20,6 +20,8 @@ export type Node = Whole<Schemas['Node']>
 export type Operation = Whole<Schemas['Operation']>
 export type Project = Whole<Schemas['Project']>
 export type Token = Whole<Schemas['Token']>
+export type Secret = Whole<Schemas['Secret']>
+export type Config = Whole<Schemas['Config']>
 export type Image = Schemas['Image']
 export type Event = Schemas['Event']
 export type Stats = Schemas['Stats']
@@ -48,6 +50,8 @@ export const services = new Collection<Service>('/v1/projects/-/services')
 export const networks = new Collection<Network>('/v1/projects/-/networks')
 export const volumes = new Collection<Volume>('/v1/projects/-/volumes')
 export const snapshots = new Collection<Snapshot>('/v1/projects/-/snapshots')
+export const secrets = new Collection<Secret>('/v1/projects/-/secrets')
+export const configs = new Collection<Config>('/v1/projects/-/configs')
 export const nodes = new Collection<Node>('/v1/nodes')
 export const operations = new Collection<Operation>('/v1/operations')
 export const projects = new Collection<Project>('/v1/projects')
@@ -71,3 +75,6 @@ export function isMachine(instance: Instance): boolean {
 export function imageOf(instance: Instance): string {
   return instance.spec.containers[0]?.image ?? ''
 }
+
+/** All that is watched, for whoever signs out. */
+export const collections = [instances, services, networks, volumes, snapshots, secrets, configs, nodes, operations, projects, tokens]

@@ -1,7 +1,7 @@
 // Who is signed in.
 
 import { useSyncExternalStore } from 'react'
-import * as objects from './objects'
+import { collections } from './objects'
 import { get, send, setCsrf, whenSignedOut } from './http'
 import { Problem } from './problem'
 import type { components } from './schema'
@@ -21,8 +21,7 @@ function become(next: Session): void {
 }
 
 function leave(): void {
-  const all = [objects.instances, objects.services, objects.networks, objects.volumes, objects.snapshots, objects.nodes, objects.operations, objects.projects, objects.tokens]
-  for (const collection of all) collection.close()
+  for (const collection of collections) collection.close()
   become({ state: 'out' })
 }
 

@@ -61,7 +61,7 @@ function NodeCard({ node }: { node: Node }) {
             [t('Processors'), status?.cpus],
             [t('Memory'), status?.memory ? formatBytes(status.memory) : ''],
             [t('Instances'), t('{running} of {all} running', { running: here.filter((it) => it.status?.phase === 'running').length, all: here.length })],
-            [t('Addresses'), (status?.addresses ?? []).join(', ')],
+            [t('Addresses'), few(status?.addresses ?? [])],
           ]}
         />
         <Facts
@@ -89,6 +89,12 @@ function NodeCard({ node }: { node: Node }) {
       <Check path={path} />
     </section>
   )
+}
+
+/** A node has an address on each of its networks: those that others reach best come first. */
+function few(addresses: readonly string[]): string {
+  const rest = addresses.length - 4
+  return addresses.slice(0, 4).join(', ') + (rest > 0 ? `, ${t('{n} more', { n: rest })}` : '')
 }
 
 /** What `hull check` finds. */

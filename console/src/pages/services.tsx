@@ -13,7 +13,8 @@ export function modeWord(service: Service): string {
   const { mode } = service.spec
   if ('replicated' in mode) return t('{n} replicas', { n: mode.replicated.replicas })
   if ('job' in mode) return t('job of {n}', { n: mode.job.completions })
-  return Object.keys(mode)[0] ?? ''
+  if ('global' in mode) return t('one on each node')
+  return t('at set times')
 }
 
 export function Services() {

@@ -1,7 +1,7 @@
 // What is around every page: the way to the others, and whether the server answers.
 
 import { Link, Outlet, useRouterState, type ErrorComponentProps } from '@tanstack/react-router'
-import { Activity, Boxes, FolderKanban, HardDrive, KeyRound, Languages, Layers, LayoutDashboard, LogOut, Menu, Network, Package, Plus, Server, Settings, Sun, type LucideIcon } from 'lucide-react'
+import { Activity, Boxes, FileLock2, FolderKanban, HardDrive, KeyRound, Languages, Layers, LayoutDashboard, LogOut, Menu, Network, Package, Plus, Server, Settings, Sun, type LucideIcon } from 'lucide-react'
 import { DropdownMenu } from 'radix-ui'
 import { useEffect, useState } from 'react'
 import { useCollection, useWarm } from '../api/collection'
@@ -31,6 +31,7 @@ const PLACES: [Word, Place[]][] = [
       { to: '/images', word: 'Images', icon: Package },
       { to: '/volumes', word: 'Volumes', icon: HardDrive },
       { to: '/networks', word: 'Networks', icon: Network },
+      { to: '/secrets', word: 'Secrets and configs', icon: FileLock2 },
     ],
   ],
   [
@@ -162,15 +163,17 @@ function Banner({ path }: { path: string }) {
   const state = useConnection()
   const upgraded = useUpgraded()
   const [shown, setShown] = useState(false)
-  const [seen] = useState(path)
+  const [seen, setSeen] = useState<string>()
   useEffect(() => {
     // A moment's loss is nobody's business.
     const timer = setTimeout(() => setShown(state === 'lost'), state === 'lost' ? 1500 : 0)
     return () => clearTimeout(timer)
   }, [state])
   useEffect(() => {
+    if (!upgraded) return
     // Whoever goes to another page loses nothing by a new one.
-    if (upgraded && path !== seen) location.reload()
+    if (seen === undefined) setSeen(path)
+    else if (path !== seen) location.reload()
   }, [upgraded, path, seen])
   if (upgraded) {
     return (

@@ -48,6 +48,7 @@ const SERVICE: Record<string, [Tone, Word]> = {
   paused: ['warn', 'paused'],
   rollingBack: ['warn', 'rolling back'],
   rolledBack: ['warn', 'rolled back'],
+  scheduled: ['good', 'scheduled'],
   complete: ['good', 'complete'],
   failed: ['bad', 'failed'],
   removing: ['busy', 'removing'],

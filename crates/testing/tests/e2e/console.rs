@@ -65,6 +65,11 @@ fn a_tab_stays_open_over_a_restart() {
 }
 
 #[test]
+fn a_machine_shows_its_screen() {
+    browse("screen.test.mjs");
+}
+
+#[test]
 fn every_page_can_be_used_by_everybody() {
     browse("pages.test.mjs");
 }
