@@ -1,11 +1,35 @@
 //! Files of older forms: version 1, which has services at the top, and words that later versions changed.
 
+use crate::rancher;
 use crate::yaml::{Entry, Node, Tag, Value};
 
 /// What stands at the top of a file of the present form.
 const TOP: [&str; 9] = [
     "version", "name", "services", "networks", "volumes", "secrets", "configs", "include", "models",
 ];
+
+/// Words of Rancher's that are found in Compose files, too, and mean nothing else there.
+const RANCHERS: [&str; 17] = [
+    "type",
+    "scale_policy",
+    "health_check",
+    "metadata",
+    "retain_ip",
+    "upgrade_strategy",
+    "lb_config",
+    "load_balancer_config",
+    "default_cert",
+    "certs",
+    "external_ips",
+    "storage_driver",
+    "network_driver",
+    "start_on_create",
+    "service_schemas",
+    "selector_container",
+    "selector_link",
+];
+/// Those of a service that is a machine.
+const OF_MACHINES: [&str; 4] = ["vcpu", "memory", "userdata", "disks"];
 
 /// Brings a document to the present form. Whether its form is one in which volumes need not be declared.
 pub(crate) fn upgrade(document: &mut Node) -> bool {
@@ -30,6 +54,7 @@ pub(crate) fn upgrade(document: &mut Node) -> bool {
     if let Value::Map(entries) = &mut services.value {
         for Entry { node, .. } in entries {
             service(node, &names);
+            move_ranchers(node);
         }
     }
     first
@@ -50,6 +75,21 @@ fn is_first(document: &Node) -> bool {
 
 fn looks_like_service(node: &Node) -> bool {
     ["image", "build"].iter().any(|key| node.get(key).is_some())
+}
+
+/// Puts Rancher's words that stand in a Compose file where those of its own file are.
+fn move_ranchers(node: &mut Node) {
+    let machine = node.get("type").and_then(Node::as_text) == Some("virtualMachine");
+    let of_machines = OF_MACHINES.iter().filter(|_| machine);
+    for key in RANCHERS.iter().chain(of_machines) {
+        let Some(entry) = node.remove(key) else { continue };
+        if node.get(rancher::KEY).is_none() {
+            node.set(rancher::KEY, Node::map(entry.at.clone()));
+        }
+        if let Some(words) = node.get_mut(rancher::KEY) {
+            words.set(key, entry.node);
+        }
+    }
 }
 
 /// Brings a service's words to the present ones.

@@ -64,7 +64,14 @@ pub(crate) fn attach(tree: &mut Node, file: &Node, told: &Told) {
             continue;
         }
         match tree.get_mut("services").and_then(|it| it.get_mut(key)) {
-            Some(service) => service.set(KEY, node.clone()),
+            Some(service) => {
+                if service.get(KEY).is_none() {
+                    service.set(KEY, Node::map(at.clone()));
+                }
+                if let Some(words) = service.get_mut(KEY) {
+                    node.entries().iter().for_each(|it| words.set(&it.key, it.node.clone()));
+                }
+            }
             None => told.ignore(at, key.clone(), "the Compose file has no such service"),
         }
     }

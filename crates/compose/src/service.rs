@@ -87,6 +87,8 @@ pub(crate) struct Draft {
     pub once: bool,
     pub metadata: Option<serde_json::Value>,
     pub role: Role,
+    /// Its container's name, which others may know it by.
+    pub other_name: Option<String>,
 }
 
 /// A service that another waits for.
@@ -148,6 +150,7 @@ pub(crate) fn read(name: &str, service: &Field<'_>, context: &mut Context<'_, '_
         once: false,
         metadata: None,
         role: Role::default(),
+        other_name: None,
     };
     image(service, &mut draft, context);
     program(service, &mut draft);
@@ -539,6 +542,7 @@ fn names(service: &Field<'_>, draft: &mut Draft) {
     let text = |key: &str| service.get(key).and_then(|it| it.text().map(str::to_owned));
     draft.instance.hostname = text("hostname").unwrap_or_default();
     draft.instance.domainname = text("domainname").unwrap_or_default();
+    draft.other_name = text("container_name");
     let list = |key: &str| service.get(key).map(|it| it.texts()).unwrap_or_default();
     let mut dns = Dns { search: list("dns_search"), options: list("dns_opt"), ..Dns::default() };
     if let Some(field) = service.get("dns") {

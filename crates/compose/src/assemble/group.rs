@@ -23,10 +23,16 @@ pub(super) fn find(drafts: Vec<Draft>, told: &Told) -> Vec<Group> {
     let mut groups: Vec<Group> =
         first.drain(..).map(|primary| Group { primary, sidekicks: Vec::new() }).collect();
     for draft in others {
-        let place = groups.iter().position(|it| Some(&it.primary.name) == beside.get(&draft.name));
-        match place {
-            Some(place) => groups[place].sidekicks.push(draft),
-            None => told.refuse(&draft.at, draft.path.clone(), "sidekicks of each other"),
+        let of = beside.get(&draft.name).into_iter().flatten();
+        let mut found = false;
+        for primary in of {
+            if let Some(group) = groups.iter_mut().find(|it| it.primary.name == *primary) {
+                group.sidekicks.push(draft.clone());
+                found = true;
+            }
+        }
+        if !found {
+            told.refuse(&draft.at, draft.path.clone(), "sidekicks of each other");
         }
     }
     for group in &mut groups {
@@ -35,24 +41,17 @@ pub(super) fn find(drafts: Vec<Draft>, told: &Told) -> Vec<Group> {
     groups
 }
 
-/// Sidekick to the first service of its group.
-fn primaries(drafts: &[Draft], told: &Told) -> BTreeMap<String, String> {
+/// Sidekick to the first services of its groups: several may name one, and each then has one of its own.
+fn primaries(drafts: &[Draft], told: &Told) -> BTreeMap<String, BTreeSet<String>> {
     let known = |name: &str| drafts.iter().any(|draft| draft.name == name);
-    let mut beside: BTreeMap<String, String> = BTreeMap::new();
+    let mut beside: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for draft in drafts {
         for name in &draft.sidekicks {
-            let path = format!("{}.labels", draft.path);
-            match beside.get(name) {
-                _ if !known(name) => {
-                    told.refuse(&draft.at, path, format!("there is no service {name:?}"));
-                }
-                Some(other) if *other != draft.name => {
-                    let why = format!("{name:?} is a sidekick of {other:?} already");
-                    told.refuse(&draft.at, path, why);
-                }
-                Some(_) | None => {
-                    beside.insert(name.clone(), draft.name.clone());
-                }
+            if known(name) {
+                beside.entry(name.clone()).or_default().insert(draft.name.clone());
+            } else {
+                let path = format!("{}.labels", draft.path);
+                told.refuse(&draft.at, path, format!("there is no service {name:?}"));
             }
         }
     }
@@ -60,37 +59,49 @@ fn primaries(drafts: &[Draft], told: &Told) -> BTreeMap<String, String> {
     for draft in drafts {
         let Some((other, at)) = &draft.network_of else { continue };
         let path = format!("{}.network_mode", draft.path);
+        let own = labelled.get(other).is_some_and(|it| it.contains(&draft.name));
         if !known(other) {
             told.refuse(at, path, format!("there is no service {other:?}"));
         } else if *other == draft.name {
             told.refuse(at, path, "that is itself");
-        } else if labelled.get(other) != Some(&draft.name) {
-            beside.entry(draft.name.clone()).or_insert_with(|| other.clone());
+        } else if !own && !labelled.contains_key(&draft.name) {
+            beside.entry(draft.name.clone()).or_default().insert(other.clone());
         }
     }
     // Whose network is that of a third one is that one's, too.
-    let mut whole = BTreeMap::new();
-    for name in beside.keys() {
-        let mut top = name;
-        let mut steps = 0;
-        while let Some(next) = beside.get(top).filter(|_| steps <= beside.len()) {
-            top = next;
-            steps += 1;
+    beside.keys().map(|name| (name.clone(), tops(name, &beside))).collect()
+}
+
+/// The services at the ends of what a sidekick is beside.
+fn tops(name: &str, beside: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<String> {
+    let (mut seen, mut tops, mut open) = (BTreeSet::new(), BTreeSet::new(), vec![name]);
+    while let Some(name) = open.pop() {
+        if !seen.insert(name) {
+            continue;
         }
-        whole.insert(name.clone(), top.clone());
+        match beside.get(name) {
+            Some(above) => open.extend(above.iter().map(String::as_str)),
+            None => drop(tops.insert(name.to_owned())),
+        }
     }
-    whole
+    tops
 }
 
 /// What sidekicks ask of the instance they share.
 fn join(group: &mut Group, told: &Told) {
     let Group { primary, sidekicks } = group;
     answer_to(&mut primary.instance, &primary.name.clone());
+    if let Some(name) = primary.other_name.clone() {
+        answer_to(&mut primary.instance, &name);
+    }
     for sidekick in sidekicks.iter_mut() {
         let refuse = |what: &str, why: String| {
             told.refuse(&sidekick.at, format!("{}.{what}", sidekick.path), why);
         };
         answer_to(&mut primary.instance, &sidekick.name);
+        if let Some(name) = &sidekick.other_name {
+            answer_to(&mut primary.instance, name);
+        }
         match (&mut primary.instance.network, &sidekick.instance.network) {
             (
                 NetworkMode::Networks { attachments },
@@ -164,7 +175,7 @@ pub(super) fn owners(groups: &[Group]) -> BTreeMap<String, String> {
     let mut owners = BTreeMap::new();
     for group in groups {
         for draft in std::iter::once(&group.primary).chain(&group.sidekicks) {
-            owners.insert(draft.name.clone(), group.primary.name.clone());
+            owners.entry(draft.name.clone()).or_insert_with(|| group.primary.name.clone());
         }
     }
     owners
@@ -212,11 +223,11 @@ pub(super) fn share_volumes(groups: &mut [Group], told: &Told) -> Vec<WantedVolu
             let (name, path) = (draft.name.clone(), draft.path.clone());
             for from in std::mem::take(&mut draft.volumes_from) {
                 let path = format!("{path}.volumes_from");
-                let Some(owner) = owners.get(&from.service).cloned() else {
+                if !owners.contains_key(&from.service) {
                     told.refuse(&from.at, path, format!("there is no service {:?}", from.service));
                     continue;
-                };
-                if owners.get(&name) == Some(&owner) {
+                }
+                if has(&groups[place], &from.service) {
                     let draft = member(&mut groups[place], i);
                     draft.container.volumes_from.push(VolumesFrom {
                         container: from.service.clone(),
@@ -247,6 +258,10 @@ pub(super) fn share_volumes(groups: &mut [Group], told: &Told) -> Vec<WantedVolu
         }
     }
     made
+}
+
+fn has(group: &Group, name: &str) -> bool {
+    std::iter::once(&group.primary).chain(&group.sidekicks).any(|draft| draft.name == name)
 }
 
 fn member(group: &mut Group, i: usize) -> &mut Draft {

@@ -159,3 +159,33 @@ fn a_virtual_machine() {
     assert_eq!(spec.containers[0].resources.cpus.unwrap().milli(), 2000);
     assert_eq!(spec.containers[0].mounts[0].disk.as_ref().unwrap().size, Some(Bytes::gib(10)));
 }
+
+#[test]
+fn a_sidekick_of_several_is_one_for_each() {
+    let wanted = both(
+        "a: {image: a, labels: {io.rancher.sidekicks: data}, volumes_from: [data], links: [b]}\n\
+         b: {image: b, labels: {io.rancher.sidekicks: data}, volumes_from: [data]}\n\
+         data: {image: d, volumes: [/data], labels: {io.rancher.container.start_once: 'true'}}\n",
+        "a: {scale: 2}\n",
+    );
+    for key in ["a", "b"] {
+        let containers = &service(&wanted, key).spec.template.spec.containers;
+        let names: Vec<_> = containers.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, [key, "data"]);
+        assert_eq!(containers[0].volumes_from[0].container, "data");
+    }
+}
+
+#[test]
+fn ranchers_words_in_the_compose_file() {
+    let wanted = wanted(
+        "version: '2'\nservices:\n  web:\n    image: w\n    container_name: known\n    \
+         health_check: {port: 80}\n    retain_ip: true\n    metadata: {a: 1}\n",
+    );
+    let web = service(&wanted, "web");
+    let container = &web.spec.template.spec.containers[0];
+    assert_eq!(container.health.as_ref().unwrap().probe, Probe::Tcp { port: 80 });
+    assert_eq!(web.metadata["web"]["a"], 1);
+    let NetworkMode::Networks { attachments } = &web.spec.template.spec.network else { panic!() };
+    assert_eq!(attachments[0].aliases, ["web", "known"]);
+}

@@ -21,6 +21,7 @@ fn what_cannot_be_honoured_says_where_and_why() {
         ("restart: sometimes", "is none of no, always, on-failure, unless-stopped"),
         ("command: \"a 'b\"", "lacks a closing quote"),
         ("enviroment: {A: 1}", "services.w.enviroment: there is no such field; environment is one"),
+        ("memory: 1g", "there is no"),
         ("gpus: all", "services.w.gpus: the platform gives no GPUs"),
         ("provider: {type: x}", "runs no programs beside Compose"),
         ("post_start: [{command: x}]", "runs no hooks"),
