@@ -7,6 +7,9 @@ use std::collections::BTreeSet;
 use crate::files::shorten;
 use crate::interpolate::{self, Variables};
 
+/// Most bytes of all values of one file.
+const MOST_BYTES: usize = 4 << 20;
+
 /// A line's number and what is wrong with it.
 pub(crate) type Bad = (u32, String);
 
@@ -30,7 +33,7 @@ pub(crate) fn read(
     let mut out = Vec::new();
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut rest = text;
-    let mut number = 0_u32;
+    let (mut number, mut total) = (0_u32, 0);
     while !rest.is_empty() {
         let (line, after) = rest.split_once('\n').unwrap_or((rest, ""));
         number += 1;
@@ -72,6 +75,13 @@ pub(crate) fn read(
             rest = after;
             expand(unquoted(value), &known).map_err(|why| (first, why))?
         };
+        total += value.len();
+        if total > MOST_BYTES {
+            return Err((
+                first,
+                format!("variables of more than {} MiB together", MOST_BYTES >> 20),
+            ));
+        }
         known.insert(name.to_owned(), value.clone());
         out.push((name.to_owned(), Some(value)));
     }

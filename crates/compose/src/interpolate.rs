@@ -36,7 +36,8 @@ fn walk(
             }
             let mut unset = BTreeSet::new();
             match text(written, variables, &mut unset) {
-                Ok(done) => *written = done,
+                Ok(done) if told.spend_filled(done.len()) => *written = done,
+                Ok(_) => told.refuse(&node.at, path, "variables make too much of these files"),
                 Err(why) => told.refuse(&node.at, path, why),
             }
             for name in unset {

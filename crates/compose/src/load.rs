@@ -24,6 +24,8 @@ const OVERRIDES: [&str; 4] = [
 ];
 /// Deepest `include`, and longest chain of `extends`.
 const DEEPEST: usize = 16;
+/// Most services of one app.
+const MOST_SERVICES: usize = 500;
 /// Kinds of resources that an included app brings.
 const RESOURCES: [&str; 5] = ["services", "networks", "volumes", "secrets", "configs"];
 
@@ -74,6 +76,13 @@ impl Loader<'_, '_> {
         self.lenient = self.rancher_file(&project.directory).is_some();
         let mut tree = self.project(&mut project, &files)?;
         self.profiles(&mut tree, &project.variables);
+        if let Some(services) = tree.get("services")
+            && services.entries().len() > MOST_SERVICES
+        {
+            let why = format!("an app has {MOST_SERVICES} services at most");
+            self.told.refuse(&services.at, "services", why);
+            return None;
+        }
         schema::judge(&mut tree, self.told);
         self.rancher(&mut tree, &project);
         let written = tree.get("name").and_then(Node::as_text).map(str::to_owned);
@@ -283,6 +292,10 @@ impl Loader<'_, '_> {
         };
         chain.pop();
         let mut whole = whole?;
+        if !told.spend_nodes(whole.count()) {
+            field.refuse("there is too much in services that extend others");
+            return None;
+        }
         let mut place = vec!["services".to_owned(), name.to_owned()];
         merge::merge(&mut whole, service, &mut place);
         Some(whole)
@@ -468,7 +481,14 @@ pub(crate) fn read_variables(
         }
     };
     match env_file::read(&text, format, outer) {
-        Ok(values) => values,
+        Ok(values) => {
+            let bytes = values.iter().flat_map(|(_, value)| value).map(String::len).sum();
+            if !told.spend_filled(bytes) {
+                told.refuse(at, what, "variables make too much of these files");
+                return Vec::new();
+            }
+            values
+        }
         Err((line, why)) => {
             let source = Source { file: path.to_owned(), directory: String::new() };
             told.refuse(&At { source: Arc::new(source), line, column: 1 }, "", why);

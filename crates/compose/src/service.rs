@@ -31,7 +31,7 @@ use crate::told::{At, Told};
 use crate::wanted::{Build, WantedConfig};
 use crate::yaml::Value;
 
-pub(crate) use mounts::volume_name;
+pub(crate) use mounts::{MOST_MOUNTS, volume_name};
 
 /// What is there while services are read.
 pub(crate) struct Context<'a, 'f> {
@@ -290,10 +290,14 @@ pub(crate) fn bytes(field: &Field<'_>) -> Option<Bytes> {
 }
 
 fn environment(service: &Field<'_>, draft: &mut Draft, context: &mut Context<'_, '_>) {
-    let mut values: Vec<(String, String)> = Vec::new();
+    let mut values: Vec<(String, Option<String>)> = Vec::new();
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    // One that is set again stands where it was set last.
     let mut set = |name: String, value: Option<String>| {
-        values.retain(|(known, _)| *known != name);
-        values.extend(value.map(|value| (name, value)));
+        if let Some(place) = places.insert(name.clone(), values.len()) {
+            values[place].1 = None;
+        }
+        values.push((name, value));
     };
     if let Some(files) = service.get("env_file") {
         let entries = match files.node.value {
@@ -316,7 +320,8 @@ fn environment(service: &Field<'_>, draft: &mut Draft, context: &mut Context<'_,
             set(name, value);
         }
     }
-    draft.container.env = values.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let set = values.iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)));
+    draft.container.env = set.collect();
 }
 
 fn env_file(entry: &Field<'_>, context: &mut Context<'_, '_>) -> Vec<(String, Option<String>)> {

@@ -1,6 +1,6 @@
 //! What is said of a file: where something stands, what is left out of account, what is refused.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::sync::Arc;
 
@@ -97,11 +97,19 @@ impl From<Refusal> for model::Error {
     }
 }
 
-/// Collects what is said while files are read.
+/// Most nodes of all trees of one reading, copies counted.
+const MOST_NODES: usize = 100_000;
+/// Most bytes that variables make of one reading.
+const MOST_FILLED: usize = 8 << 20;
+
+/// Collects what is said while files are read, and counts what they make, so that few bytes cannot stand
+/// for many.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     faults: RefCell<Vec<Note>>,
     notes: RefCell<Vec<Note>>,
+    nodes: Cell<usize>,
+    filled: Cell<usize>,
 }
 
 impl Told {
@@ -113,6 +121,18 @@ impl Told {
     /// Something is left out of account.
     pub fn ignore(&self, at: &At, what: impl Into<String>, why: impl Into<String>) {
         push(&self.notes, MOST_NOTES, note(at, what.into(), why.into()));
+    }
+
+    /// Counts nodes; whether there are still few enough.
+    pub fn spend_nodes(&self, count: usize) -> bool {
+        self.nodes.set(self.nodes.get().saturating_add(count));
+        self.nodes.get() <= MOST_NODES
+    }
+
+    /// Counts bytes that variables made; whether there are still few enough.
+    pub fn spend_filled(&self, count: usize) -> bool {
+        self.filled.set(self.filled.get().saturating_add(count));
+        self.filled.get() <= MOST_FILLED
     }
 
     /// Whether something was refused.

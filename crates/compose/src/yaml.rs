@@ -15,11 +15,13 @@ use crate::told::{At, Source, Told};
 /// Most bytes of one file.
 pub(crate) const MOST_BYTES: usize = 2 << 20;
 /// Most nodes of one file, aliases taken apart.
-const MOST_NODES: usize = 100_000;
+const MOST_NODES: usize = 50_000;
 /// Most bytes of texts of one file, aliases taken apart.
 const MOST_TEXT: usize = 8 << 20;
 /// Deepest nesting.
 const DEEPEST: usize = 64;
+/// Most keys of one file that stand twice.
+const MOST_TWICE: usize = 100;
 /// Most documents of one file.
 const MOST_DOCUMENTS: usize = 16;
 
@@ -112,6 +114,11 @@ impl Node {
         }
     }
 
+    /// How many nodes there are in it, itself counted.
+    pub fn count(&self) -> usize {
+        Size::of(self).nodes
+    }
+
     /// What it is, in a word.
     pub fn kind(&self) -> &'static str {
         match self.value {
@@ -175,7 +182,14 @@ pub(crate) fn read(text: &str, source: &Arc<Source>, told: &Told) -> Option<(Vec
         return None;
     }
     match Builder::new(source).build(text) {
-        Ok(documents) => Some(documents),
+        Ok((documents, twice)) => {
+            let count = documents.iter().map(Node::count).sum();
+            if !told.spend_nodes(count) {
+                told.refuse(&start, "", "there is too much in these files together");
+                return None;
+            }
+            Some((documents, twice))
+        }
         Err((at, why)) => {
             told.refuse(&at, "", why);
             None
@@ -366,6 +380,9 @@ fn merge_keys(entries: Vec<Entry>, twice: &mut Twice) -> Built<Vec<Entry>> {
         if let Some(first) = seen.get(&entry.key) {
             let why = format!("{:?} stands here already, in line {}", entry.key, first.line);
             twice.push((entry.at.clone(), why));
+            if twice.len() > MOST_TWICE {
+                return Err((entry.at, "too many keys that stand twice".to_owned()));
+            }
             own.retain(|it| it.key != entry.key);
         }
         seen.insert(entry.key.clone(), entry.at.clone());

@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::instance::{MountKind, NetworkMode, Sharing, VolumesFrom};
 
 use super::{anonymous, answer_to};
-use crate::service::Draft;
+use crate::service::{Draft, MOST_MOUNTS};
 use crate::told::Told;
 use crate::wanted::{Named, WantedVolume};
+
+/// Most services that one is a sidekick of.
+const MOST_FIRST: usize = 16;
 
 /// Services of one instance.
 pub(crate) struct Group {
@@ -24,6 +27,11 @@ pub(super) fn find(drafts: Vec<Draft>, told: &Told) -> Vec<Group> {
         first.drain(..).map(|primary| Group { primary, sidekicks: Vec::new() }).collect();
     for draft in others {
         let of = beside.get(&draft.name).into_iter().flatten();
+        if of.clone().count() > MOST_FIRST {
+            let why = format!("it is a sidekick of more than {MOST_FIRST} services");
+            told.refuse(&draft.at, draft.path.clone(), why);
+            continue;
+        }
         let mut found = false;
         for primary in of {
             if let Some(group) = groups.iter_mut().find(|it| it.primary.name == *primary) {
@@ -248,6 +256,11 @@ pub(super) fn share_volumes(groups: &mut [Group], told: &Told) -> Vec<WantedVolu
                     );
                 }
                 let draft = member(&mut groups[place], i);
+                if draft.container.mounts.len() + mounts.len() > MOST_MOUNTS {
+                    let why = format!("a service mounts {MOST_MOUNTS} things at most");
+                    told.refuse(&from.at, format!("{}.volumes_from", draft.path), why);
+                    continue;
+                }
                 for mut mount in mounts {
                     mount.read_only |= from.read_only;
                     if !draft.container.mounts.iter().any(|it| it.target == mount.target) {

@@ -14,6 +14,9 @@ use crate::told::{At, Told};
 /// The prefix of labels that say where a load balancer leads.
 const TARGET: &str = "io.rancher.loadbalancer.target.";
 
+/// Most addresses of a service outside.
+const MOST_ADDRESSES: usize = 16;
+
 /// What a service is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) enum Role {
@@ -67,7 +70,12 @@ fn outside(service: &Field<'_>, words: Option<&Field<'_>>) -> Vec<IpAddr> {
         }
         return Vec::new();
     };
-    addresses.items().iter().filter_map(|it| it.parsed("an address")).collect()
+    let items = addresses.items();
+    if items.len() > MOST_ADDRESSES {
+        addresses.refuse(format!("{MOST_ADDRESSES} addresses at most"));
+        return Vec::new();
+    }
+    items.iter().filter_map(|it| it.parsed("an address")).collect()
 }
 
 fn rules(service: &Field<'_>, words: Option<&Field<'_>>, draft: &Draft) -> Vec<Rule> {

@@ -8,6 +8,8 @@ use crate::files::{resolve, shorten};
 use crate::wanted::{Named, WantedConfig};
 use crate::yaml::Value;
 
+/// Most things that a service mounts.
+pub(crate) const MOST_MOUNTS: usize = 256;
 /// Most files of one directory that are handed to a service.
 const MOST_FILES: usize = 64;
 /// Most bytes of one such file, as a config may have.
@@ -38,6 +40,9 @@ fn push(draft: &mut Draft, item: &Field<'_>, mount: Mount) {
         return;
     }
     let mounts = &mut draft.container.mounts;
+    if mounts.len() >= MOST_MOUNTS {
+        return item.refuse(format!("a service mounts {MOST_MOUNTS} things at most"));
+    }
     if mounts.iter().any(|it| it.target.trim_end_matches('/') == target) {
         // Files in the wild name a place twice; the later one counts, as it did for their engines.
         item.ignore(format!("{target} is mounted twice: the last one counts"));

@@ -78,7 +78,51 @@ fn nothing_takes_long_or_climbs_out() {
     assert!(read(&files(&[("compose.yaml", &merged)]), &asked()).is_ok());
     let env = [("compose.yaml", "services: {w: {image: x}}"), (".env", growing.as_str())];
     let faults = refused_of(&env, &asked());
-    assert!(faults.iter().any(|it| it.contains("MiB of this")), "{faults:?}");
+    assert!(faults.iter().any(|it| it.contains("MiB together")), "{faults:?}");
+}
+
+#[test]
+fn few_bytes_do_not_stand_for_many() {
+    let services = |count: usize, body: &str| {
+        (0..count).fold(String::from("services:\n"), |mut text, i| {
+            writeln!(text, "  s{i}: {{image: x, {body}}}").unwrap();
+            text
+        })
+    };
+    let keys = |count: usize| {
+        (0..count).fold(String::new(), |mut text, i| {
+            write!(text, "k{i}: 1, ").unwrap();
+            text
+        })
+    };
+    let big = format!("  big: {{image: x, environment: {{{}}}}}\n", keys(10_000));
+    let mounts = (0..200).map(|i| format!("/m{i}")).collect::<Vec<_>>().join(", ");
+    let double = format!("services: {{w: {{image: x, labels: {{{}{}}}}}}}", keys(5000), keys(5000));
+    for (what, text, why) in [
+        ("extended", services(450, "extends: big") + &big, "too much in services that extend"),
+        ("services", services(501, "tty: true"), "500 services at most"),
+        ("keys", double, "too many keys that stand twice"),
+        (
+            "volumes",
+            services(3, &format!("volumes: [{mounts}], volumes_from: [big]"))
+                + &format!("  big: {{image: x, volumes: [{}]}}\n", mounts.replace("/m", "/b")),
+            "mounts 256 things at most",
+        ),
+    ] {
+        let started = Instant::now();
+        let faults = refused(&text);
+        assert!(faults.iter().any(|it| it.contains(why)), "{what}: {faults:?}");
+        assert!(started.elapsed() < Duration::from_secs(5), "{what} takes {:?}", started.elapsed());
+    }
+    let value = "v".repeat(1 << 20);
+    let used = services(400, "hostname: $V, labels: [\"a=$V\"]");
+    let asked = Asked { variables: [("V".into(), value.clone())].into(), ..asked() };
+    let faults = refused_of(&[("compose.yaml", &used)], &asked);
+    assert!(faults.iter().any(|it| it.contains("variables make too much")), "{faults:?}");
+    let mut lines = format!("V={value}\n");
+    (0..500).for_each(|i| writeln!(lines, "W{i}=$V").unwrap());
+    let faults = refused_of(&[("compose.yaml", "services: {}"), (".env", &lines)], &self::asked());
+    assert!(faults.iter().any(|it| it.contains("MiB together")), "{faults:?}");
 }
 
 #[test]
