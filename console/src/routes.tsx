@@ -18,6 +18,12 @@ export interface TabSearch {
   tab?: string
 }
 
+export interface TemplateSearch {
+  /** The app that is changed; a new one is made without. */
+  app?: string
+  version?: string
+}
+
 export interface CreateSearch {
   image?: string
   kind?: 'instance' | 'service'
@@ -31,6 +37,8 @@ function instancesSearch(search: Record<string, unknown>): InstancesSearch {
 }
 
 const tabSearch = (search: Record<string, unknown>): TabSearch => ({ tab: text(search.tab) })
+
+const templateSearch = (search: Record<string, unknown>): TemplateSearch => ({ app: text(search.app), version: text(search.version) })
 
 const createSearch = (search: Record<string, unknown>): CreateSearch => ({
   image: text(search.image),
@@ -64,6 +72,20 @@ const service = createRoute({
 const networks = createRoute({ ...below, path: '/networks', component: lazyRouteComponent(() => import('./pages/networks'), 'Networks') })
 const volumes = createRoute({ ...below, path: '/volumes', component: lazyRouteComponent(() => import('./pages/volumes'), 'Volumes') })
 const images = createRoute({ ...below, path: '/images', component: lazyRouteComponent(() => import('./pages/images'), 'Images') })
+const apps = createRoute({ ...below, path: '/apps', component: lazyRouteComponent(() => import('./pages/apps'), 'Apps') })
+const app = createRoute({
+  ...below,
+  path: '/apps/$project/$name',
+  validateSearch: tabSearch,
+  component: lazyRouteComponent(() => import('./pages/app'), 'AppPage'),
+})
+const catalog = createRoute({ ...below, path: '/catalog', component: lazyRouteComponent(() => import('./pages/catalog'), 'Catalog') })
+const template = createRoute({
+  ...below,
+  path: '/catalog/$catalog/$name',
+  validateSearch: templateSearch,
+  component: lazyRouteComponent(() => import('./pages/template'), 'TemplatePage'),
+})
 const secrets = createRoute({ ...below, path: '/secrets', component: lazyRouteComponent(() => import('./pages/secrets'), 'Secrets') })
 const nodes = createRoute({ ...below, path: '/nodes', component: lazyRouteComponent(() => import('./pages/nodes'), 'Nodes') })
 const activity = createRoute({
@@ -76,7 +98,7 @@ const tokens = createRoute({ ...below, path: '/tokens', component: lazyRouteComp
 const projects = createRoute({ ...below, path: '/projects', component: lazyRouteComponent(() => import('./pages/projects'), 'Projects') })
 const settings = createRoute({ ...below, path: '/settings', component: lazyRouteComponent(() => import('./pages/settings'), 'Settings') })
 
-const tree = root.addChildren([overview, instances, instance, create, services, service, networks, volumes, images, secrets, nodes, activity, tokens, projects, settings])
+const tree = root.addChildren([overview, instances, instance, create, apps, app, catalog, template, services, service, networks, volumes, images, secrets, nodes, activity, tokens, projects, settings])
 
 export const router = createRouter({
   routeTree: tree,

@@ -1,6 +1,7 @@
 // Who is signed in.
 
 import { useSyncExternalStore } from 'react'
+import { apps } from './apps'
 import { collections } from './objects'
 import { get, send, setCsrf, whenSignedOut } from './http'
 import { Problem } from './problem'
@@ -21,7 +22,7 @@ function become(next: Session): void {
 }
 
 function leave(): void {
-  for (const collection of collections) collection.close()
+  for (const collection of [...collections, apps]) collection.close()
   become({ state: 'out' })
 }
 

@@ -2,6 +2,7 @@
 
 import { FileLock2, Plus, Trash2 } from 'lucide-react'
 import { useState } from 'react'
+import { decode, encode } from '../api/apps'
 import { useCollection } from '../api/collection'
 import { post, remove } from '../api/http'
 import { collectionPath, configs, objectPath, secrets, type Config, type Secret } from '../api/objects'
@@ -15,15 +16,6 @@ type Either = Secret | Config
 type Noun = 'secret' | 'config'
 
 const nounOf = (it: Either): Noun => (it.kind === 'secret' ? 'secret' : 'config')
-
-/** Bytes are written in base64. */
-function encode(text: string): string {
-  return btoa(String.fromCharCode(...new TextEncoder().encode(text)))
-}
-
-function decode(data: string): string {
-  return new TextDecoder().decode(Uint8Array.from(atob(data), (it) => it.charCodeAt(0)))
-}
 
 export function Secrets() {
   const hidden = useCollection(secrets)
