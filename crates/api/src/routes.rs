@@ -1,6 +1,7 @@
 //! The routes: what path and method lead to which call of control. One file a noun; [`objects`]
 //! has what all nouns share.
 
+mod apps;
 mod console;
 mod events;
 mod explain;
@@ -110,6 +111,7 @@ fn all(answer: Duration) -> Routes {
     let mut routes = Routes::new(answer);
     routes = objects::routes::<NetworkNoun>(routes);
     routes = services::routes(objects::routes::<ServiceNoun>(routes));
+    routes = apps::routes(routes);
     routes = objects::routes::<SecretNoun>(routes);
     routes = objects::routes::<ConfigNoun>(routes);
     routes = objects::routes::<VolumeNoun>(routes);

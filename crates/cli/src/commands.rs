@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod app;
 mod attach;
 mod backup;
 mod check;
@@ -121,6 +122,9 @@ pub enum Command {
     /// Services: instances that are kept
     #[command(subcommand)]
     Service(service::Service),
+    /// Apps: what a Compose file consists of
+    #[command(subcommand)]
+    App(app::App),
     /// Secrets: data that its instances read, and nobody else
     #[command(subcommand)]
     Secret(secret::Secret),
@@ -206,6 +210,7 @@ pub async fn run(command: Command, global: &Global) -> Result<ExitCode> {
         }
         Command::Image(args) => args.run(&context()?).await,
         Command::Service(args) => args.run(&context()?).await,
+        Command::App(args) => args.run(&context()?).await,
         Command::Secret(args) => args.run(&context()?).await,
         Command::Config(args) => args.run(&context()?).await,
         Command::Network(args) => args.run(&context()?).await,

@@ -37,6 +37,11 @@ pub fn services(typed: &OsStr) -> Vec<CompletionCandidate> {
     begun(typed, async |context: &Context| names(&context.client.services(&context.project)).await)
 }
 
+/// Names of apps.
+pub fn apps(typed: &OsStr) -> Vec<CompletionCandidate> {
+    begun(typed, async |context: &Context| names(&context.client.apps(&context.project)).await)
+}
+
 /// Names of secrets.
 pub fn secrets(typed: &OsStr) -> Vec<CompletionCandidate> {
     begun(typed, async |context: &Context| names(&context.client.secrets(&context.project)).await)

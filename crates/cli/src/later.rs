@@ -7,8 +7,7 @@ use clap::error::{ContextKind, ContextValue};
 
 use crate::out;
 
-const LATER: [(&str, &str); 10] = [
-    ("app", "apps are not there yet; run their containers with hull run"),
+const LATER: [(&str, &str); 9] = [
     ("catalog", "the catalog is not there yet"),
     ("join", "clusters of more than one node are not there yet"),
     ("migrate", "clusters of more than one node are not there yet"),
@@ -44,7 +43,7 @@ mod tests {
 
     #[test]
     fn a_word_is_known_behind_flags_and_before_its_own() {
-        for line in ["hull app up -f x", "hull --project shop app", "hull catalog --help"] {
+        for line in ["hull route ls -f x", "hull --project shop route", "hull user --help"] {
             let parsed = crate::Cli::command().try_get_matches_from(line.split(' '));
             assert!(answer(&parsed.unwrap_err()).is_some(), "{line}");
         }

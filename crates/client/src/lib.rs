@@ -5,6 +5,7 @@
 //! the same ones. Nothing here knows how the server does its work, and nothing reads the environment
 //! but [`Config::from_env`].
 
+mod apps;
 pub mod config;
 mod connect;
 mod console;
@@ -32,6 +33,7 @@ use http::Uri;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use model::Result;
+use model::app::AppNoun;
 use model::config::ConfigNoun;
 use model::network::NetworkNoun;
 use model::node::NodeNoun;
@@ -110,6 +112,11 @@ impl Client {
 
     /// Services of a project.
     pub fn services(&self, project: &str) -> Objects<ServiceNoun> {
+        Objects::in_project(self.clone(), project)
+    }
+
+    /// Apps of a project.
+    pub fn apps(&self, project: &str) -> Objects<AppNoun> {
         Objects::in_project(self.clone(), project)
     }
 

@@ -3,6 +3,7 @@
 //! Bodies are JSON unless said otherwise. A query refuses parameters it does not know, a body
 //! refuses fields it does not know.
 
+pub mod app;
 pub mod archive;
 pub mod channel;
 pub mod console;
@@ -22,6 +23,7 @@ pub mod write;
 
 use model::Kind;
 
+pub use app::{Deployed, RevisionQuery, ScaleRequest, UpRequest, UpgradeRequest};
 pub use channel::{Channel, SessionStatus};
 pub use console::{ConsoleTicket, TicketQuery};
 pub use event::EventsQuery;

@@ -19,7 +19,7 @@ use crate::mirror::Mirror;
 use crate::reconcile;
 use crate::service::Service;
 use crate::{
-    Configs, Instances, Keyring, Networks, Nodes, Operations, Projects, Secrets, Services,
+    Apps, Configs, Instances, Keyring, Networks, Nodes, Operations, Projects, Secrets, Services,
     Snapshots, Tokens, Volumes,
 };
 
@@ -158,6 +158,12 @@ impl Control {
     /// Volumes.
     #[must_use]
     pub fn volumes(&self) -> Volumes {
+        Service::new(self.core.clone())
+    }
+
+    /// Apps.
+    #[must_use]
+    pub fn apps(&self) -> Apps {
         Service::new(self.core.clone())
     }
 

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `/<kind>/<id>` | the object, JSON |
 //! | `/name/<kind>/<project>/<name>` | the object's id; written in the same commit |
+//! | `/app-revision/<app's id>/<number>/objects` | what a revision of an app consists of, JSON |
+//! | `/app-revision/<app's id>/<number>/files` | what it was read from, sealed, JSON |
 //! | `/event/<number>` | a batch of events, JSON |
 //! | `/guard/<what>` | nothing: its revision tells whether a set of choices was added to meanwhile |
 //! | `/cluster` | the cluster's id |
@@ -32,6 +34,12 @@ pub(crate) fn object(kind: Kind, id: &Uid) -> String {
 /// The record that makes a name unique.
 pub(crate) fn name(kind: Kind, meta: &Meta) -> String {
     format!("{NAMES}{kind}/{}/{}", meta.project, meta.name)
+}
+
+/// What a revision of an app consists of, and what it was read from.
+pub(crate) fn app_revision(app: &Uid, number: u64) -> (String, String) {
+    let place = format!("/app-revision/{app}/{number:010}");
+    (format!("{place}/objects"), format!("{place}/files"))
 }
 
 /// A batch of events, by the number of its first one.

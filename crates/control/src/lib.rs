@@ -13,6 +13,7 @@
 //! answer with reports ([`link::ControlPort`]); what cannot be said by a record is asked of them
 //! through [`link::NodePort`].
 
+mod apps;
 mod batch;
 mod caller;
 mod configs;
@@ -42,6 +43,7 @@ mod subnets;
 mod tokens;
 mod volumes;
 
+pub use apps::{Apps, Deployed, Wish};
 pub use caller::{Caller, Verb, Via, authorise};
 pub use configs::Configs;
 pub use control::{Config, Control, KeepSecret};

@@ -54,7 +54,8 @@ fn content(state: &State, project: &str, networks: bool) -> Option<String> {
     fn first<N: Mirrored + Noun>(state: &State, project: &str) -> Option<String> {
         N::table(state).in_project(project).next().map(|object| object.title())
     }
-    first::<model::service::ServiceNoun>(state, project)
+    first::<model::app::AppNoun>(state, project)
+        .or_else(|| first::<model::service::ServiceNoun>(state, project))
         .or_else(|| first::<model::instance::InstanceNoun>(state, project))
         .or_else(|| first::<model::secret::SecretNoun>(state, project))
         .or_else(|| first::<model::config::ConfigNoun>(state, project))

@@ -7,12 +7,14 @@
 //! | `desired` | tells each node its whole desired set |
 //! | `removal` | takes away what has come to its end or was asked to go |
 //! | `liveness` | says which nodes answer |
+//! | `apps` | makes, changes and removes the objects of apps |
 //! | `services` | makes and removes instances of services |
 //! | `usage` | writes who uses which volume, secret and config |
 //! | `operations` | writes how far long work is, and forgets what is long done |
 //! | `events` | writes events down, a little later than they happen |
 //! | `retention` | forgets tokens that expired long ago |
 
+pub(crate) mod apps;
 pub(crate) mod desired;
 pub(crate) mod events;
 pub(crate) mod liveness;
@@ -40,6 +42,7 @@ const SLOW: Duration = Duration::from_secs(300);
 /// What asks the loops for a pass.
 #[derive(Debug, Default)]
 pub(crate) struct Wakes {
+    pub(crate) apps: Wake,
     pub(crate) liveness: Wake,
     pub(crate) operations: Wake,
     pub(crate) services: Wake,
@@ -64,6 +67,10 @@ pub(crate) fn start(core: &Arc<Core>, tasks: &Tasks, node_grace: Duration) {
     let services = services::Services::new(core.clone());
     let soon = slow.linger(Duration::from_millis(50));
     tasks.spawn(services, soon, core.wakes.services.clone());
+    let parts = [Kind::App, Kind::Service, Kind::Network, Kind::Volume, Kind::Secret, Kind::Config];
+    core.mirror.on_change(&parts, core.wakes.apps.clone());
+    core.mirror.on_change(&[Kind::Instance], core.wakes.apps.clone());
+    tasks.spawn(apps::Apps::new(core.clone()), soon, core.wakes.apps.clone());
     let lazy = slow.linger(Duration::from_millis(200));
     let usage = on_change(&[Kind::Config, Kind::Instance, Kind::Secret, Kind::Volume]);
     tasks.spawn(usage::Usage(core.clone()), lazy, usage);

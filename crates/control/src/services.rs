@@ -26,13 +26,7 @@ pub type Services = Service<ServiceNoun>;
 
 impl Rules for ServiceNoun {
     fn admit(context: &Context<'_>, service: &mut Kept, _: &mut Batch) -> Result<()> {
-        let name = &service.meta.name;
-        if name.len() > LONGEST_NAME {
-            return Err(Error::invalid(format!(
-                "a service's name has {LONGEST_NAME} bytes at most: its instances' are longer"
-            ))
-            .at("meta.name"));
-        }
+        check_name(&service.meta.name)?;
         refuse_circle(context.state, service)?;
         complete(service);
         service.meta.finalizers.push(INSTANCES.to_owned());
@@ -70,8 +64,19 @@ fn kind_of(mode: &How) -> &'static str {
     }
 }
 
+/// Refuses a name that is too long for those of its instances.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    if name.len() <= LONGEST_NAME {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "a service's name has {LONGEST_NAME} bytes at most: its instances' are longer"
+    ))
+    .at("meta.name"))
+}
+
 /// Has instances of a service that are to run always do so.
-fn complete(service: &mut Kept) {
+pub(crate) fn complete(service: &mut Kept) {
     let lasts = service.spec.lasts();
     let spec = &mut service.spec.template.spec;
     if lasts && spec.restart == RestartPolicy::No {

@@ -320,6 +320,9 @@ pub struct AppFiles {
     /// Variables that the files are read with.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<String, String>,
+    /// Files of variables; `.env` when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub variable_files: Vec<String>,
     /// Profiles that are in force.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub profiles: Vec<String>,
@@ -391,7 +394,7 @@ pub struct AppNote {
 /// How an object differs from what is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct AppChange {
+pub struct AppDifference {
     /// Its kind.
     pub kind: Kind,
     /// What the files call it.

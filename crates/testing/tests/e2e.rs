@@ -9,6 +9,7 @@ mod e2e {
     pub mod process;
 
     mod api;
+    mod apps;
     mod backup;
     mod changes;
     mod clean_node;

@@ -113,7 +113,12 @@ fn mount(path: &Path, size: usize, files: usize, owner: Option<&UserMapping>) ->
         let text = format!("mode=0700,uid={uid},gid={gid},size={size},nr_inodes={inodes}{more}");
         std::ffi::CString::new(text).expect("digits and letters have no zero byte")
     };
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    // In a user namespace a mount made read-only has to keep these, which runc does not; root alone writes
+    // here, and permissions are all that a mode has.
+    let flags = match owner {
+        Some(_) => MountFlags::empty(),
+        None => MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC,
+    };
     let mount = |more: &str| {
         rustix::mount::mount("hull-handed", path, "tmpfs", flags, options(more).as_c_str())
     };

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod apps;
 mod change;
 mod crash;
 mod events;

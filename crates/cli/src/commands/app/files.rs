@@ -1,0 +1,340 @@
+//! The files of an app on this machine: those that reading it looks at, and no others, are sent.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use compose::{Asked, Files};
+use model::app::{AppFile, AppFiles};
+use model::data::Data;
+use model::error::Context;
+use model::{Error, ErrorKind, Result};
+
+/// Most bytes of one file, and of an archive unpacked; the API takes no more of all together.
+const MOST_BYTES: u64 = 1 << 20;
+/// Most files looked at below a directory that is mounted, and most entries of an archive.
+const MOST_FILES: usize = 2000;
+/// The name that standard input is read as.
+const STDIN: &str = "compose.yaml";
+
+/// What of an app is asked for on the command line.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Compose files, or `-`; the usual names when empty.
+    pub files: Vec<String>,
+    /// A directory, a Compose file or an archive instead.
+    pub path: Option<String>,
+    /// Its name.
+    pub name: Option<String>,
+    /// Values of variables.
+    pub variables: BTreeMap<String, String>,
+    /// Files of variables.
+    pub variable_files: Vec<String>,
+    /// Profiles.
+    pub profiles: Vec<String>,
+}
+
+/// An app ready to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packed {
+    /// What it is called.
+    pub name: String,
+    /// Its files.
+    pub files: AppFiles,
+}
+
+/// Where files come from; those that were read are remembered.
+struct Place {
+    root: PathBuf,
+    /// Instead of what is below `root`, or before it.
+    given: BTreeMap<String, Vec<u8>>,
+    /// Nothing but what is given is there.
+    closed: bool,
+    taken: RefCell<BTreeMap<String, Vec<u8>>>,
+}
+
+impl Files for Place {
+    fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        let found = match self.given.get(path) {
+            Some(bytes) => Some(bytes.clone()),
+            None if self.closed => None,
+            None => read_file(&self.root.join(path))?,
+        };
+        if let Some(bytes) = &found {
+            self.taken.borrow_mut().insert(path.to_owned(), bytes.clone());
+        }
+        Ok(found)
+    }
+
+    fn list(&self, directory: &str) -> Result<Vec<String>> {
+        if self.closed {
+            return self.given.list(directory);
+        }
+        let mut found = Vec::new();
+        walk(&self.root, directory, &mut found)?;
+        Ok(found)
+    }
+}
+
+fn read_file(path: &Path) -> Result<Option<Vec<u8>>> {
+    let failed = || format!("cannot read {}", path.display());
+    let Ok(meta) = std::fs::metadata(path) else { return Ok(None) };
+    if !meta.is_file() {
+        return Ok(None);
+    }
+    if meta.len() > MOST_BYTES {
+        return Err(Error::invalid(format!(
+            "{} is larger than {MOST_BYTES} bytes",
+            path.display()
+        ))
+        .next("put it in a volume or an image"));
+    }
+    let file = std::fs::File::open(path).context(ErrorKind::Invalid, failed)?;
+    let mut bytes = Vec::new();
+    file.take(MOST_BYTES).read_to_end(&mut bytes).context(ErrorKind::Invalid, failed)?;
+    Ok(Some(bytes))
+}
+
+fn walk(root: &Path, directory: &str, found: &mut Vec<String>) -> Result<()> {
+    let place = root.join(directory);
+    let Ok(entries) = std::fs::read_dir(&place) else { return Ok(()) };
+    for entry in entries.flatten() {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let path = if directory.is_empty() { name } else { format!("{directory}/{name}") };
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => walk(root, &path, found)?,
+            Ok(kind) if kind.is_file() => found.push(path),
+            _ => {}
+        }
+        if found.len() > MOST_FILES {
+            return Err(Error::invalid(format!("{} has too many files", place.display())));
+        }
+    }
+    Ok(())
+}
+
+/// Reads what is asked for, and takes along the files it was read from.
+///
+/// # Errors
+/// What of the files cannot be honoured, with file, line and column.
+pub fn pack(wanted: &Wanted, environment: impl Fn(&str) -> Option<String>) -> Result<Packed> {
+    let (place, main) = place(wanted)?;
+    let below = |path: &String| relative(&place.root, path);
+    let mut asked = Asked {
+        files: main,
+        name: wanted.name.clone().unwrap_or_default(),
+        variables: wanted.variables.clone(),
+        env_files: wanted.variable_files.iter().map(below).collect::<Result<_>>()?,
+        profiles: wanted.profiles.clone(),
+        directory: None,
+    };
+    // Read once to see which files there are, and again with the variables they name.
+    let _ = compose::read(&place, &asked);
+    for (name, value) in mentioned(&place.taken.borrow(), environment) {
+        asked.variables.entry(name).or_insert(value);
+    }
+    let read = compose::read(&place, &asked).map_err(Error::from)?;
+    let name = match (wanted.name.clone(), read.name.as_str()) {
+        (Some(name), _) => name,
+        (None, "") => named_after(&place.root)?,
+        (None, name) => name.to_owned(),
+    };
+    let file = |(path, bytes): (String, Vec<u8>)| AppFile { path, data: Data::new(bytes) };
+    let files = AppFiles {
+        files: place.taken.into_inner().into_iter().map(file).collect(),
+        main: asked.files,
+        variable_files: asked.env_files,
+        variables: asked.variables,
+        profiles: asked.profiles,
+    };
+    files.validate()?;
+    Ok(Packed { name, files })
+}
+
+/// Where the files are, and the Compose files among them.
+fn place(wanted: &Wanted) -> Result<(Place, Vec<String>)> {
+    let here = std::env::current_dir().unwrap_or_else(|_| "/".into());
+    let open =
+        |root: PathBuf, given| Place { root, given, closed: false, taken: RefCell::default() };
+    if let Some(path) = &wanted.path {
+        let full = here.join(path);
+        if full.is_dir() {
+            return Ok((open(full, BTreeMap::new()), Vec::new()));
+        }
+        if is_archive(path) {
+            let place = open(here.join(stem(path)), unpack(&full)?);
+            return Ok((Place { closed: true, ..place }, Vec::new()));
+        }
+    }
+    let files: Vec<&String> = wanted.files.iter().chain(&wanted.path).collect();
+    let Some(first) = files.first() else {
+        return Ok((open(here, BTreeMap::new()), Vec::new()));
+    };
+    if first.as_str() == "-" {
+        let mut bytes = Vec::new();
+        let input = std::io::stdin().take(MOST_BYTES + 1);
+        std::io::BufReader::new(input)
+            .read_to_end(&mut bytes)
+            .context(ErrorKind::Invalid, || "cannot read standard input".into())?;
+        let given = BTreeMap::from([(STDIN.to_owned(), bytes)]);
+        return Ok((open(here, given), vec![STDIN.to_owned()]));
+    }
+    let full = here.join(first);
+    let root = full.parent().unwrap_or(&here).to_owned();
+    if !full.exists() {
+        return Err(Error::invalid(format!("there is no file {first:?}")).at("--file"));
+    }
+    let main = files.iter().map(|path| relative(&root, path)).collect::<Result<_>>()?;
+    Ok((open(root, BTreeMap::new()), main))
+}
+
+/// A path below the root, with `/` between its parts.
+fn relative(root: &Path, path: &str) -> Result<String> {
+    let full = std::env::current_dir().unwrap_or_default().join(path);
+    let plain = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let (full, root) = (plain(&full), plain(root));
+    let below = full.strip_prefix(&root).ok().and_then(Path::to_str);
+    below.map(str::to_owned).ok_or_else(|| {
+        Error::invalid(format!("{path:?} is not below {}", root.display()))
+            .at("--file")
+            .next("keep the files of an app in one directory")
+    })
+}
+
+/// The environment's values of what is named in the files.
+fn mentioned(
+    files: &BTreeMap<String, Vec<u8>>,
+    environment: impl Fn(&str) -> Option<String>,
+) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for text in files.values().map(|bytes| String::from_utf8_lossy(bytes)) {
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        for word in
+            words.filter(|word| word.starts_with(|c: char| c.is_ascii_uppercase() || c == '_'))
+        {
+            if let Some(value) = environment(word) {
+                found.insert(word.to_owned(), value);
+            }
+        }
+    }
+    found
+}
+
+fn named_after(root: &Path) -> Result<String> {
+    let full = std::fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
+    let name =
+        full.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    let name: String = name.chars().filter(|c| good(*c)).collect();
+    let name = name.trim_start_matches(['-', '_']);
+    match name.is_empty() {
+        false => Ok(name.to_owned()),
+        true => Err(Error::invalid("the app has no name").next("give one: --name NAME")),
+    }
+}
+
+fn is_archive(path: &str) -> bool {
+    [".tar", ".tar.gz", ".tgz"].iter().any(|end| path.ends_with(end))
+}
+
+fn stem(path: &str) -> &str {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.split('.').next().unwrap_or(name)
+}
+
+/// The files of an archive; a directory that all of them are in is left out.
+fn unpack(path: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+    let broken = || format!("{} is no archive that can be read", path.display());
+    let file = std::fs::File::open(path).context(ErrorKind::Invalid, broken)?;
+    let plain = path.extension().is_some_and(|end| end == "tar");
+    let reader: Box<dyn Read> = match plain {
+        true => Box::new(file),
+        false => Box::new(flate2::read::MultiGzDecoder::new(file)),
+    };
+    let mut archive = tar::Archive::new(reader.take(16 * MOST_BYTES));
+    let (mut found, mut left) = (BTreeMap::new(), MOST_BYTES);
+    for (count, entry) in archive.entries().context(ErrorKind::Invalid, broken)?.enumerate() {
+        let entry = entry.context(ErrorKind::Invalid, broken)?;
+        if count > MOST_FILES || entry.size() > left {
+            return Err(Error::invalid(format!(
+                "{} holds more than an app may have",
+                path.display()
+            )));
+        }
+        left -= entry.size();
+        if !entry.header().entry_type().is_file() {
+            continue;
+        }
+        let name = entry.path().context(ErrorKind::Invalid, broken)?.to_string_lossy().into_owned();
+        let name = name.trim_start_matches("./").to_owned();
+        let mut bytes = Vec::new();
+        entry.take(MOST_BYTES).read_to_end(&mut bytes).context(ErrorKind::Invalid, broken)?;
+        found.insert(name, bytes);
+    }
+    let top =
+        found.keys().next().and_then(|name| name.split_once('/')).map(|(top, _)| format!("{top}/"));
+    match top {
+        Some(top) if found.keys().all(|name| name.starts_with(&top)) => {
+            Ok(found.into_iter().map(|(name, it)| (name[top.len()..].to_owned(), it)).collect())
+        }
+        _ => Ok(found),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(dir: &Path, files: &[(&str, &str)]) {
+        for (path, text) in files {
+            let path = dir.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+    }
+
+    const COMPOSE: &str = "services:\n  web:\n    image: nginx:$TAG\n    secrets: [pw]\nsecrets:\n  pw:\n    file: secret/pw.txt\n";
+
+    #[test]
+    fn what_is_read_is_sent_and_nothing_else() {
+        let base = tempfile::tempdir().unwrap();
+        let dir = base.path().join("Shop");
+        let files = [("compose.yaml", COMPOSE), ("secret/pw.txt", "x"), ("private.key", "y")];
+        write(&dir, &files);
+        let path = Some(dir.to_str().unwrap().to_owned());
+        let wanted = Wanted { path, ..Wanted::default() };
+        let tag = |name: &str| (name == "TAG").then(|| "1.27".to_owned());
+        let packed = pack(&wanted, tag).unwrap();
+        assert_eq!(packed.name, "shop");
+        let sent: Vec<_> = packed.files.files.iter().map(|it| it.path.as_str()).collect();
+        assert_eq!(sent, ["compose.yaml", "secret/pw.txt"]);
+        assert_eq!(packed.files.variables, BTreeMap::from([("TAG".into(), "1.27".into())]));
+    }
+
+    #[test]
+    fn an_archive_is_unpacked_without_its_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("shop.tar");
+        let mut builder = tar::Builder::new(std::fs::File::create(&path).unwrap());
+        for (name, text) in [("shop-1.0/compose.yaml", COMPOSE), ("shop-1.0/secret/pw.txt", "x")] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            builder.append_data(&mut header, name, text.as_bytes()).unwrap();
+        }
+        builder.finish().unwrap();
+        let path = Some(path.to_str().unwrap().to_owned());
+        let packed = pack(&Wanted { path, ..Wanted::default() }, |_| None).unwrap();
+        assert_eq!((packed.name.as_str(), packed.files.files.len()), ("shop", 2));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &[("compose.yaml", "services:\n  web:\n    image: 7\n    ports: [x]\n")]);
+        let path = Some(dir.path().to_str().unwrap().to_owned());
+        let error = pack(&Wanted { path, ..Wanted::default() }, |_| None).unwrap_err();
+        assert!(error.message().contains("compose.yaml:4:"), "{}", error.message());
+    }
+}

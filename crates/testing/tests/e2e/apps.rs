@@ -1,0 +1,215 @@
+//! Apps from Compose files, with real containers and a machine.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use testing::node::{Node, Outcome, until, within};
+
+use super::process::{able, node};
+
+const LOOP: &str = "trap 'exit 0' TERM; while :; do usleep 50000; done";
+
+/// An app that goes with the test, and the directory its files are in.
+struct Installed<'a> {
+    node: &'a Node,
+    name: &'static str,
+    dir: tempfile::TempDir,
+}
+
+impl Drop for Installed<'_> {
+    fn drop(&mut self) {
+        self.node.hull(&["app", "down", "--volumes", self.name]);
+    }
+}
+
+fn app<'a>(node: &'a Node, name: &'static str, files: &[(&str, String)]) -> Installed<'a> {
+    let dir = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        std::fs::write(dir.path().join(path), text).unwrap();
+    }
+    Installed { node, name, dir }
+}
+
+impl Installed<'_> {
+    fn up(&self, flags: &[&str]) -> Outcome {
+        let dir = self.dir.path().to_str().unwrap();
+        self.node.hull(&[&["app", "up", "--name", self.name], flags, &[dir]].concat())
+    }
+
+    fn up_well(&self, flags: &[&str]) -> Outcome {
+        let done = self.up(flags);
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        done
+    }
+
+    fn show(&self) -> Value {
+        serde_json::from_str(&self.node.ok(&["app", "show", "-o", "json", self.name])).unwrap()
+    }
+
+    fn id(&self, instance: &str) -> Value {
+        self.node.field(instance, "/meta/id")
+    }
+
+    fn write(&self, path: &str, text: &str) -> PathBuf {
+        let path = self.dir.path().join(path);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+/// Two services, one after the other is healthy, with a volume, a secret and a config.
+fn shop(mode: &str) -> String {
+    format!(
+        r#"
+services:
+  web:
+    image: busybox
+    command: ["sh", "-c", "{LOOP}"]
+    environment: {{MODE: "{mode}"}}
+    configs: [{{source: site, target: /etc/site.conf}}]
+    depends_on:
+      db: {{condition: service_healthy}}
+  db:
+    image: busybox
+    command: ["sh", "-c", "sleep 1; touch /data/ready; {LOOP}"]
+    volumes: ["data:/data"]
+    secrets: [pw]
+    healthcheck:
+      test: ["CMD", "test", "-e", "/data/ready"]
+      interval: 300ms
+      retries: 30
+volumes: {{data: {{}}}}
+secrets: {{pw: {{file: pw.txt}}}}
+configs: {{site: {{content: "listen 80;"}}}}
+"#
+    )
+    .replace("$", "$$")
+}
+
+fn files(mode: &str) -> [(&'static str, String); 2] {
+    [("compose.yaml", shop(mode)), ("pw.txt", "correct-horse".to_owned())]
+}
+
+#[test]
+fn from_nothing_to_changed_back_and_gone() {
+    let Some(node) = node() else { return };
+    let it = app(node, "shop", &files("one"));
+    let planned = it.up_well(&["--plan"]);
+    assert_eq!(planned.text().matches("create").count(), 6, "{}", planned.text());
+    let done = it.up_well(&[]);
+    assert!(done.stderr.contains("2 of 2 services ready"), "{}", done.stderr);
+    let read = "cat /run/secrets/pw; test -e /data/ready";
+    assert_eq!(node.ok(&["exec", "shop-db-1", "sh", "-c", read]), "correct-horse");
+    assert_eq!(node.ok(&["exec", "shop-web-1", "cat", "/etc/site.conf"]), "listen 80;");
+    assert!(node.ok(&["exec", "shop-web-1", "nslookup", "db"]).contains("db"));
+    assert_eq!(node.ok(&["app", "ps", "-o", "name", "shop"]), "shop-db-1\nshop-web-1");
+
+    // One field: that service alone is changed, and back again.
+    let (db, web) = (it.id("shop-db-1"), it.id("shop-web-1"));
+    it.write("compose.yaml", &shop("two"));
+    let planned = it.up_well(&["--plan"]).text();
+    assert!(planned.starts_with("change   service  shop-web\n"), "{planned}");
+    assert!(planned.contains("MODE=one → MODE=two"), "{planned}");
+    it.up_well(&[]);
+    assert_eq!(it.id("shop-db-1"), db);
+    assert_ne!(it.id("shop-web-1"), web);
+    assert_eq!(node.ok(&["exec", "shop-web-1", "sh", "-c", "echo $MODE"]), "two");
+    node.ok(&["app", "rollback", "shop"]);
+    assert_eq!(node.ok(&["exec", "shop-web-1", "sh", "-c", "echo $MODE"]), "one");
+    assert_eq!(it.show()["status"]["revisions"].as_array().unwrap().len(), 3);
+    node.ok(&["app", "scale", "shop", "web=2"]);
+    assert_eq!(node.ok(&["app", "ps", "-o", "name", "shop"]).lines().count(), 3);
+    let copy = it.dir.path().join("copy");
+    node.ok(&["app", "export", "--revision", "2", "shop", copy.to_str().unwrap()]);
+    assert_eq!(std::fs::read_to_string(copy.join("compose.yaml")).unwrap(), shop("two"));
+
+    // Another password is another secret; nothing shows it.
+    it.write("pw.txt", "battery-staple");
+    let planned = it.up_well(&["--plan", "-o", "json"]);
+    assert!(!planned.text().contains("battery-staple"), "{}", planned.text());
+    it.up_well(&[]);
+    assert_eq!(node.ok(&["exec", "shop-db-1", "cat", "/run/secrets/pw"]), "battery-staple");
+    assert!(!it.show().to_string().contains("staple"));
+
+    node.ok(&["app", "down", "shop"]);
+    assert_eq!(node.hull(&["app", "show", "shop"]).code, 3);
+    assert_eq!(node.hull(&["inspect", "shop-web-1"]).code, 3);
+    assert_eq!(node.hull(&["volume", "show", "shop_data"]).code, 0, "volumes stay");
+    it.up_well(&[]);
+    node.ok(&["app", "down", "--volumes", "shop"]);
+    until("the volume is gone", || {
+        (node.hull(&["volume", "show", "shop_data"]).code == 3).then_some(())
+    });
+}
+
+#[test]
+fn a_revision_that_fails_says_why_and_is_taken_back() {
+    let Some(node) = node() else { return };
+    let good =
+        format!("services:\n  web:\n    image: busybox\n    command: ['sh', '-c', \"{LOOP}\"]\n");
+    let it = app(node, "frail", &[("compose.yaml", good.clone())]);
+    it.up_well(&[]);
+    let bad = good.replace(
+        "image: busybox",
+        "image: busybox\n    healthcheck: {test: [CMD, 'false'], interval: 200ms, retries: 2}",
+    );
+    it.write("compose.yaml", &bad);
+    let failed = it.up(&["--rollback"]);
+    assert_eq!(failed.code, 4, "{}", failed.stderr);
+    assert!(failed.stderr.contains("revision 2 failed"), "{}", failed.stderr);
+    let now = it.show();
+    assert_eq!(now["status"]["phase"], json!("rolledBack"), "{now}");
+    assert_eq!(now["spec"]["revision"], json!(3));
+    let failed = it.up(&[]);
+    assert!(failed.code == 4 && failed.stderr.contains("service \"web\""), "{}", failed.stderr);
+}
+
+#[test]
+fn killed_in_the_middle_it_goes_on() {
+    if !able() {
+        return;
+    }
+    let node = Node::start().unwrap();
+    let it = app(&node, "shop", &files("one"));
+    for round in 0..2 {
+        it.write("compose.yaml", &shop(&format!("round{round}")));
+        it.up_well(&["--detach"]);
+        node.kill_daemon().unwrap();
+        node.await_ready();
+        within(std::time::Duration::from_secs(90), "it is ready", || {
+            (it.show()["status"]["phase"] == json!("ready")).then_some(())
+        });
+        let mode = node.ok(&["exec", "shop-web-1", "sh", "-c", "echo $MODE"]);
+        assert_eq!(mode, format!("round{round}"));
+    }
+    node.ok(&["app", "down", "--volumes", "--detach", "shop"]);
+    node.kill_daemon().unwrap();
+    node.await_ready();
+    until("it is gone", || (node.hull(&["app", "show", "shop"]).code == 3).then_some(()));
+}
+
+#[test]
+fn a_machine_in_the_same_file() {
+    let Some(node) = node() else { return };
+    let text = format!(
+        "services:\n  web:\n    image: busybox\n    command: ['sh', '-c', \"{LOOP}\"]\n  \
+         vm:\n    image: hull-tiny\n    mem_limit: 96m\n"
+    );
+    let it = app(node, "mixed", &[("compose.yaml", text)]);
+    let done = it.up_well(&[]);
+    assert!(done.stderr.contains("2 of 2 services ready"), "{}", done.stderr);
+    assert!(node.field("mixed-vm-1", "/status/machine").is_object());
+    within(std::time::Duration::from_secs(120), "its guest answers", || {
+        (node.hull(&["exec", "mixed-vm-1", "uname"]).text() == "Linux").then_some(())
+    });
+}
+
+#[test]
+fn files_that_cannot_be_are_refused_with_their_line() {
+    let Some(node) = node() else { return };
+    let it = app(node, "broken", &[("compose.yaml", "services:\n  web:\n    ports: [x]\n".into())]);
+    let refused = it.up(&[]);
+    assert!(refused.code == 2 && refused.stderr.contains("compose.yaml:"), "{}", refused.stderr);
+    assert_eq!(node.hull(&["app", "show", "broken"]).code, 3);
+    assert_eq!(node.hull(&["app", "up", "-f", "/nowhere/compose.yaml"]).code, 2);
+}
