@@ -325,7 +325,8 @@ mod tests {
         }
         builder.finish().unwrap();
         let path = Some(path.to_str().unwrap().to_owned());
-        let packed = pack(&Wanted { path, ..Wanted::default() }, |_| None).unwrap();
+        let tag = |name: &str| (name == "TAG").then(|| "1.27".to_owned());
+        let packed = pack(&Wanted { path, ..Wanted::default() }, tag).unwrap();
         assert_eq!((packed.name.as_str(), packed.files.files.len()), ("shop", 2));
     }
 
