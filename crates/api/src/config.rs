@@ -25,6 +25,8 @@ pub struct Config {
     pub version: String,
     /// A directory for copies on their way to a caller; as private as the store.
     pub scratch: PathBuf,
+    /// The contents of catalogs.
+    pub library: catalog::Library,
     /// The file that tells which browsers are signed in, from one start to the next.
     pub sign_ins: Option<PathBuf>,
     /// Bounds.

@@ -52,6 +52,7 @@ pub(crate) struct Api {
     authority: String,
     control: Arc<Control>,
     document: Document,
+    library: catalog::Library,
     limits: Limits,
     meters: Meters,
     node: String,

@@ -2,10 +2,12 @@
 //! has what all nouns share.
 
 mod apps;
+mod catalogs;
 mod console;
 mod events;
 mod explain;
 mod images;
+mod installs;
 mod instances;
 mod lists;
 mod objects;
@@ -28,6 +30,7 @@ use axum::routing::{MethodFilter, on};
 use control::{Control, Service};
 use http::{Method, StatusCode, Uri};
 use model::Error;
+use model::catalog::CatalogNoun;
 use model::config::ConfigNoun;
 use model::network::NetworkNoun;
 use model::node::NodeNoun;
@@ -123,6 +126,8 @@ fn all(answer: Duration) -> Routes {
     routes = streams::routes(routes);
     routes = snapshots::routes(routes);
     routes = console::routes(routes);
+    routes = installs::routes(routes);
+    routes = catalogs::routes(objects::routes::<CatalogNoun>(routes));
     routes = volumes::routes(routes);
     routes = images::routes(routes);
     routes = tokens::routes(routes);
@@ -166,6 +171,7 @@ macro_rules! served {
 }
 
 served! {
+    CatalogNoun => catalogs;
     NetworkNoun => networks;
     VolumeNoun => volumes;
     SecretNoun => secrets;

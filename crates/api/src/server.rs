@@ -37,6 +37,7 @@ pub async fn bind(config: Config, control: Arc<Control>) -> Result<Server> {
         version,
         scratch,
         sign_ins,
+        library,
         limits,
         metrics,
     } = config;
@@ -60,6 +61,7 @@ pub async fn bind(config: Config, control: Arc<Control>) -> Result<Server> {
         node,
         rates: Rates::new(limits.rate, limits.burst),
         tickets: Tickets::default(),
+        library,
         limits,
         scratch,
         started: Time::now(),

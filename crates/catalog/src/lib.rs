@@ -11,6 +11,7 @@
 pub mod answers;
 pub mod formats;
 mod go_template;
+mod library;
 pub mod render;
 pub mod sources;
 pub mod tree;
@@ -18,5 +19,6 @@ mod version;
 mod yaml;
 
 pub use answers::Answers;
+pub use library::{Content, Library, Rendered};
 pub use tree::Tree;
 pub use version::within;

@@ -3,3 +3,4 @@
 pub mod archive;
 pub mod builtin;
 pub mod directory;
+pub mod git;

@@ -3,6 +3,7 @@
 mod app;
 mod attach;
 mod backup;
+mod catalog;
 mod check;
 mod commit;
 mod completion;
@@ -125,6 +126,9 @@ pub enum Command {
     /// Apps: what a Compose file consists of
     #[command(subcommand)]
     App(app::App),
+    /// Catalogs: where apps come from
+    #[command(subcommand)]
+    Catalog(Box<catalog::Catalog>),
     /// Secrets: data that its instances read, and nobody else
     #[command(subcommand)]
     Secret(secret::Secret),
@@ -211,6 +215,7 @@ pub async fn run(command: Command, global: &Global) -> Result<ExitCode> {
         Command::Image(args) => args.run(&context()?).await,
         Command::Service(args) => args.run(&context()?).await,
         Command::App(args) => args.run(&context()?).await,
+        Command::Catalog(args) => args.run(&context()?).await,
         Command::Secret(args) => args.run(&context()?).await,
         Command::Config(args) => args.run(&context()?).await,
         Command::Network(args) => args.run(&context()?).await,

@@ -14,6 +14,20 @@ use crate::context::{Context, Global};
 /// Longest wait for names; who presses a key waits for it.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// Names of catalogs.
+pub fn catalogs(typed: &OsStr) -> Vec<CompletionCandidate> {
+    begun(typed, async |context: &Context| names(&context.client.catalogs()).await)
+}
+
+/// Names of templates.
+pub fn templates(typed: &OsStr) -> Vec<CompletionCandidate> {
+    begun(typed, async |context: &Context| {
+        let query = client::wire::TemplatesQuery::default();
+        let list = context.client.templates(&context.project).list(&query).await?;
+        Ok(list.items.into_iter().map(|template| template.name).collect())
+    })
+}
+
 /// Names of instances.
 pub fn instances(typed: &OsStr) -> Vec<CompletionCandidate> {
     begun(typed, async |context: &Context| names(&context.instances()).await)

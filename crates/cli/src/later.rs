@@ -7,8 +7,7 @@ use clap::error::{ContextKind, ContextValue};
 
 use crate::out;
 
-const LATER: [(&str, &str); 9] = [
-    ("catalog", "the catalog is not there yet"),
+const LATER: [(&str, &str); 8] = [
     ("join", "clusters of more than one node are not there yet"),
     ("migrate", "clusters of more than one node are not there yet"),
     ("role", "roles are not there yet; a token may do everything"),

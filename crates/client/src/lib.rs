@@ -6,6 +6,7 @@
 //! but [`Config::from_env`].
 
 mod apps;
+mod catalogs;
 pub mod config;
 mod connect;
 mod console;
@@ -43,6 +44,7 @@ use model::secret::SecretNoun;
 use model::service::ServiceNoun;
 use model::volume::{SnapshotNoun, VolumeNoun};
 
+pub use catalogs::{Catalogs, Templates};
 pub use config::{Config, Host, Trust};
 pub use connect::Connector;
 pub use error::unreachable;
@@ -148,6 +150,16 @@ impl Client {
     /// Long work, under way and done.
     pub fn operations(&self) -> Objects<OperationNoun> {
         Objects::of_cluster(self.clone())
+    }
+
+    /// Catalogs.
+    pub fn catalogs(&self) -> Catalogs {
+        Catalogs::new(self.clone())
+    }
+
+    /// Templates that are offered in a project.
+    pub fn templates(&self, project: &str) -> Templates {
+        Templates::new(self.clone(), project)
     }
 
     /// Credentials.

@@ -5,6 +5,7 @@
 
 pub mod app;
 pub mod archive;
+pub mod catalog;
 pub mod channel;
 pub mod console;
 pub mod event;
@@ -24,6 +25,10 @@ pub mod write;
 use model::Kind;
 
 pub use app::{Deployed, RevisionQuery, ScaleRequest, UpRequest, UpgradeRequest};
+pub use catalog::{
+    InstallRequest, TemplateDetail, TemplateList, TemplateSummary, TemplateUpgradeRequest,
+    TemplatesQuery, VersionQuery,
+};
 pub use channel::{Channel, SessionStatus};
 pub use console::{ConsoleTicket, TicketQuery};
 pub use event::EventsQuery;
@@ -61,6 +66,7 @@ pub const TAR: &str = "application/x-tar";
 pub fn collection(kind: Kind) -> &'static str {
     match kind {
         Kind::App => "apps",
+        Kind::Catalog => "catalogs",
         Kind::Config => "configs",
         Kind::Event => "events",
         Kind::Image => "images",

@@ -10,6 +10,7 @@ use model::{Error, Result};
 use store::Store;
 use tasks::{Clock, Tasks};
 
+use crate::catalogs::Librarian;
 use crate::core::{Core, Random};
 use crate::event_log::EventLog;
 use crate::events::Events;
@@ -19,8 +20,8 @@ use crate::mirror::Mirror;
 use crate::reconcile;
 use crate::service::Service;
 use crate::{
-    Apps, Configs, Instances, Keyring, Networks, Nodes, Operations, Projects, Secrets, Services,
-    Snapshots, Tokens, Volumes,
+    Apps, Catalogs, Configs, Instances, Keyring, Networks, Nodes, Operations, Projects, Secrets,
+    Services, Snapshots, Tokens, Volumes,
 };
 
 /// How control is set up.
@@ -98,6 +99,7 @@ impl Control {
             opened: crate::handed::Opened::default(),
             cursors: Mutex::default(),
             nodes: std::sync::RwLock::default(),
+            librarian: std::sync::RwLock::default(),
             desired: reconcile::desired::Board::default(),
             wakes: reconcile::Wakes::default(),
             ongoing: crate::operations::Ongoings::default(),
@@ -141,6 +143,20 @@ impl Control {
         nodes.remove(name);
         drop(nodes);
         self.core.wakes.liveness.wake();
+    }
+
+    /// Tells control who reads the sources of catalogs.
+    pub fn connect_librarian(&self, librarian: Arc<dyn Librarian>) {
+        let mut place = self.core.librarian.write().unwrap_or_else(PoisonError::into_inner);
+        *place = Some(librarian);
+        drop(place);
+        self.core.wakes.catalogs.wake();
+    }
+
+    /// Catalogs.
+    #[must_use]
+    pub fn catalogs(&self) -> Catalogs {
+        Service::new(self.core.clone())
     }
 
     /// Instances and their verbs.

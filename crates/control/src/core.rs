@@ -68,6 +68,7 @@ pub(crate) struct Core {
     pub(crate) opened: crate::handed::Opened,
     /// Behind which addresses the next ones are looked for.
     pub(crate) cursors: Mutex<planner::Cursors>,
+    pub(crate) librarian: RwLock<Option<Arc<dyn crate::catalogs::Librarian>>>,
     pub(crate) nodes: RwLock<HashMap<String, Arc<dyn NodePort>>>,
     pub(crate) desired: crate::reconcile::desired::Board,
     pub(crate) wakes: crate::reconcile::Wakes,

@@ -68,6 +68,7 @@ fn explain(state: &State, project: &str, kind: Kind, name: &str) -> Result<Optio
         Kind::Network => Ok(known::<NetworkNoun>(state, project, name)?.map(|it| network(it))),
         Kind::Node => Ok(known::<NodeNoun>(state, project, name)?.map(|it| node(it))),
         Kind::App
+        | Kind::Catalog
         | Kind::Config
         | Kind::Event
         | Kind::Image

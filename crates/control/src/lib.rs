@@ -16,6 +16,7 @@
 mod apps;
 mod batch;
 mod caller;
+mod catalogs;
 mod configs;
 mod control;
 mod core;
@@ -45,6 +46,7 @@ mod volumes;
 
 pub use apps::{Apps, Deployed, Wish};
 pub use caller::{Caller, Verb, Via, authorise};
+pub use catalogs::{Catalogs, Librarian, TakenIn};
 pub use configs::Configs;
 pub use control::{Config, Control, KeepSecret};
 pub use core::{Mode, Random};

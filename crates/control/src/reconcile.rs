@@ -3,6 +3,7 @@
 //!
 //! | loop | does |
 //! |---|---|
+//! | `catalogs` | has the sources of catalogs read |
 //! | `placement` | gives instances and volumes their nodes, addresses and ports, or says why not |
 //! | `desired` | tells each node its whole desired set |
 //! | `removal` | takes away what has come to its end or was asked to go |
@@ -15,6 +16,7 @@
 //! | `retention` | forgets tokens that expired long ago |
 
 pub(crate) mod apps;
+pub(crate) mod catalogs;
 pub(crate) mod desired;
 pub(crate) mod events;
 pub(crate) mod liveness;
@@ -43,6 +45,7 @@ const SLOW: Duration = Duration::from_secs(300);
 #[derive(Debug, Default)]
 pub(crate) struct Wakes {
     pub(crate) apps: Wake,
+    pub(crate) catalogs: Wake,
     pub(crate) liveness: Wake,
     pub(crate) operations: Wake,
     pub(crate) services: Wake,
@@ -71,6 +74,10 @@ pub(crate) fn start(core: &Arc<Core>, tasks: &Tasks, node_grace: Duration) {
     core.mirror.on_change(&parts, core.wakes.apps.clone());
     core.mirror.on_change(&[Kind::Instance], core.wakes.apps.clone());
     tasks.spawn(apps::Apps::new(core.clone()), soon, core.wakes.apps.clone());
+    core.mirror.on_change(&[Kind::Catalog], core.wakes.catalogs.clone());
+    let minutely = Timing::every(Duration::from_secs(60));
+    let catalogs = catalogs::Catalogs::new(core.clone());
+    tasks.spawn(catalogs, minutely, core.wakes.catalogs.clone());
     let lazy = slow.linger(Duration::from_millis(200));
     let usage = on_change(&[Kind::Config, Kind::Instance, Kind::Secret, Kind::Volume]);
     tasks.spawn(usage::Usage(core.clone()), lazy, usage);

@@ -274,6 +274,7 @@ fn release_one(state: &State, node: &str, kind: Kind, id: &Uid, now: Time, batch
         | Kind::Project
         | Kind::Secret
         | Kind::Service
+        | Kind::Catalog
         | Kind::Token => {}
     }
 }

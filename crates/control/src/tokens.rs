@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use faults::may_die;
+use model::catalog::{BUILT_IN, CatalogNoun, CatalogSpec};
 use model::event::Event;
 use model::node::{NodeNoun, NodeSpec};
 use model::project::{DEFAULT_PROJECT, ProjectNoun, ProjectSpec};
@@ -193,6 +194,7 @@ fn same(one: &str, two: &str) -> bool {
 /// token; and this node, where it is new. Returns the admin's secret if it was made now.
 pub(crate) async fn first_start(core: &Core, keep: &KeepSecret) -> Result<Option<String>> {
     let (id, project, node, cluster) = (core.new_id(), core.new_id(), core.new_id(), core.new_id());
+    let catalog = core.new_id();
     let (secret, now) = (secret(&id, core), core.now());
     if core.mirror.read().cluster.is_none() {
         keep(&secret)?;
@@ -201,6 +203,13 @@ pub(crate) async fn first_start(core: &Core, keep: &KeepSecret) -> Result<Option
     let plan = |state: &State, batch: &mut Batch| {
         if state.nodes.by_name("", &core.node).is_none() {
             batch.create(&fresh::<NodeNoun>(&core.node, &node, now, NodeSpec::default()));
+        }
+        if state.catalogs.by_name("", BUILT_IN).is_none() {
+            let spec =
+                CatalogSpec { description: "Comes with hull".into(), ..CatalogSpec::default() };
+            let mut catalog = fresh::<CatalogNoun>(BUILT_IN, &catalog, now, spec);
+            catalog.meta.finalizers.push(crate::catalogs::CONTENT.to_owned());
+            batch.create(&catalog);
         }
         if state.projects.by_name("", DEFAULT_PROJECT).is_none() {
             let spec = ProjectSpec { description: "There from the first start".into() };

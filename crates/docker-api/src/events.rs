@@ -121,6 +121,7 @@ fn message(engine: &Engine, event: &Event) -> Option<Value> {
         | Kind::Secret
         | Kind::Service
         | Kind::Snapshot
+        | Kind::Catalog
         | Kind::Token => return None,
     };
     let id = event.id.as_ref().map(|id| id.as_str()).unwrap_or_default();

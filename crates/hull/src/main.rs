@@ -5,6 +5,7 @@
 //! millisecond and stay small, so they are told apart before anything else is set up.
 
 mod config;
+mod librarian;
 mod names;
 mod notify;
 mod pki;

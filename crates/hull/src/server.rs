@@ -20,6 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Places, create_dir};
+use crate::librarian::DiskLibrarian;
 use crate::notify::{machine_goes_down, notify};
 use crate::pki::{Pki, write_private};
 use crate::settle::settle;
@@ -117,6 +118,8 @@ async fn serve(config: Config, places: Places) -> Result<()> {
     let supervisor = start_engine(&config, &places).await?;
     let agent = start_agent(&config, &places, &name, &control, &supervisor).await?;
     control.connect_node(&name, agent.port());
+    let library = catalog::Library::new(places.state.join("catalogs"));
+    control.connect_librarian(Arc::new(DiskLibrarian(library)));
     let pki = open_pki(&config, &places, &name)?;
     let server = bind_api(&config, &places, &name, &pki, &control).await?;
     let docker = bind_docker(&config, &places, &name, &pki, &control).await?;
@@ -332,6 +335,7 @@ async fn bind_api(
         node: name.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         scratch,
+        library: catalog::Library::new(places.state.join("catalogs")),
         sign_ins: Some(places.state.join("sign-ins.json")),
         limits: api::Limits::default(),
         metrics: Metrics::default(),

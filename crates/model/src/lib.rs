@@ -7,6 +7,7 @@
 pub mod address;
 pub mod app;
 pub mod capability;
+pub mod catalog;
 pub mod config;
 pub mod data;
 pub mod error;

@@ -26,6 +26,8 @@ use crate::meta::Meta;
 pub enum Kind {
     /// An installed set of objects with a history.
     App,
+    /// Where templates come from.
+    Catalog,
     /// A file handed to instances.
     Config,
     /// What happened, and who did it.
@@ -56,8 +58,9 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 14] = [
+    pub const ALL: [Kind; 15] = [
         Kind::App,
+        Kind::Catalog,
         Kind::Config,
         Kind::Event,
         Kind::Image,
@@ -77,6 +80,7 @@ impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::App => "app",
+            Kind::Catalog => "catalog",
             Kind::Config => "config",
             Kind::Event => "event",
             Kind::Image => "image",

@@ -388,6 +388,7 @@ fn obstacle(app: &App, change: &AppDifference, present: &Present<'_>) -> Option<
             present.services.iter().find(|it| it.meta.name == *name).map(|it| &it.meta)
         }
         Kind::App
+        | Kind::Catalog
         | Kind::Event
         | Kind::Image
         | Kind::Instance
@@ -434,6 +435,7 @@ fn user<'a>(kind: Kind, name: &str, present: &Present<'a>) -> Option<&'a Instanc
         }),
         Kind::Service
         | Kind::App
+        | Kind::Catalog
         | Kind::Event
         | Kind::Image
         | Kind::Instance

@@ -11,6 +11,7 @@ mod e2e {
     mod api;
     mod apps;
     mod backup;
+    mod catalogs;
     mod changes;
     mod clean_node;
     mod clones;

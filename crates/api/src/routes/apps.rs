@@ -61,7 +61,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .add(Pace::Prompt, Method::GET, &path("files"), self::files, files)
 }
 
-fn told(verb: &str, summary: &str) -> Description {
+pub(super) fn told(verb: &str, summary: &str) -> Description {
     describe::<AppNoun>(verb, false, summary.into()).query::<PlanQuery>().answers(
         200,
         "The app, and how it differs from what was there.",
@@ -85,7 +85,7 @@ fn deployed() -> Named {
     })
 }
 
-fn answer(done: control::Deployed, ignored: Vec<AppNote>) -> Reply<Response> {
+pub(super) fn answer(done: control::Deployed, ignored: Vec<AppNote>) -> Reply<Response> {
     let control::Deployed { app, changes } = done;
     json_value(&wire::Deployed { app: App::clone(&app), changes, ignored })
 }

@@ -127,6 +127,7 @@ async fn the_socket_is_for_its_owner_and_group() {
         node: "n1".into(),
         version: String::new(),
         scratch: std::env::temp_dir(),
+        library: catalog::Library::new(std::env::temp_dir()),
         sign_ins: None,
         limits: api::Limits::default(),
         metrics: telemetry::metrics::Metrics::default(),

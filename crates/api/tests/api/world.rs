@@ -62,6 +62,7 @@ impl World {
             node: NODE.into(),
             version: "0.0.0-test".into(),
             scratch: dir.path().to_owned(),
+            library: catalog::Library::new(dir.path().join("catalogs")),
             sign_ins: Some(dir.path().join("sign-ins.json")),
             limits,
             metrics: telemetry::metrics::Metrics::default(),

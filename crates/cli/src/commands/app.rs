@@ -1,7 +1,7 @@
 //! `hull app`.
 
 mod files;
-mod progress;
+pub(super) mod progress;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

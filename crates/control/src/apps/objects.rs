@@ -251,6 +251,7 @@ fn there<'a>(state: &'a State, kind: Kind, project: &str, name: &str) -> Option<
         Kind::Config => meta::<model::config::ConfigNoun>(state, project, name),
         Kind::Service => meta::<model::service::ServiceNoun>(state, project, name),
         Kind::App
+        | Kind::Catalog
         | Kind::Event
         | Kind::Image
         | Kind::Instance

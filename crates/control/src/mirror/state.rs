@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use model::app::AppNoun;
+use model::catalog::CatalogNoun;
 use model::config::ConfigNoun;
 use model::instance::InstanceNoun;
 use model::network::NetworkNoun;
@@ -26,6 +27,7 @@ pub struct State {
     pub(crate) cluster: Option<Uid>,
     pub(crate) guards: HashMap<String, u64>,
     pub(crate) apps: Table<AppNoun>,
+    pub(crate) catalogs: Table<CatalogNoun>,
     pub(crate) configs: Table<ConfigNoun>,
     pub(crate) instances: Table<InstanceNoun>,
     pub(crate) networks: Table<NetworkNoun>,
@@ -50,6 +52,7 @@ pub trait Mirrored: Noun + Copy + PartialEq + std::fmt::Debug {
 /// A change of a record, read and ready to be taken in.
 pub(crate) enum Decoded {
     App(Arc<Object<AppNoun>>),
+    Catalog(Arc<Object<CatalogNoun>>),
     Config(Arc<Object<ConfigNoun>>),
     Instance(Arc<Object<InstanceNoun>>),
     Network(Arc<Object<NetworkNoun>>),
@@ -138,6 +141,7 @@ macro_rules! nouns {
 
 nouns! {
     AppNoun, App, apps;
+    CatalogNoun, Catalog, catalogs;
     ConfigNoun, Config, configs;
     InstanceNoun, Instance, instances;
     NetworkNoun, Network, networks;
@@ -175,6 +179,7 @@ impl Decoded {
     pub(crate) fn id(&self) -> Option<(Kind, Uid)> {
         let (kind, meta) = match self {
             Decoded::App(object) => (object.kind, &object.meta),
+            Decoded::Catalog(object) => (object.kind, &object.meta),
             Decoded::Config(object) => (object.kind, &object.meta),
             Decoded::Instance(object) => (object.kind, &object.meta),
             Decoded::Network(object) => (object.kind, &object.meta),

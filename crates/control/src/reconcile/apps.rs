@@ -147,6 +147,7 @@ impl Apps {
             (Kind::Service, _) => self.service(app, objects, name).await,
             (
                 Kind::App
+                | Kind::Catalog
                 | Kind::Event
                 | Kind::Image
                 | Kind::Instance

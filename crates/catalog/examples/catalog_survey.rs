@@ -1,7 +1,7 @@
 //! Reads a checkout of a catalog and prints how many of its templates can be read, rendered with made-up
 //! answers, and planned, and why the rest cannot.
 //!
-//!     cargo run -p catalog --example survey -- DIRECTORY...
+//!     cargo run -p catalog --example catalog_survey -- DIRECTORY...
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,8 +21,9 @@ struct Row {
     composed: usize,
     listed: usize,
     rendered: usize,
+    planned: usize,
     newest: usize,
-    newest_rendered: usize,
+    newest_planned: usize,
     questions: usize,
     reasons: BTreeMap<String, Vec<String>>,
 }
@@ -58,19 +59,28 @@ fn survey(directory: &str) -> Result<()> {
         look(&tree, template, rows.entry(kind).or_default());
     }
     println!(
-        "{:12} {:>9} {:>9} {:>8} {:>8} {:>8} {:>14} {:>9}",
-        "", "templates", "questions", "versions", "composed", "listed", "rendered", "newest"
+        "{:12} {:>9} {:>9} {:>8} {:>8} {:>8} {:>12} {:>12} {:>12}",
+        "",
+        "templates",
+        "questions",
+        "versions",
+        "composed",
+        "listed",
+        "rendered",
+        "planned",
+        "newest"
     );
     for (kind, row) in &rows {
         println!(
-            "{kind:12} {:9} {:9} {:8} {:8} {:8} {:>14} {:>9}",
+            "{kind:12} {:9} {:9} {:8} {:8} {:8} {:>12} {:>12} {:>12}",
             row.templates,
             row.questions,
             row.versions,
             row.composed,
             row.listed,
             share(row.rendered, row.composed),
-            share(row.newest_rendered, row.newest),
+            share(row.planned, row.composed),
+            share(row.newest_planned, row.newest),
         );
     }
     for (kind, row) in rows {
@@ -112,12 +122,20 @@ fn look(tree: &Tree, template: &Template, row: &mut Row) {
             continue;
         }
         row.listed += 1;
-        match plan(tree, template, version) {
-            Ok(()) => {
-                row.rendered += 1;
-                row.newest_rendered += usize::from(is_newest);
+        let files = match rendered(tree, template, version) {
+            Ok(files) => files,
+            Err(error) => {
+                note(row, &error.chain(), &place);
+                continue;
             }
-            Err(error) => note(row, &error.chain(), &place),
+        };
+        row.rendered += 1;
+        match plan(files) {
+            Ok(()) => {
+                row.planned += 1;
+                row.newest_planned += usize::from(is_newest);
+            }
+            Err(faults) => faults.iter().for_each(|fault| note(row, fault, &place)),
         }
     }
 }
@@ -125,19 +143,45 @@ fn look(tree: &Tree, template: &Template, row: &mut Row) {
 /// Keeps a reason with what is particular to a place left out.
 fn note(row: &mut Row, reason: &str, place: &str) {
     let reason = reason.replace('\n', " ");
-    let words = reason.split(' ').filter(|word| !word.contains("templates/"));
-    let general: Vec<&str> = words.collect();
+    let particular = |word: &&str| {
+        !word.contains("templates/") && !word.starts_with("services.") && !word.starts_with('"')
+    };
+    let general: Vec<&str> = reason.split(' ').filter(particular).collect();
     row.reasons.entry(general.join(" ")).or_default().push(format!("{place}: {reason}"));
 }
 
-fn plan(tree: &Tree, template: &Template, version: &TemplateVersion) -> Result<()> {
+/// The files of a version with made-up answers, those beside them, and the answers.
+type Files = (Vec<render::File>, BTreeMap<String, Vec<u8>>, Answers);
+
+fn rendered(tree: &Tree, template: &Template, version: &TemplateVersion) -> Result<Files> {
     let given = version.questions.iter().filter_map(|question| {
         let empty = question.default.as_deref().unwrap_or_default().trim().is_empty();
         (empty && question.required).then(|| (question.variable.clone(), made_up(question)))
     });
     let given: Answers = given.collect();
     let settled = answers::settle(&version.questions, &given, &Answers::new(), &mut || 7)?;
-    render::render(tree, template, version, "survey", &settled).map(drop)
+    let files = render::render(tree, template, version, "survey", &settled)?;
+    let beside = tree.below(&version.place).filter(|_| !version.place.is_empty());
+    let beside = beside.filter_map(|path| Some((path.to_owned(), tree.get(path)?.to_vec())));
+    Ok((files, beside.collect(), settled))
+}
+
+/// Has the files read as those of an app, without making one.
+fn plan((files, mut all, answers): Files) -> std::result::Result<(), Vec<String>> {
+    // A file of Rancher's is found beside the Compose file by its name.
+    let main = files.iter().map(|file| file.path.clone());
+    let main = main.filter(|path| !path.contains("rancher-compose.y")).collect();
+    all.extend(files.into_iter().map(|file| (file.path, file.text.into_bytes())));
+    let asked = compose::Asked {
+        files: main,
+        name: "survey".to_owned(),
+        variables: answers,
+        ..compose::Asked::default()
+    };
+    match compose::read(&all, &asked) {
+        Ok(_) => Ok(()),
+        Err(refusal) => Err(refusal.faults.iter().map(ToString::to_string).collect()),
+    }
 }
 
 /// What somebody might answer.

@@ -1,0 +1,174 @@
+//! A branch of a git repository: its last commit alone, by the smart HTTP protocol. No program is run
+//! and no setting of this machine is read.
+//!
+//! Signatures of commits are not checked: who can write to the repository, or stand in its place without
+//! TLS, decides what is installed from it.
+
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use gix::remote::Direction;
+use gix::remote::fetch::{Shallow, Tags};
+use model::{Error, Result};
+
+use crate::tree::{MAX_FILE, Tree};
+
+/// Longest time for all of it.
+const TIME: Duration = Duration::from_secs(120);
+/// Most bytes of a fetched repository on the disk.
+const MAX_DISK: u64 = 512 << 20;
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+/// Where the branch is written.
+const HERE: &str = "refs/remotes/origin/catalog";
+
+/// Reads the files of a branch, and says of which commit they are. What comes over the network is put
+/// into `scratch`, a directory that is not there yet, and removed again. Blocks.
+///
+/// # Errors
+/// `Unavailable` for a repository that cannot be reached, or not in time; `NotFound` for a branch that is
+/// not there; those of [`Tree::add`].
+pub fn read(url: &str, branch: Option<&str>, scratch: &Path) -> Result<(Tree, String)> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let (done, outcome) = mpsc::channel();
+    let work = {
+        let (url, branch) = (url.to_owned(), branch.map(str::to_owned));
+        let (scratch, stop) = (scratch.to_owned(), stop.clone());
+        move || {
+            let read = fetch(&url, branch.as_deref(), &scratch, &stop);
+            // What cannot be removed now is before the next fetch.
+            let _ = std::fs::remove_dir_all(&scratch);
+            // Whoever waited has given up.
+            let _ = done.send(read);
+        }
+    };
+    // A thread of its own: one that waits for a silent server is left behind, and ends with it.
+    let thread = std::thread::Builder::new().name("git".into()).spawn(work);
+    thread.map_err(|error| {
+        Error::exhausted("no thread for a repository can be started").caused_by(error)
+    })?;
+    let end = Instant::now() + TIME;
+    loop {
+        match outcome.recv_timeout(LOOK) {
+            Ok(outcome) => return outcome,
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                return Err(Error::internal(format!("reading {url} failed")));
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+        }
+        if Instant::now() > end {
+            stop.store(true, Ordering::Relaxed);
+            return Err(Error::unavailable(format!(
+                "{url} did not give its files within {} s",
+                TIME.as_secs()
+            ))
+            .next("try again, or download an archive of it and add that"));
+        }
+        if size(scratch) > MAX_DISK {
+            stop.store(true, Ordering::Relaxed);
+            return Err(Error::exhausted(format!("{url} has more than {} MB", MAX_DISK >> 20)));
+        }
+    }
+}
+
+/// The bytes of all files below a directory.
+fn size(dir: &Path) -> u64 {
+    let mut sum = 0;
+    let mut open = vec![dir.to_owned()];
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(about) if about.is_dir() => open.push(entry.path()),
+                Ok(about) => sum += about.len(),
+                Err(_) => {}
+            }
+        }
+    }
+    sum
+}
+
+fn fetch(
+    url: &str,
+    branch: Option<&str>,
+    scratch: &Path,
+    stop: &AtomicBool,
+) -> Result<(Tree, String)> {
+    let failed = |what: &str, error: String| {
+        let text = format!("{url} {what}");
+        Error::unavailable(text).caused_by(std::io::Error::other(error))
+    };
+    let unreachable = |error: String| failed("cannot be fetched", error);
+    let from = branch.map_or("HEAD".to_owned(), |branch| format!("refs/heads/{branch}"));
+    let repository = gix::ThreadSafeRepository::init_opts(
+        scratch,
+        gix::create::Kind::Bare,
+        gix::create::Options::default(),
+        gix::open::Options::isolated(),
+    );
+    let repository = repository.map_err(|error| unreachable(error.to_string()))?.to_thread_local();
+    let remote = repository.remote_at(url).map_err(|error| unreachable(error.to_string()))?;
+    let wanted = format!("+{from}:{HERE}");
+    let remote = remote
+        .with_refspecs([wanted.as_str()], Direction::Fetch)
+        .map_err(|error| unreachable(error.to_string()))?
+        .with_fetch_tags(Tags::None);
+    let connection =
+        remote.connect(Direction::Fetch).map_err(|error| unreachable(chain(&error)))?;
+    let prepared = connection
+        .prepare_fetch(gix::progress::Discard, gix::remote::ref_map::Options::default())
+        .map_err(|error| match branch {
+            Some(branch) => {
+                failed(&format!("has no branch {branch}, or cannot be fetched"), chain(&error))
+            }
+            None => unreachable(chain(&error)),
+        })?;
+    prepared
+        .with_shallow(Shallow::DepthAtRemote(NonZeroU32::MIN))
+        .receive(gix::progress::Discard, stop)
+        .map_err(|error| unreachable(chain(&error)))?;
+    let mut tip = repository.find_reference(HERE).map_err(|error| {
+        Error::not_found(format!("{url} has no branch {}", branch.unwrap_or("of its own choice")))
+            .caused_by(std::io::Error::other(error.to_string()))
+    })?;
+    let commit = tip.peel_to_id().map_err(|error| unreachable(error.to_string()))?;
+    let commit = repository.find_commit(commit).map_err(|error| unreachable(error.to_string()))?;
+    let tree = commit.tree().map_err(|error| unreachable(error.to_string()))?;
+    Ok((files(&repository, &tree, url)?, commit.id.to_string()))
+}
+
+/// The files of a commit. Links are passed over.
+fn files(repository: &gix::Repository, of: &gix::Tree<'_>, url: &str) -> Result<Tree> {
+    let broken = |error: String| {
+        Error::unavailable(format!("{url} gave files that cannot be read"))
+            .caused_by(std::io::Error::other(error))
+    };
+    let entries = of.traverse().breadthfirst.files().map_err(|error| broken(error.to_string()))?;
+    let mut tree = Tree::default();
+    for entry in entries.into_iter().filter(|entry| entry.mode.is_blob()) {
+        let header =
+            repository.find_header(entry.oid).map_err(|error| broken(error.to_string()))?;
+        if header.size() > MAX_FILE {
+            continue;
+        }
+        let object =
+            repository.find_object(entry.oid).map_err(|error| broken(error.to_string()))?;
+        tree.add(&entry.filepath.to_string(), object.detach().data)?;
+    }
+    Ok(tree)
+}
+
+/// An error with all that caused it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
