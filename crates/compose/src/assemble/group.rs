@@ -1,8 +1,10 @@
 //! Services that share an instance: one is the first, the others are its sidekicks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
-use model::instance::{MountKind, NetworkMode, Sharing, VolumesFrom};
+use model::instance::{ExtraHost, InstanceSpec, MountKind, NetworkMode, Sharing, VolumesFrom};
+use model::name::check_host_name;
 
 use super::{anonymous, answer_to};
 use crate::service::{Draft, MOST_MOUNTS};
@@ -107,6 +109,7 @@ fn join(group: &mut Group, told: &Told) {
             told.refuse(&sidekick.at, format!("{}.{what}", sidekick.path), why);
         };
         answer_to(&mut primary.instance, &sidekick.name);
+        beside_it(&mut primary.instance, &sidekick.name);
         if let Some(name) = &sidekick.other_name {
             answer_to(&mut primary.instance, name);
         }
@@ -168,6 +171,15 @@ fn join(group: &mut Group, told: &Told) {
     }
     primary.nodes.sort();
     primary.nodes.dedup();
+}
+
+/// Inside of the instance a sidekick's name stands for the sidekick there, not for one of another slot.
+fn beside_it(instance: &mut InstanceSpec, name: &str) {
+    let known = instance.extra_hosts.iter().any(|host| host.name == name);
+    if !known && instance.network.is_own() && check_host_name(name).is_ok() {
+        let address = Ipv4Addr::LOCALHOST.to_string();
+        instance.extra_hosts.push(ExtraHost { name: name.to_owned(), address });
+    }
 }
 
 /// A container that is there for its volumes only: its program ends at once.

@@ -63,6 +63,8 @@ masters:
     let health = spec.containers[0].health.as_ref().unwrap();
     assert_eq!(health.probe, Probe::Http { port: 9200, path: "/".into(), tls: false });
     assert_eq!((health.interval, health.retries), (Span::seconds(5), 4));
+    let hosts: Vec<_> = spec.extra_hosts.iter().map(|it| (&*it.name, &*it.address)).collect();
+    assert_eq!(hosts, [("data", "127.0.0.1"), ("base", "127.0.0.1")]);
     let NetworkMode::Networks { attachments } = &spec.network else { panic!() };
     assert_eq!(attachments[0].aliases, ["masters", "data", "base", "es"]);
     assert_eq!(attachments[1].network, "logs_default");
