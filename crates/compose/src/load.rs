@@ -259,6 +259,9 @@ impl Loader<'_, '_> {
         project: &mut Project,
         chain: &mut Vec<(String, String)>,
     ) -> Option<Node> {
+        if !self.told.spend_nodes(0) {
+            return None;
+        }
         let mut service = services.get(name)?.clone();
         let Some(extends) = service.remove("extends") else { return Some(service) };
         let told = self.told;
