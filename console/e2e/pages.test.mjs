@@ -27,7 +27,10 @@ test('every page can be used', async (t) => {
       const { browser, page, faults } = await open(options)
       try {
         await signIn(page)
-        for (const path of PAGES) {
+        // Those of nouns that the server does not have are not shown.
+        const more = []
+        for (const name of ['Apps', 'Catalog']) if (await page.getByRole('link', { name }).count()) more.push(name.toLowerCase())
+        for (const path of [...PAGES, ...more]) {
           await page.goto(`${url}/console/${path}`)
           await settled(page)
           await picture(page, `${name}-${path.replace(/\W+/g, '-') || 'overview'}`)
@@ -65,19 +68,23 @@ test('every page can be used', async (t) => {
       await page.goto(`${url}/console/instances`)
       await page.getByText('5000 of 5000').waitFor()
       assert.ok((await page.getByRole('row').count()) < 120, 'all rows are in the page')
+      // The best of a few: the machine that tests has more to do.
       const time = await page.evaluate(async () => {
         const box = document.querySelector('input[type=search]')
         const status = () => document.querySelector('main [role=status]').textContent
         const set = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set
-        const begin = performance.now()
-        set.call(box, 'web-4321')
-        box.dispatchEvent(new Event('input', { bubbles: true }))
-        while (!status().startsWith('1 ')) await new Promise(requestAnimationFrame)
-        return performance.now() - begin
+        const times = []
+        for (const [text, begins] of [['web-4321', '1 '], ['web-12', '111 '], ['web-4999', '1 '], ['web-34', '111 '], ['web-1234', '1 ']]) {
+          const begin = performance.now()
+          set.call(box, text)
+          box.dispatchEvent(new Event('input', { bubbles: true }))
+          while (!status().startsWith(begins)) await new Promise(requestAnimationFrame)
+          times.push(performance.now() - begin)
+        }
+        return Math.min(...times)
       })
       console.log(`filtered in ${Math.round(time)} ms`)
-      // The machine that tests has more to do; 100 ms is the aim on one that has not.
-      assert.ok(time < 400, `it took ${time} ms`)
+      assert.ok(time < 250, `it took ${time} ms`)
     } finally {
       await browser.close()
     }
