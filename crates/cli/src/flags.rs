@@ -338,6 +338,9 @@ pub struct MachineFlags {
     /// First-boot network configuration instead of the platform's own
     #[arg(long, value_name = "FILE")]
     pub cloud_init_network: Option<String>,
+    /// How first-boot data is laid out: nocloud, or config-drive as OpenStack's images look for
+    #[arg(long, value_name = "NAME")]
+    pub datasource: Option<String>,
     /// Let this public key log in: the key, or a file of keys
     #[arg(long, value_name = "KEY")]
     pub ssh_key: Vec<String>,

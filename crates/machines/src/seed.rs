@@ -43,7 +43,7 @@ pub struct Seed {
 /// # Errors
 /// `Invalid`, at the field, with line and column.
 pub fn check(cloud_init: &CloudInit) -> Result<()> {
-    let CloudInit { user_data, vendor_data, network_config, ssh_keys } = cloud_init;
+    let CloudInit { user_data, vendor_data, network_config, ssh_keys, datasource: _ } = cloud_init;
     user_data::check(user_data).map_err(|error| error.at("userData"))?;
     user_data::check(vendor_data).map_err(|error| error.at("vendorData"))?;
     network::check(network_config).map_err(|error| error.at("networkConfig"))?;
@@ -83,7 +83,8 @@ pub fn build(seed: &Seed) -> Result<Vec<u8>> {
 /// `Invalid`: see [`check`].
 pub fn build_config_drive(seed: &Seed) -> Result<Vec<u8>> {
     check(&seed.cloud_init)?;
-    let CloudInit { user_data, vendor_data, network_config, ssh_keys } = &seed.cloud_init;
+    let CloudInit { user_data, vendor_data, network_config, ssh_keys, datasource: _ } =
+        &seed.cloud_init;
     let mut meta = json!({
         "uuid": seed.instance_id,
         "name": seed.hostname,
@@ -149,6 +150,7 @@ mod tests {
                 vendor_data: "#cloud-config\npackages: [jq]\n".to_owned(),
                 network_config: String::new(),
                 ssh_keys: vec!["ssh-ed25519 AAAA ann@example".to_owned()],
+                datasource: None,
             },
             nics: vec![nic()],
             shares: vec![share("data", "/srv/it's", false), share("conf", "/etc/app", true)],

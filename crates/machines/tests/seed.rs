@@ -58,6 +58,7 @@ fn seed() -> Seed {
             vendor_data: "#cloud-config\npackages: [jq]\n".to_owned(),
             network_config: String::new(),
             ssh_keys: vec!["ssh-ed25519 AAAA ann@example".to_owned()],
+            datasource: None,
         },
         nics: vec![nic, other],
         shares: vec![share("data", "/srv/it's", false), share("conf", "/etc/app", true)],

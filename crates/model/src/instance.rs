@@ -30,7 +30,7 @@ pub use container::{
 pub use handed::Handed;
 pub use health::{HealthCheck, Probe};
 pub use machine::{
-    BootDevice, CloudInit, DiskBus, DiskCache, DiskOptions, FirmwareKind, GuestFacts,
+    BootDevice, CloudInit, Datasource, DiskBus, DiskCache, DiskOptions, FirmwareKind, GuestFacts,
     GuestInterface, MachineDisk, MachineEnd, MachineProfile, MachineSource, MachineSpec,
     MachineStatus,
 };

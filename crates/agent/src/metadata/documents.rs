@@ -173,7 +173,8 @@ impl About {
     }
 
     fn openstack(&self, path: &[&str]) -> Option<Found> {
-        let CloudInit { user_data, vendor_data, network_config: _, ssh_keys } = &self.cloud_init;
+        let CloudInit { user_data, vendor_data, ssh_keys, network_config: _, datasource: _ } =
+            &self.cloud_init;
         let document =
             |value: serde_json::Value| Some(Found { kind: JSON, text: format!("{value:#}\n") });
         match path {

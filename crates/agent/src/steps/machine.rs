@@ -33,8 +33,8 @@ use machines::seed::Seed;
 use model::error::Context as _;
 use model::image::{Image, MachineImage};
 use model::instance::{
-    BootDevice, ContainerSpec, Instance, MachineDisk, MachineEnd, MachineProfile, MachineSpec,
-    Phase, Reason, Resources,
+    BootDevice, ContainerSpec, Datasource, Instance, MachineDisk, MachineEnd, MachineProfile,
+    MachineSpec, Phase, Reason, Resources,
 };
 use model::{Bytes, Error, ErrorKind, Result};
 use tokio::sync::OwnedMutexGuard;
@@ -513,10 +513,10 @@ fn seed(
         shares: machine.shares.clone(),
         copied: asked.source.is_some(),
     };
-    // What brings a Windows guest up looks for a drive of the other kind.
-    let data = match asked.profile {
-        MachineProfile::Generic => machines::seed::build(&seed)?,
-        MachineProfile::Windows => machines::seed::build_config_drive(&seed)?,
+    let datasource = seed.cloud_init.datasource.unwrap_or_else(|| asked.profile.datasource());
+    let data = match datasource {
+        Datasource::NoCloud => machines::seed::build(&seed)?,
+        Datasource::ConfigDrive => machines::seed::build_config_drive(&seed)?,
     };
     disks::write_seed(worker, machine.user, &data)
 }

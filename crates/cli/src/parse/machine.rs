@@ -4,8 +4,8 @@ use std::io::Read;
 
 use model::error::Context as _;
 use model::instance::{
-    BootDevice, CloudInit, DiskBus, DiskCache, DiskOptions, FirmwareKind, MachineProfile,
-    MachineSpec, Mount, MountKind,
+    BootDevice, CloudInit, Datasource, DiskBus, DiskCache, DiskOptions, FirmwareKind,
+    MachineProfile, MachineSpec, Mount, MountKind,
 };
 use model::{Error, ErrorKind, Result};
 
@@ -43,6 +43,7 @@ fn cloud_init(flags: &MachineFlags) -> Result<Option<CloudInit>> {
         user_data: read(&flags.cloud_init)?.unwrap_or_default(),
         network_config: read(&flags.cloud_init_network)?.unwrap_or_default(),
         ssh_keys: keys(&flags.ssh_key)?,
+        datasource: flags.datasource.as_deref().map(datasource).transpose()?,
         ..CloudInit::default()
     };
     Ok((seed != CloudInit::default()).then_some(seed))
@@ -107,6 +108,16 @@ fn boot(text: &str) -> Result<BootDevice> {
         _ => Err(Error::invalid(format!("{text:?} is nothing to boot from"))
             .at("--boot")
             .next("use disk or cdrom")),
+    }
+}
+
+fn datasource(text: &str) -> Result<Datasource> {
+    match text {
+        "nocloud" => Ok(Datasource::NoCloud),
+        "config-drive" => Ok(Datasource::ConfigDrive),
+        _ => Err(Error::invalid(format!("{text:?} is no datasource that can be made"))
+            .at("--datasource")
+            .next("use nocloud or config-drive")),
     }
 }
 

@@ -185,6 +185,31 @@ pub struct CloudInit {
     /// Public keys that may log in as the image's default user.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ssh_keys: Vec<String>,
+    /// Which of cloud-init's datasources it is laid out for; what the profile's systems look for when none is
+    /// given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub datasource: Option<Datasource>,
+}
+
+/// A datasource of cloud-init: how first-boot data is laid out on its disc.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Datasource {
+    /// A disc named `cidata`.
+    NoCloud,
+    /// OpenStack's, a disc named `config-2`.
+    ConfigDrive,
+}
+
+impl MachineProfile {
+    /// The datasource that its systems look for.
+    pub fn datasource(self) -> Datasource {
+        match self {
+            MachineProfile::Generic => Datasource::NoCloud,
+            // What brings a Windows guest up (cloudbase-init) looks for that.
+            MachineProfile::Windows => Datasource::ConfigDrive,
+        }
+    }
 }
 
 /// What starts before the guest's own code.
