@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use model::instance::{
-    BootDevice, DiskBus, DiskCache, FirmwareKind, HealthCheck, InstanceSpec, LogOptions,
-    MachineProfile, MachineSpec, Mount, MountKind, NetworkMode, Port, Probe, PullPolicy,
-    RestartPolicy, Seccomp, Sharing,
+    BootDevice, Datasource, DiskBus, DiskCache, FirmwareKind, HealthCheck, InstanceSpec,
+    LogOptions, MachineProfile, MachineSpec, Mount, MountKind, NetworkMode, Port, Probe,
+    PullPolicy, RestartPolicy, Seccomp, Sharing,
 };
 use model::instance::{ContainerSpec, Handed};
 use model::network::NetworkSpec;
@@ -673,6 +673,11 @@ fn write_machine(
         put(&mut map, "vendor_data", data.vendor_data.clone().into());
         put(&mut map, "network_config", data.network_config.clone().into());
         put(&mut map, "ssh_keys", json!(data.ssh_keys));
+        let datasource = data.datasource.map(|it| match it {
+            Datasource::NoCloud => "nocloud",
+            Datasource::ConfigDrive => "config-drive",
+        });
+        put(&mut map, "datasource", json!(datasource));
         own.insert("cloud_init".into(), Json::Object(map));
     }
     if machine.source.is_some() {

@@ -79,7 +79,8 @@ pub(crate) fn start(core: &Arc<Core>, tasks: &Tasks, node_grace: Duration) {
     let catalogs = catalogs::Catalogs::new(core.clone());
     tasks.spawn(catalogs, minutely, core.wakes.catalogs.clone());
     let lazy = slow.linger(Duration::from_millis(200));
-    let usage = on_change(&[Kind::Config, Kind::Instance, Kind::Secret, Kind::Volume]);
+    let usage =
+        on_change(&[Kind::Config, Kind::Instance, Kind::Secret, Kind::Service, Kind::Volume]);
     tasks.spawn(usage::Usage(core.clone()), lazy, usage);
     let liveness = liveness::Liveness::new(core.clone(), node_grace);
     core.mirror.on_change(&[Kind::Node], core.wakes.liveness.clone());

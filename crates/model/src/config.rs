@@ -25,7 +25,7 @@ pub struct ConfigSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConfigStatus {
-    /// Names of the instances that read it.
+    /// Names of the services that read it, and of the instances that are of none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub used_by: Vec<String>,
 }

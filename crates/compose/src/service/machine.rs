@@ -13,7 +13,7 @@
 //! ```
 
 use model::instance::{
-    BootDevice, CloudInit, DiskBus, DiskCache, DiskOptions, FirmwareKind, HealthCheck,
+    BootDevice, CloudInit, Datasource, DiskBus, DiskCache, DiskOptions, FirmwareKind, HealthCheck,
     MachineProfile, MachineSpec, Mount, MountKind, Probe,
 };
 use model::quantity::{Bytes, Cpus};
@@ -258,6 +258,18 @@ fn cloud_init(field: &Field<'_>, context: &mut Context<'_, '_>) -> CloudInit {
             .iter()
             .filter_map(|it| it.text().map(str::to_owned))
             .collect(),
+        datasource: field.get("datasource").and_then(|it| datasource(&it)),
+    }
+}
+
+fn datasource(field: &Field<'_>) -> Option<Datasource> {
+    match field.text()? {
+        "nocloud" => Some(Datasource::NoCloud),
+        "config-drive" => Some(Datasource::ConfigDrive),
+        _ => {
+            field.refuse("it is nocloud or config-drive");
+            None
+        }
     }
 }
 

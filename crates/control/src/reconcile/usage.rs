@@ -4,9 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use model::config::ConfigNoun;
+use model::instance::Instance;
 use model::secret::SecretNoun;
 use model::volume::Volume;
-use model::{Object, Result};
+use model::{Kind, Object, Result};
 use tasks::Pass;
 
 use crate::batch::Batch;
@@ -69,7 +70,8 @@ fn round(state: &State, batch: &mut Batch) -> usize {
     written + readers::<ConfigNoun>(state, batch, AT_ONCE - written, |status| &mut status.used_by)
 }
 
-/// Writes who reads which secret or config.
+/// Writes who reads which secret or config: services, whose instances come and go, and instances that are of
+/// none. Each change writes the record anew with all its data.
 fn readers<N: AsFile>(
     state: &State,
     batch: &mut Batch,
@@ -77,7 +79,15 @@ fn readers<N: AsFile>(
     used_by: fn(&mut N::Status) -> &mut Vec<String>,
 ) -> usize {
     let mut users: HashMap<String, BTreeSet<&str>> = HashMap::new();
-    for instance in state.instances.iter() {
+    for service in state.services.iter() {
+        for name in named::<N>(&service.spec.template.spec) {
+            let key = name_key(&service.meta.project, name);
+            users.entry(key).or_default().insert(&service.meta.name);
+        }
+    }
+    let is_single =
+        |it: &Instance| it.meta.owner.as_ref().is_none_or(|by| by.kind != Kind::Service);
+    for instance in state.instances.iter().filter(|it| is_single(it)) {
         for name in named::<N>(&instance.spec) {
             let key = name_key(&instance.meta.project, name);
             users.entry(key).or_default().insert(&instance.meta.name);
@@ -89,11 +99,10 @@ fn readers<N: AsFile>(
             break;
         }
         let now = users.remove(&name_key(&object.meta.project, &object.meta.name));
-        let mut new = Object::clone(object);
-        *used_by(&mut new.status) =
-            now.unwrap_or_default().into_iter().map(str::to_owned).collect();
-        if new.status != object.status {
-            batch.replace(object, &new);
+        let mut status = object.status.clone();
+        *used_by(&mut status) = now.unwrap_or_default().into_iter().map(str::to_owned).collect();
+        if status != object.status {
+            batch.replace(object, &Object { status, ..Object::clone(object) });
             written += 1;
         }
     }
