@@ -28,6 +28,8 @@ struct Host {
     networks: BTreeMap<Uid, NetworkLinks>,
     ports: BTreeMap<Uid, Vec<PublishedPort>>,
     services: Services,
+    /// Ports of services that could not be published, each in a sentence.
+    unpublished: Vec<String>,
     reserved: Vec<(model::instance::Protocol, u16)>,
     metadata: Option<u16>,
     /// The last value that could not be applied, until a newer one is.
@@ -180,20 +182,33 @@ impl Fabric {
         self.host.lock().await.services = services;
     }
 
-    /// Has services' addresses and ports lead where they are wanted to. Returns the ports that cannot be
-    /// published, each with its reason.
-    pub async fn balance(&self, services: Services) -> Result<Vec<PortConflict>> {
+    /// Has services' addresses and ports lead where they are wanted to. Whether there is news of ports
+    /// that cannot be published, of which [`Fabric::unpublished`] tells.
+    pub async fn balance(&self, services: Services) -> Result<bool> {
         let value = {
             let mut host = self.host.lock().await;
             if host.failed.is_none() && host.services == services {
-                return Ok(Vec::new());
+                return Ok(false);
             }
             host.services = services.clone();
             host.value()
         };
         let mut applied = self.apply(&value, Apply::Changes).await?;
         applied.conflicts.retain(|conflict| services.ports.contains(&conflict.port));
-        Ok(applied.conflicts)
+        let said = |conflict: PortConflict| match conflict.error.next_step() {
+            Some(next) => format!("of a service, {}: {next}", conflict.error.chain()),
+            None => format!("of a service, {}", conflict.error.chain()),
+        };
+        let unpublished: Vec<String> = applied.conflicts.into_iter().map(said).collect();
+        let mut host = self.host.lock().await;
+        let news = host.unpublished != unpublished;
+        host.unpublished = unpublished;
+        Ok(news)
+    }
+
+    /// Ports of services that could not be published, each in a sentence.
+    pub async fn unpublished(&self) -> Vec<String> {
+        self.host.lock().await.unpublished.clone()
     }
 
     /// Makes ports lead to an instance. All or none: a port that is taken refuses the others too.

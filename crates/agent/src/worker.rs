@@ -312,6 +312,12 @@ impl Worker {
         }
     }
 
+    /// Says what a start waits for, until it has started or failed.
+    pub(crate) fn waits(&mut self, wanted: &Instance, reason: Reason) {
+        self.local.status.reason = Some(reason);
+        self.publish_or_log(wanted);
+    }
+
     fn started(&mut self, wanted: &Instance) {
         self.local.failed_starts = 0;
         self.local.failed_at = None;

@@ -37,6 +37,7 @@ impl Pass for NodeFacts {
         let obstacles = self.context.obstacles();
         let mut warnings: Vec<String> = obstacles.iter().map(ToString::to_string).collect();
         warnings.extend(self.context.fabric.overlaps(&uplink).await);
+        warnings.extend(self.context.fabric.unpublished().await);
         if !facts.has_capability("CAP_SYS_RESOURCE") {
             warnings.push(
                 "the platform lacks CAP_SYS_RESOURCE: limits above its own cannot be given".into(),

@@ -9,11 +9,13 @@ use network::{Balanced, PublishedPort};
 use crate::context::Context;
 use crate::fabric::Services;
 
-/// Brings the host to where services' addresses are to lead.
+/// Brings the host to where services' addresses are to lead. The node tells of ports that are somebody
+/// else's.
 pub async fn balance(context: &Context, desired: &Desired) -> Result<()> {
-    for conflict in context.fabric.balance(services(desired)).await? {
-        let (port, cause) = (conflict.port.describe(), conflict.error.chain());
-        tracing::warn!(port, cause, "a service's port is not published");
+    if context.fabric.balance(services(desired)).await? {
+        for why in context.fabric.unpublished().await {
+            tracing::warn!(why, "a port is not published");
+        }
     }
     Ok(())
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::image::Image;
-use model::instance::{ContainerSpec, HealthCheck, ImageVolume, Instance, Probe};
+use model::instance::{ContainerSpec, HealthCheck, ImageVolume, Instance, Probe, Reason};
 use model::{Error, Result, Uid};
 use sha2::{Digest, Sha256};
 
@@ -12,6 +13,9 @@ use crate::local::Resolved;
 use crate::steps::machine;
 use crate::steps::network::User;
 use crate::worker::Worker;
+
+/// A start that waits for longer says for what.
+const SOON: Duration = Duration::from_secs(1);
 
 /// The images of an instance, by container.
 pub struct ImagesOf {
@@ -43,13 +47,33 @@ impl ImagesOf {
 pub async fn ensure(worker: &mut Worker, wanted: &Instance) -> Result<ImagesOf> {
     let mut images = BTreeMap::new();
     for container in super::all_in_order(wanted) {
-        let pinned = pinned(worker, container).or_else(|| of_source(wanted));
-        let image = worker.context.images.ensure(&container.image, container.pull, pinned).await?;
+        let pinned = pinned(worker, container).or_else(|| of_source(wanted)).map(str::to_owned);
+        let context = worker.context.clone();
+        let image = context.images.ensure(&container.image, container.pull, pinned.as_deref());
+        let image = awaited(worker, wanted, &container.image, image).await?;
         check(container, &image)?;
         resolve(worker, wanted, container, &image);
         images.insert(container.name.clone(), image);
     }
     Ok(ImagesOf { images })
+}
+
+/// Waits for an image, and says so in the status when that takes a while.
+async fn awaited(
+    worker: &mut Worker,
+    wanted: &Instance,
+    name: &str,
+    image: impl Future<Output = Result<Arc<Image>>>,
+) -> Result<Arc<Image>> {
+    tokio::pin!(image);
+    if let Ok(found) = tokio::time::timeout(SOON, &mut image).await {
+        return found;
+    }
+    let message = format!("image {name} is being fetched");
+    let reason =
+        Reason { next: Some("hull events -f".into()), ..Reason::new("ImagePulling", message) };
+    worker.waits(wanted, reason);
+    image.await
 }
 
 /// The image a container was made from: its command and its writable layer belong to that one, wherever

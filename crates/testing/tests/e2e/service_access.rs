@@ -149,3 +149,24 @@ fn what_is_to_end_drains_also_while_the_platform_dies() {
     until("it is gone then", || node.inspect("drains-2").is_none().then_some(()));
     drop(it);
 }
+
+#[test]
+fn a_port_that_somebody_has_is_told_of() {
+    let Some(node) = node() else { return };
+    let held = std::net::TcpListener::bind(("0.0.0.0", 0)).unwrap();
+    let port = format!("{}:80", held.local_addr().unwrap().port());
+    let _it = serve(node, "taken", &["-d", "-p", &port], SERVER);
+    let name = node.ok(&["node", "ls", "-o", "name"]);
+    until("the node says so", || {
+        let shown = node.ok(&["node", "show", name.trim(), "-o", "json"]);
+        let warnings = serde_json::from_str::<Value>(&shown).unwrap()["status"]["warnings"].clone();
+        warnings.to_string().contains(port.split(':').next()?).then_some(())
+    });
+    // Two services cannot have one port, and the later one says whose it is.
+    let _other = serve(node, "second", &["-d", "-p", &port], SERVER);
+    let reason = until("it says who has it", || {
+        let reason = show(node, "second")["status"]["reason"].clone();
+        (reason["code"] == "PortTaken").then_some(reason)
+    });
+    assert!(reason["message"].as_str().unwrap().contains("taken"), "{reason}");
+}
