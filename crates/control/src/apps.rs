@@ -342,8 +342,7 @@ pub(crate) fn put(
         return Ok((App::clone(old), changes));
     }
     let Draft { objects, origin, print, files, .. } = draft;
-    let dropped = revisions::put(&app, Kept { objects, origin, print, files }, batch);
-    let app = dropped;
+    let app = revisions::put(&app, Kept { objects, origin, print, files }, batch);
     let word = if old.is_some() { "update" } else { "create" };
     match old {
         Some(old) => batch.replace(old, &app),

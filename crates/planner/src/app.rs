@@ -556,7 +556,7 @@ fn judge(
     let revision = app.spec.revision;
     let was_good = status.good == Some(revision);
     let back = status.rolled_back_from.is_some();
-    status.reason = failed.map(|service| about(service)).or_else(|| reason(status, waits));
+    status.reason = failed.map(about).or_else(|| reason(status, waits));
     status.phase = match (done, failed) {
         (true, _) if back => AppPhase::RolledBack,
         (true, _) => AppPhase::Ready,
