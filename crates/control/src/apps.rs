@@ -349,7 +349,7 @@ pub(crate) fn put(
         None => batch.create(&app),
     }
     let event = Event::new(context.now, Kind::App, word, &app.meta);
-    batch.event(context.caller, event.with("revision", &app.spec.revision.to_string()));
+    batch.event(context.caller, event.with("revision", app.spec.revision.to_string()));
     Ok((app, changes))
 }
 

@@ -13,7 +13,7 @@ use model::config::Config;
 use model::instance::{Health, Instance, NetworkMode, Phase, Reason};
 use model::network::{Network, NetworkSpec};
 use model::secret::Secret;
-use model::service::{Service, ServiceMode, ServicePhase, ServiceSpec};
+use model::service::{REVISION, Service, ServiceMode, ServicePhase, ServiceSpec};
 use model::volume::{Volume, VolumeSpec};
 use model::{Kind, Meta, Noun, Object};
 use serde::Serialize;
@@ -512,8 +512,14 @@ fn failure(wanted: &AppService, service: &Service, present: &Present<'_>) -> Opt
         let why = service.status.reason.clone();
         return Some(why.unwrap_or_else(|| Reason::new("ServiceFailed", format!("it is {phase}"))));
     }
-    let members = present.instances.iter().filter(|it| model::service::is_of(it, &service.meta.id));
-    members.filter(|it| it.meta.deleted.is_none()).find_map(|instance| instance_failure(instance))
+    // Those of an earlier revision are on their way out, however they are.
+    let revision = service.status.revision.to_string();
+    let mut members = present.instances.iter().copied().filter(|it| {
+        model::service::is_of(it, &service.meta.id)
+            && it.meta.deleted.is_none()
+            && it.meta.labels.get(REVISION) == Some(&revision)
+    });
+    members.find_map(instance_failure)
 }
 
 fn instance_failure(instance: &Instance) -> Option<Reason> {
@@ -872,6 +878,7 @@ mod tests {
         world.services[1].status.ready = 0;
         let mut instance = Instance::new(meta("shop-web-1", 50), InstanceSpec::default());
         let id = world.services[1].meta.id.clone();
+        instance.meta.labels.insert(REVISION.into(), "0".into());
         instance.meta.owner = Some(Owner { kind: Kind::Service, id, name: "shop-web".into() });
         instance.status = InstanceStatus {
             phase: Phase::Running,

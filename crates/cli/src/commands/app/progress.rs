@@ -118,7 +118,8 @@ fn progress(app: &App) -> String {
 /// Whether there is nothing more to wait for, since it was as `begun`.
 fn outcome(app: &App, begun: &App) -> Option<Result<()>> {
     let status = &app.status;
-    if status.observed_generation < begun.meta.generation {
+    // What is told of it has to be of the present revision, which may be another one already.
+    if status.observed_generation < begun.meta.generation.max(app.meta.generation) {
         return None;
     }
     let failed = || {
