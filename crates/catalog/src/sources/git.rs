@@ -101,7 +101,10 @@ fn fetch(
         let text = format!("{url} {what}");
         Error::unavailable(text).caused_by(std::io::Error::other(error))
     };
-    let unreachable = |error: String| failed("cannot be fetched", error);
+    let unreachable = |error: String| match branch {
+        Some(branch) => failed(&format!("has no branch {branch}, or cannot be fetched"), error),
+        None => failed("cannot be fetched", error),
+    };
     let from = branch.map_or("HEAD".to_owned(), |branch| format!("refs/heads/{branch}"));
     let repository = gix::ThreadSafeRepository::init_opts(
         scratch,
@@ -120,12 +123,7 @@ fn fetch(
         remote.connect(Direction::Fetch).map_err(|error| unreachable(chain(&error)))?;
     let prepared = connection
         .prepare_fetch(gix::progress::Discard, gix::remote::ref_map::Options::default())
-        .map_err(|error| match branch {
-            Some(branch) => {
-                failed(&format!("has no branch {branch}, or cannot be fetched"), chain(&error))
-            }
-            None => unreachable(chain(&error)),
-        })?;
+        .map_err(|error| unreachable(chain(&error)))?;
     prepared
         .with_shallow(Shallow::DepthAtRemote(NonZeroU32::MIN))
         .receive(gix::progress::Discard, stop)
