@@ -163,8 +163,8 @@ mod tests {
 
     #[test]
     fn every_file_is_compressed_and_of_a_known_type() {
-        for (name, bytes) in FILES {
-            assert!(*name == PAGE || bytes.starts_with(b"\x1f\x8b"), "{name}");
+        for (name, bytes) in FILES.iter().filter(|(name, _)| *name != PAGE) {
+            assert!(bytes.starts_with(b"\x1f\x8b"), "{name}");
             assert_ne!(media_type(name), "application/octet-stream", "{name}");
         }
     }
