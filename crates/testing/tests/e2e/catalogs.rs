@@ -93,7 +93,7 @@ fn a_directory_and_an_archive_with_broken_templates() {
     let _dir = Added(node, "mine");
     node.ok(&["catalog", "add", "mine", dir.path().to_str().unwrap()]);
     let listed = node.ok(&["catalog", "search", "--catalog", "mine"]);
-    assert!(listed.contains("A test") && listed.contains("titel"), "{listed}");
+    assert!(listed.contains("A test") && listed.contains("cannot be used"), "{listed}");
     let archive = dir.path().join("cat.tar.gz");
     let packed = std::process::Command::new("tar")
         .args(["-czf", archive.to_str().unwrap(), "-C", dir.path().to_str().unwrap(), "web"])
@@ -228,6 +228,8 @@ fn elk_with_stand_ins() {
     let told = node.ok(&[
         "run",
         "--rm",
+        "--network",
+        "elk_default",
         "busybox",
         "wget",
         "-q",
