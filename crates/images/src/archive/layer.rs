@@ -376,7 +376,8 @@ mod tests {
             ([gzip(&tar), b"junk".to_vec()].concat(), "damaged or cut off"),
             (gzip(&tar[..700]), "cut off"),
             (tar[..600].to_vec(), "cut off"),
-            (gzip(&zeros), "times its size"),
+            // Which bound is met first depends on how much a library takes at once.
+            (gzip(&zeros), "it unpacks to"),
             (zstd::encode_all(&zeros[..], 3).unwrap(), "times its size"),
             (zeros, "over 4 MiB"),
             (two, "over 1 entries"),
