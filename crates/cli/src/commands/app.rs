@@ -87,14 +87,8 @@ pub struct Up {
     /// Take the last revision that worked again if this one fails
     #[arg(long)]
     rollback: bool,
-    /// Print the name at once
-    #[arg(short, long)]
-    detach: bool,
-    /// Show what would change, and change nothing
-    #[arg(long)]
-    plan: bool,
     #[command(flatten)]
-    output: Output,
+    ending: Ending,
     /// A directory, a Compose file or a tar archive; the present directory when not given
     #[arg(conflicts_with = "file")]
     path: Option<String>,
@@ -151,14 +145,8 @@ pub struct Logs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  hull app scale shop web=3 worker=0")]
 pub struct Scale {
-    /// Print the name at once
-    #[arg(short, long)]
-    detach: bool,
-    /// Show what would change, and change nothing
-    #[arg(long)]
-    plan: bool,
     #[command(flatten)]
-    output: Output,
+    ending: Ending,
     /// The app
     #[arg(add = ArgValueCompleter::new(complete::apps))]
     name: String,
@@ -177,14 +165,8 @@ pub struct Upgrade {
     /// Take the last revision that worked again if this one fails
     #[arg(long)]
     rollback: bool,
-    /// Print the name at once
-    #[arg(short, long)]
-    detach: bool,
-    /// Show what would change, and change nothing
-    #[arg(long)]
-    plan: bool,
     #[command(flatten)]
-    output: Output,
+    ending: Ending,
     /// The app
     #[arg(add = ArgValueCompleter::new(complete::apps))]
     name: String,
@@ -199,14 +181,8 @@ pub struct Rollback {
     /// Number of the revision; the last before the present one that did not fail when not given
     #[arg(long, value_name = "N")]
     to: Option<u64>,
-    /// Print the name at once
-    #[arg(short, long)]
-    detach: bool,
-    /// Show what would change, and change nothing
-    #[arg(long)]
-    plan: bool,
     #[command(flatten)]
-    output: Output,
+    ending: Ending,
     /// The app
     #[arg(add = ArgValueCompleter::new(complete::apps))]
     name: String,
@@ -316,9 +292,8 @@ impl Up {
         };
         let packed = files::pack(&wanted, |name| std::env::var(name).ok())?;
         let request = UpRequest { files: packed.files, roll_back_on_failure: self.rollback };
-        let done = apps.up(&packed.name, &request, self.plan).await?;
-        let ending = Ending { plan: self.plan, detach: self.detach, output: self.output.output };
-        conclude(apps, done, ending).await
+        let done = apps.up(&packed.name, &request, self.ending.plan).await?;
+        conclude(apps, done, self.ending).await
     }
 }
 
@@ -418,9 +393,8 @@ impl Scale {
             Ok((name.to_owned(), count.parse().map_err(|_| refuse())?))
         });
         let counts: BTreeMap<String, u32> = counts.collect::<Result<_>>()?;
-        let done = apps.scale(&self.name, counts, self.plan).await?;
-        let ending = Ending { plan: self.plan, detach: self.detach, output: self.output.output };
-        conclude(apps, done, ending).await
+        let done = apps.scale(&self.name, counts, self.ending.plan).await?;
+        conclude(apps, done, self.ending).await
     }
 }
 
@@ -428,17 +402,15 @@ impl Upgrade {
     async fn run(self, apps: &Objects<AppNoun>) -> Result<ExitCode> {
         let set = parse::env::labels(&[], &self.set)?;
         let request = UpgradeRequest { set, roll_back_on_failure: self.rollback };
-        let done = apps.upgrade(&self.name, &request, self.plan).await?;
-        let ending = Ending { plan: self.plan, detach: self.detach, output: self.output.output };
-        conclude(apps, done, ending).await
+        let done = apps.upgrade(&self.name, &request, self.ending.plan).await?;
+        conclude(apps, done, self.ending).await
     }
 }
 
 impl Rollback {
     async fn run(self, apps: &Objects<AppNoun>) -> Result<ExitCode> {
-        let done = apps.take_back(&self.name, self.to, self.plan).await?;
-        let ending = Ending { plan: self.plan, detach: self.detach, output: self.output.output };
-        conclude(apps, done, ending).await
+        let done = apps.take_back(&self.name, self.to, self.ending.plan).await?;
+        conclude(apps, done, self.ending).await
     }
 }
 

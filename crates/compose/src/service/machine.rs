@@ -28,35 +28,9 @@ use crate::rancher;
 /// The key of a service under which words stand that Compose does not have.
 pub(crate) const KEY: &str = "x-monohull";
 
-/// What may stand there.
-const FIELDS: [&str; 25] = [
-    "cpus",
-    "memory",
-    "root_size",
-    "root_iops",
-    "root_bps",
-    "disks",
-    "cdroms",
-    "boot",
-    "firmware",
-    "tpm",
-    "profile",
-    "nested",
-    "hugepages",
-    "watchdog",
-    "pci",
-    "max_cpus",
-    "max_memory",
-    "cloud_init",
-    "health",
-    "drain",
-    "affinity",
-    "schedule",
-    "metadata",
-    "once",
-    "nodes",
-];
-/// Those that make a machine of it.
+/// What may stand there of machines and containers alike.
+const OF_BOTH: [&str; 2] = ["cpus", "memory"];
+/// What makes a machine of it.
 const OF_MACHINES: [&str; 16] = [
     "root_size",
     "root_iops",
@@ -75,12 +49,16 @@ const OF_MACHINES: [&str; 16] = [
     "max_memory",
     "cloud_init",
 ];
+/// What may stand there of services.
+const OF_SERVICES: [&str; 7] =
+    ["health", "drain", "affinity", "schedule", "metadata", "once", "nodes"];
 
 pub(super) fn read(service: &Field<'_>, draft: &mut Draft, context: &mut Context<'_, '_>) {
     if let Some(field) = service.get(KEY) {
+        let known = [&OF_BOTH[..], &OF_MACHINES, &OF_SERVICES].concat();
         for (name, entry) in field.entries() {
-            if !FIELDS.contains(&name) {
-                entry.refuse(format!("there is no such field; {} are known", FIELDS.join(", ")));
+            if !known.contains(&name) {
+                entry.refuse(format!("there is no such field; {} are known", known.join(", ")));
             }
         }
         if OF_MACHINES.iter().any(|name| field.get(name).is_some()) {

@@ -2,23 +2,27 @@
 
 use std::process::ExitCode;
 
+use clap::Args;
 use client::Objects;
 use client::wire::{ChangeKind, Deployed, ListQuery};
 use futures::StreamExt;
 use model::app::{App, AppDifference, AppNoun, AppPhase};
 use model::{Error, Result};
 
+use crate::context::Output;
 use crate::out::{self, Format};
 
 /// How a verb ends.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Args)]
 pub struct Ending {
-    /// Only what would change is shown.
-    pub plan: bool,
-    /// Nothing is waited for.
+    /// Print the name at once
+    #[arg(short, long)]
     pub detach: bool,
-    /// How it is printed.
-    pub output: Format,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub plan: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Tells what a verb made of an app, and waits until it is so.
@@ -27,9 +31,10 @@ pub async fn conclude(apps: &Objects<AppNoun>, done: Deployed, ending: Ending) -
         let place = format!("{}:{}:{}", note.file, note.line, note.column);
         out::remark(format!("ignored: {place}: {}: {}", note.what, note.why));
     }
-    let structured = matches!(ending.output, Format::Json | Format::Yaml);
+    let format = ending.output.output;
+    let structured = matches!(format, Format::Json | Format::Yaml);
     if ending.plan {
-        if !out::structured(ending.output, &done)? {
+        if !out::structured(format, &done)? {
             show(&done.changes);
         }
         return Ok(ExitCode::SUCCESS);
@@ -39,7 +44,7 @@ pub async fn conclude(apps: &Objects<AppNoun>, done: Deployed, ending: Ending) -
         done.app = settle(apps, &done.app).await?;
     }
     match structured {
-        true => drop(out::structured(ending.output, &done)?),
+        true => drop(out::structured(format, &done)?),
         false => out::line(&done.app.meta.name),
     }
     Ok(ExitCode::SUCCESS)

@@ -13,7 +13,7 @@ use super::answer::{Given, ask};
 use super::show::named;
 use crate::commands::app::progress::{Ending, conclude};
 use crate::complete;
-use crate::context::{Context, Output};
+use crate::context::Context;
 
 /// How a change is made.
 #[derive(Debug, Clone, Args)]
@@ -21,14 +21,8 @@ struct How {
     /// Leave what failed as it is, and do not take back the last revision that worked
     #[arg(long)]
     keep_failed: bool,
-    /// Print the name at once
-    #[arg(short, long)]
-    detach: bool,
-    /// Show what would change, and change nothing
-    #[arg(long)]
-    plan: bool,
     #[command(flatten)]
-    output: Output,
+    ending: Ending,
 }
 
 /// Makes an app of a template. What is not answered by --set or --answers is asked, when somebody sits at
@@ -89,30 +83,18 @@ pub struct Rollback {
     /// Number of the revision; the last one that did not fail when not given
     #[arg(long, value_name = "N")]
     to: Option<u64>,
-    /// Print the name at once
-    #[arg(short, long)]
-    detach: bool,
-    /// Show what would change, and change nothing
-    #[arg(long)]
-    plan: bool,
     #[command(flatten)]
-    output: Output,
+    ending: Ending,
     /// The app
     #[arg(add = ArgValueCompleter::new(complete::apps))]
     app: String,
-}
-
-impl How {
-    fn ending(&self) -> Ending {
-        Ending { plan: self.plan, detach: self.detach, output: self.output.output }
-    }
 }
 
 impl Install {
     pub(super) async fn run(self, context: &Context) -> Result<ExitCode> {
         let mut answers = self.given.read()?;
         let (catalog, template) = named(context, &self.template).await?;
-        if !self.yes && !self.how.plan {
+        if !self.yes && !self.how.ending.plan {
             let version = self.version.as_deref();
             let asked = questions(context, (&catalog, &template), version).await?;
             ask(&asked, &mut answers)?;
@@ -126,8 +108,8 @@ impl Install {
             keep_failed: self.how.keep_failed,
         };
         let apps = context.client.apps(&context.project);
-        let done = apps.install(&name, &request, self.how.plan).await?;
-        conclude(&apps, done, self.how.ending()).await
+        let done = apps.install(&name, &request, self.how.ending.plan).await?;
+        conclude(&apps, done, self.how.ending).await
     }
 }
 
@@ -151,8 +133,8 @@ impl Upgrade {
             keep_failed: self.how.keep_failed,
         };
         let apps = context.client.apps(&context.project);
-        let done = apps.upgrade_template(&self.app, &request, self.how.plan).await?;
-        conclude(&apps, done, self.how.ending()).await
+        let done = apps.upgrade_template(&self.app, &request, self.how.ending.plan).await?;
+        conclude(&apps, done, self.how.ending).await
     }
 }
 
@@ -160,9 +142,8 @@ impl Rollback {
     pub(super) async fn run(self, context: &Context) -> Result<ExitCode> {
         let apps = context.client.apps(&context.project);
         from_template(&apps.get(&self.app).await?)?;
-        let done = apps.take_back(&self.app, self.to, self.plan).await?;
-        let ending = Ending { plan: self.plan, detach: self.detach, output: self.output.output };
-        conclude(&apps, done, ending).await
+        let done = apps.take_back(&self.app, self.to, self.ending.plan).await?;
+        conclude(&apps, done, self.ending).await
     }
 }
 
