@@ -119,7 +119,6 @@ fn answer(stream: TcpStream, root: &Path) -> Option<()> {
 }
 
 #[test]
-#[ignore = "passes by itself; with the features that the whole workspace asks of gix's crates, reading fails"]
 fn a_branch_and_its_last_commit() {
     if !able() {
         return;

@@ -106,6 +106,8 @@ fn fetch(
         None => failed("cannot be fetched", error),
     };
     let from = branch.map_or("HEAD".to_owned(), |branch| format!("refs/heads/{branch}"));
+    // One may be installed already; a client without any panics.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let repository = gix::ThreadSafeRepository::init_opts(
         scratch,
         gix::create::Kind::Bare,
