@@ -60,7 +60,6 @@ fn containers_are_run_seen_and_entered() {
 }
 
 #[test]
-#[ignore = "since apps and catalogs are served, an open tab is not seen to say that hull went away"]
 fn a_tab_stays_open_over_a_restart() {
     browse("restart.test.mjs");
 }
