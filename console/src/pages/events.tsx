@@ -1,11 +1,11 @@
 // What happened, oldest first as the server tells it, newest first as it is read.
 
 import { useEffect, useState } from 'react'
-import { connection } from '../api/connection'
 import { send, type Query } from '../api/http'
 import { readLines } from '../api/lines'
 import type { AnyObject, Event } from '../api/objects'
-import { Problem } from '../api/problem'
+import type { Problem } from '../api/problem'
+import { followStream } from '../api/stream'
 import { formatTime, t } from '../i18n'
 import { Age, Loading, ProblemNote } from '../ui/parts'
 
@@ -20,28 +20,19 @@ export function useEvents(query: Query): { events: readonly Event[]; complete: b
   const key = JSON.stringify(query)
   useEffect(() => {
     const stop = new AbortController()
-    const run = async () => {
-      for (let tries = 0; !stop.signal.aborted; tries++) {
-        try {
-          const since = new Date(Date.now() - BACK).toISOString()
-          const response = await send('GET', '/v1/events', { query: { ...JSON.parse(key), watch: true, since }, signal: stop.signal })
-          setProblem(undefined)
-          setEvents([])
-          setComplete(true)
-          await readLines<Event>(response, (told) => {
-            tries = 0
-            setEvents((old) => [...told.reverse(), ...old].slice(0, MOST))
-          })
-        } catch (error) {
-          if (stop.signal.aborted) return
-          const fault = Problem.from(error)
-          setProblem(fault)
-          if (fault.status !== 0 && fault.status < 500) return
-        }
-        await connection.pause(tries, stop.signal)
-      }
+    const read = async (alive: () => void) => {
+      const since = new Date(Date.now() - BACK).toISOString()
+      const response = await send('GET', '/v1/events', { query: { ...JSON.parse(key), watch: true, since }, signal: stop.signal })
+      setProblem(undefined)
+      setEvents([])
+      setComplete(true)
+      await readLines<Event>(response, (told) => {
+        alive()
+        setEvents((old) => [...told.reverse(), ...old].slice(0, MOST))
+      })
+      return 'again' as const
     }
-    void run()
+    void followStream(stop.signal, read, setProblem)
     return () => stop.abort()
   }, [key])
   return { events, complete, problem }

@@ -1,11 +1,11 @@
 // What an instance uses, live: the server tells once a second.
 
 import { useEffect, useState } from 'react'
-import { connection } from '../api/connection'
 import { send } from '../api/http'
 import { readLines } from '../api/lines'
 import { objectPath, type Instance, type Stats } from '../api/objects'
-import { Problem } from '../api/problem'
+import type { Problem } from '../api/problem'
+import { followStream } from '../api/stream'
 import { formatBytes, t } from '../i18n'
 import { ProblemNote } from '../ui/parts'
 
@@ -88,25 +88,16 @@ function useSamples(path: string, runs: boolean): { samples: readonly Sample[]; 
   useEffect(() => {
     if (!runs) return
     const stop = new AbortController()
-    const run = async () => {
-      for (let tries = 0; !stop.signal.aborted; tries++) {
-        try {
-          const response = await send('GET', path, { query: { follow: true }, signal: stop.signal })
-          setProblem(undefined)
-          await readLines<Stats>(response, (looks) => {
-            tries = 0
-            setState((old) => looks.reduce(take, old))
-          })
-        } catch (error) {
-          if (stop.signal.aborted) return
-          const fault = Problem.from(error)
-          setProblem(fault)
-          if (fault.status !== 0 && fault.status < 500) return
-        }
-        await connection.pause(tries, stop.signal)
-      }
+    const read = async (alive: () => void) => {
+      const response = await send('GET', path, { query: { follow: true }, signal: stop.signal })
+      setProblem(undefined)
+      await readLines<Stats>(response, (looks) => {
+        alive()
+        setState((old) => looks.reduce(take, old))
+      })
+      return 'again' as const
     }
-    void run()
+    void followStream(stop.signal, read, setProblem)
     return () => stop.abort()
   }, [path, runs])
   return { ...state, problem }

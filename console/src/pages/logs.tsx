@@ -3,11 +3,11 @@
 import { ArrowDownToLine, Download } from 'lucide-react'
 import { useVirtualizer } from '@tanstack/react-virtual'
 import { useEffect, useMemo, useRef, useState } from 'react'
-import { connection } from '../api/connection'
 import { LogReader, type LogLine } from '../api/frames'
 import { address, send } from '../api/http'
 import { objectPath, type Instance } from '../api/objects'
-import { Problem } from '../api/problem'
+import type { Problem } from '../api/problem'
+import { followStream } from '../api/stream'
 import { t } from '../i18n'
 import { CheckField, ProblemNote, SearchBox } from '../ui/parts'
 
@@ -62,45 +62,35 @@ function useLog(path: string, container: string, runs: number): { lines: readonl
   const [problem, setProblem] = useState<Problem>()
   useEffect(() => {
     const stop = new AbortController()
-    const run = async () => {
-      for (let tries = 0; !stop.signal.aborted; tries++) {
-        let kept: LogLine[] = []
-        let drawn = false
-        const draw = () => {
-          drawn = false
-          if (!stop.signal.aborted) setLines(kept)
-        }
-        try {
-          const response = await send('GET', path, { query: { container, follow: true, tail: TAIL }, signal: stop.signal })
-          setProblem(undefined)
-          tries = 0
-          const reader = new LogReader()
-          const body = response.body?.getReader()
-          setLines([])
-          for (;;) {
-            const { done, value } = (await body?.read()) ?? { done: true, value: undefined }
-            if (done || !value) break
-            const read = reader.take(value)
-            if (read.length === 0) continue
-            kept = kept.concat(read).slice(-MOST)
-            if (!drawn) {
-              drawn = true
-              requestAnimationFrame(draw)
-            }
-          }
-          setLines(kept.concat(reader.rest()))
-          // It ended, as the container did: another run begins another log.
-          return
-        } catch (error) {
-          if (stop.signal.aborted) return
-          const fault = Problem.from(error)
-          setProblem(fault)
-          if (fault.status !== 0 && fault.status < 500) return
-          await connection.pause(tries, stop.signal)
+    const read = async (alive: () => void) => {
+      let kept: LogLine[] = []
+      let drawn = false
+      const draw = () => {
+        drawn = false
+        if (!stop.signal.aborted) setLines(kept)
+      }
+      const response = await send('GET', path, { query: { container, follow: true, tail: TAIL }, signal: stop.signal })
+      setProblem(undefined)
+      alive()
+      const reader = new LogReader()
+      const body = response.body?.getReader()
+      setLines([])
+      for (;;) {
+        const { done, value } = (await body?.read()) ?? { done: true, value: undefined }
+        if (done || !value) break
+        const lines = reader.take(value)
+        if (lines.length === 0) continue
+        kept = kept.concat(lines).slice(-MOST)
+        if (!drawn) {
+          drawn = true
+          requestAnimationFrame(draw)
         }
       }
+      setLines(kept.concat(reader.rest()))
+      // It ended, as the container did: another run begins another log.
+      return 'over' as const
     }
-    void run()
+    void followStream(stop.signal, read, setProblem)
     return () => stop.abort()
   }, [path, container, runs])
   return { lines, problem }
