@@ -137,35 +137,14 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        let ids = self.run(&["ps", "-aq"]);
-        let ids = String::from_utf8_lossy(&ids.stdout).into_owned();
-        for id in ids.split_whitespace() {
-            self.run(&["rm", "-f", id]);
-        }
-        self.run(&["down"]);
-        let containerd = self.containerd().and_then(rustix::process::Pid::from_raw);
-        if let Some(pid) = containerd {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-            until("containerd has ended", || rustix::process::test_kill_process(pid).is_err());
-        }
-        remove_networks(&self.root.path().join("var/lib/hull"));
-    }
-}
-
-/// Takes away the bridges and the table of a node that is gone, by the tag in its name.
-fn remove_networks(state: &Path) {
-    let tag = std::fs::read_dir(state.join("desired/network")).ok().and_then(|mut entries| {
-        let path = entries.next()?.ok()?.path();
-        let object: serde_json::Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-        Some(object["meta"]["id"].as_str()?[..8].to_owned())
-    });
-    let Some(network) = tag else { return };
-    let links = std::fs::read_dir("/sys/class/net").unwrap().flatten();
-    for name in links.filter_map(|link| link.file_name().into_string().ok()) {
-        if let Some(tag) = name.strip_prefix("hb").and_then(|rest| rest.strip_suffix(&network)) {
-            let _ = Command::new("ip").args(["link", "del", &name]).status();
-            let table = format!("hull-{tag}");
-            let _ = Command::new("nft").args(["delete", "table", "inet", &table]).status();
+        let clean = testing::checkout().join("scripts/clean-node");
+        let clean = Command::new(clean)
+            .arg(self.root.path())
+            .env("FORCE", "1")
+            .env("HULL", &self.hull)
+            .output();
+        if !clean.as_ref().is_ok_and(|it| it.status.success()) {
+            println!("the node is not wholly gone: {clean:?}");
         }
     }
 }
