@@ -76,7 +76,7 @@ fn an_instance_that_runs_is_not_removed() {
 #[test]
 fn words_of_later_and_of_nobody() {
     let Some(node) = node() else { return };
-    for words in [&["app", "up", "-f", "x"][..], &["storage", "ls"], &["catalog", "--help"]] {
+    for words in [&["stack", "deploy", "-c", "x"][..], &["storage", "ls"], &["route", "--help"]] {
         let run = node.hull(words);
         assert_eq!((run.code, run.stderr.lines().count()), (1, 1), "{words:?}: {}", run.stderr);
         assert!(run.stderr.contains("not there yet"), "{}", run.stderr);
