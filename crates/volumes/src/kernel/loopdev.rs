@@ -138,6 +138,15 @@ impl LoopDevice {
         Err(io::Error::new(io::ErrorKind::StorageFull, "every loop device is taken at once"))
     }
 
+    /// Major and minor number.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn number(&self) -> io::Result<(u32, u32)> {
+        let device = self.file.metadata()?.rdev();
+        Ok((rustix::fs::major(device), rustix::fs::minor(device)))
+    }
+
     /// Takes over the length the file has now.
     ///
     /// # Errors

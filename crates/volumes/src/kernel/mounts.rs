@@ -49,6 +49,19 @@ pub fn below(directory: &Path) -> io::Result<Vec<Mount>> {
     Ok(found)
 }
 
+/// A process in whose mount namespace the device with these numbers is mounted.
+pub fn holder(device: (u32, u32)) -> Option<u32> {
+    let wanted = |line: &[u8]| parse(line).is_some_and(|mount| mount.device == device);
+    let pids = fs::read_dir("/proc")
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    pids.into_iter().find(|pid| {
+        // A process that has ended meanwhile has nothing mounted.
+        let text = fs::read(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+        text.split(|&byte| byte == b'\n').any(wanted)
+    })
+}
+
 /// Reads one line: `36 35 98:0 /root /target options [tags] - type source options`.
 fn parse(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|&byte| byte == b' ').skip(2);

@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use model::{Bytes, Error, Result};
 use rustix::fs::FallocateFlags;
@@ -20,6 +22,11 @@ use crate::remove;
 /// Below this, ext4 has blocks of 1 KiB: its journal has 1,024 blocks at least, and would else take
 /// half of a small volume.
 const SMALL: Bytes = Bytes::mib(64);
+
+/// How long a file system may outlive its mount in other mount namespaces.
+const LINGERING: Duration = Duration::from_secs(20);
+/// Between two looks whether it does.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Makes the file and a file system in it, and the shielded mount point.
 ///
@@ -104,14 +111,46 @@ pub fn mount(place: &Place, filesystem: Filesystem, full: bool) -> Result<()> {
         .fault(what)
 }
 
-/// Takes the mount away.
+/// Takes the mount away. What was written is in the image then, also when another mount namespace
+/// still has the file system.
 ///
 /// # Errors
 /// `Conflict` while a process uses it.
 pub fn unmount(place: &Place) -> Result<()> {
+    File::open(place.mount())
+        .and_then(|mount| Ok(rustix::fs::syncfs(mount)?))
+        .fault(|| format!("{} cannot be written out", place.mount().display()))?;
     remove::unmount(&place.mount())
         .fault(|| format!("{} cannot be unmounted", place.mount().display()))
         .map_err(|error| error.next("end the processes that have files open there"))
+}
+
+/// Waits until no file system lives in the image any more. One does after [`unmount`] while a mount
+/// namespace that was copied meanwhile has it: that of a container which is just being started, for a
+/// moment. Reading or changing the image behind its back would give or make a broken file system.
+///
+/// # Errors
+/// `Conflict` when it lasts longer than [`LINGERING`].
+pub fn await_gone(place: &Place) -> Result<()> {
+    let what = || format!("the loop device of {} cannot be found", place.image().display());
+    let end = Instant::now() + LINGERING;
+    while let Some(device) = LoopDevice::of(&place.image()).fault(what)? {
+        if Instant::now() > end {
+            return Err(still_there(place, &device));
+        }
+        drop(device);
+        sleep(LOOK_AGAIN);
+    }
+    Ok(())
+}
+
+fn still_there(place: &Place, device: &LoopDevice) -> Error {
+    let (image, path) = (place.image(), device.path.display());
+    let error = Error::conflict(format!("{} is still in use, by {path}", image.display()));
+    match device.number().ok().and_then(mounts::holder) {
+        Some(pid) => error.next(format!("process {pid} has it mounted: end it, then try again")),
+        None => error.next(format!("see who has it open: fuser {path}")),
+    }
 }
 
 /// Whether this image is mounted at its place.
@@ -149,8 +188,9 @@ pub fn grow_mounted(place: &Place, filesystem: Filesystem, size: Bytes) -> Resul
 /// Gives an ext4 the length of its image while it is not mounted.
 ///
 /// # Errors
-/// Those of e2fsck(8) and resize2fs(8).
+/// `Conflict` when the file system is still mounted somewhere; those of e2fsck(8) and resize2fs(8).
 pub fn grow_unmounted(place: &Place) -> Result<()> {
+    await_gone(place)?;
     // 1: faults were found and mended, e2fsck(8).
     let check =
         [OsStr::new("-f"), OsStr::new("-p"), place.image().as_os_str()].map(OsStr::to_owned);

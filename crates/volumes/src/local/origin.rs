@@ -91,6 +91,7 @@ impl Core {
             .open(target.image())
             .fault(what)?;
         let method = if !origin.live {
+            image::await_gone(&origin.place)?;
             let mut contents = copy::Contents::default();
             contents.copy(&from, &to).fault(what)?;
             if contents.shared > 0 { Method::Reflink } else { Method::Copy }

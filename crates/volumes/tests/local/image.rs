@@ -1,12 +1,13 @@
 //! Volumes that are images: what only they can get wrong.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use model::{Bytes, ErrorKind};
 use volumes::local::LocalDriver;
@@ -215,6 +216,58 @@ async fn a_snapshot_under_load_shows_one_moment() {
         before = one;
         driver.node_unstage(&id(&name)).await.unwrap();
     }
+}
+
+/// A process with a copy of all mounts, as a container has while it is being started.
+struct Holder(Child);
+
+impl Holder {
+    fn start() -> Self {
+        let mut child = Command::new("unshare")
+            .args(["--mount", "--propagation", "private", "cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It has its own mounts once it answers.
+        child.stdin.as_mut().unwrap().write_all(b"?").unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        Self(child)
+    }
+
+    fn end(&mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_lives_on_elsewhere_is_waited_for() {
+    let Some((_disk, driver, path)) = staged().await else { return };
+    fs::write(path.join("kept"), "value").unwrap();
+    let mut holder = Holder::start();
+    driver.node_unpublish(&id("v"), "test").await.unwrap();
+    driver.node_unstage(&id("v")).await.unwrap();
+    let driver = Arc::new(driver);
+    let taker = Arc::clone(&driver);
+    let request = CreateSnapshot { id: id("s"), name: "s".to_owned(), volume: id("v") };
+    let mut taken = tokio::spawn(async move { taker.create_snapshot(request).await });
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut taken).await;
+    assert!(early.is_err(), "it was copied while a file system lived in it: {early:?}");
+    holder.end();
+    taken.await.unwrap().unwrap();
+    let source = Some(volumes::Source::Snapshot(id("s")));
+    let copy = volumes::CreateVolume { source, ..super::request("r", &shape(SIZE, &[])) };
+    driver.create(copy).await.unwrap();
+    driver.node_stage(&id("r")).await.unwrap();
+    let contents = driver.show(&id("r")).await.unwrap().path.unwrap();
+    assert_eq!(fs::read_to_string(contents.join("kept")).unwrap(), "value");
 }
 
 #[tokio::test]
