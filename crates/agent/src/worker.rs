@@ -89,6 +89,8 @@ pub struct Worker {
     checkers: HashMap<String, Checker>,
     /// What is assigned outside the containers (network, volumes) may be held.
     holding: bool,
+    /// Control was told what is known: what an earlier daemon remembered may never have reached it.
+    told: bool,
     /// When a change that could not be taken in was tried last.
     tried: Option<Instant>,
     /// Devices that a machine's guest had given up when it was last looked at.
@@ -103,6 +105,7 @@ impl Worker {
         let uid = instance.meta.id.clone();
         let dir = context.places.instance(&uid);
         let remembered = Local::load(&dir);
+        let told = remembered.is_none();
         // Control's copy of the status serves a node that lost its own.
         let local = remembered
             .unwrap_or_else(|| Local { status: instance.status.clone(), ..Default::default() });
@@ -126,6 +129,7 @@ impl Worker {
             orders,
             checkers: HashMap::new(),
             holding: true,
+            told,
             tried: None,
             gone: 0,
             grown: 0,
@@ -187,6 +191,8 @@ impl Worker {
                 self.local.status.observed_generation = wanted.meta.generation;
             }
             self.publish(wanted)?;
+        } else if !self.told {
+            self.tell(wanted);
         }
         for action in news {
             self.event(wanted, action, |event| event);
@@ -588,13 +594,21 @@ impl Worker {
     /// Writes what is known to disk, then tells it.
     pub(crate) fn publish(&mut self, wanted: &Instance) -> Result<()> {
         let saved = steps::save(self);
+        if self.local.status.phase == Phase::Running {
+            may_die("saved.running");
+        }
         self.known.send_replace(Arc::new(self.local.clone()));
+        self.tell(wanted);
+        saved
+    }
+
+    fn tell(&mut self, wanted: &Instance) {
+        self.told = true;
         // An instance that is not in the store any more has nobody to be told.
         if wanted.meta.revision > 0 {
             let status = Box::new(self.local.status.clone());
             self.context.outbox.put(Report::Instance(self.uid.clone(), status));
         }
-        saved
     }
 
     fn publish_or_log(&mut self, wanted: &Instance) {

@@ -128,6 +128,26 @@ pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     within(PATIENCE, what, look)
 }
 
+/// The same; what `tell` knows is in the panic.
+///
+/// # Panics
+/// When it does not within `time`.
+pub fn within_or<T>(
+    time: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Option<T>,
+    tell: impl FnOnce() -> String,
+) -> T {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("waited {time:?} in vain: {what}; {}", tell())
+}
+
 /// Waits until `look` finds something.
 ///
 /// # Panics

@@ -105,6 +105,8 @@ fn while_it_starts() {
         "run.marked",
         "run.begun",
         "start.run",
+        // The node knows that it runs, and has told nobody.
+        "saved.running",
     ]);
 }
 

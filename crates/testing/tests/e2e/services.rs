@@ -1,7 +1,9 @@
 //! Services: instances kept of a template, and changed to another.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
-use testing::node::{Node, until};
+use testing::node::{Node, until, within_or};
 
 use super::process::{able, node};
 
@@ -36,6 +38,21 @@ fn members(node: &Node, name: &str) -> Vec<(String, String, String)> {
         (text(&it["meta"]["name"]), revision, text(&it["status"]["phase"]))
     };
     all.as_array().unwrap().iter().map(row).collect()
+}
+
+/// All that is known of a service and its instances, for who has to find out why it is not as it should be.
+fn everything(node: &Node, name: &str) -> String {
+    let all: Value =
+        serde_json::from_str(&node.ok(&["service", "ps", name, "-o", "json"])).unwrap();
+    let mut service = show(node, name)["status"].clone();
+    service.as_object_mut().unwrap().remove("revisions");
+    let row = |it: &Value| {
+        let revision = &it["meta"]["labels"]["io.monohull.service.revision"];
+        let (meta, status) = (&it["meta"], &it["status"]);
+        format!("{} r{revision} deleted {} {status}", meta["name"], meta["deleted"])
+    };
+    let rows: Vec<_> = all.as_array().unwrap().iter().map(row).collect();
+    format!("{service}\n{}\n{}", rows.join("\n"), node.log())
 }
 
 fn names(node: &Node, name: &str) -> Vec<String> {
@@ -153,9 +170,12 @@ fn a_rollout_outlives_the_platform() {
         node.kill_daemon().unwrap();
         node.await_ready();
     }
-    until("all are changed, each once", || {
+    let steady = || {
         let status = &show(&node, "lasting")["status"];
         (status["phase"] == "steady" && status["revision"] == 2).then_some(())
+    };
+    within_or(Duration::from_secs(120), "all are changed, each once", steady, || {
+        everything(&node, "lasting")
     });
     let all = members(&node, "lasting");
     let wanted = |(index, (name, revision, _)): (usize, &(String, String, String))| {
