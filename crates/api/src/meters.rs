@@ -17,8 +17,6 @@ pub(crate) struct Meters {
     seconds: Histogram,
     open: Family<LabelSet, Gauge>,
     tasks: Family<LabelSet, Gauge>,
-    instances: Family<LabelSet, Gauge>,
-    revision: Family<LabelSet, Gauge>,
 }
 
 /// Something that is open, counted until it is dropped.
@@ -37,14 +35,6 @@ impl Meters {
             seconds: metrics.seconds("hull_api_seconds", "Time to the head of an answer"),
             open: metrics.gauges("hull_api_open", "Connections, streams and sessions open"),
             tasks: metrics.gauges("hull_runtime_tasks", "Tasks of the daemon that have not ended"),
-            instances: metrics.gauges(
-                "hull_service_instances",
-                "Instances of services that are wanted, run, are ready, or leave",
-            ),
-            revision: metrics.gauges(
-                "hull_service_revision",
-                "How often the template of a service was another one: rollouts begun",
-            ),
             metrics,
         }
     }
@@ -67,37 +57,45 @@ impl Meters {
         Open(gauge)
     }
 
-    /// Takes in how services are; those that are gone are forgotten.
-    pub(crate) fn services(&self, all: &[Arc<Service>]) {
-        self.instances.clear();
-        self.revision.clear();
-        for service in all {
-            let status = &service.status;
-            let labels: LabelSet = vec![
-                ("project".to_owned(), service.meta.project.clone()),
-                ("service".to_owned(), service.meta.name.clone()),
-            ];
-            let leaving = u32::try_from(status.leaving.len()).unwrap_or(u32::MAX);
-            for (state, count) in [
-                ("wanted", status.wanted),
-                ("running", status.running),
-                ("ready", status.ready),
-                ("leaving", leaving),
-            ] {
-                let labels = [&labels[..], &[("state".to_owned(), state.to_owned())]].concat();
-                self.instances.get_or_create(&labels).set(i64::from(count));
-            }
-            let revision = i64::try_from(status.revision).unwrap_or(i64::MAX);
-            self.revision.get_or_create(&labels).set(revision);
-        }
-    }
-
-    /// All metrics as text.
-    pub(crate) fn render(&self) -> String {
+    /// All metrics as text, with how these services are.
+    pub(crate) fn render(&self, services: &[Arc<Service>]) -> String {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let tasks = i64::try_from(runtime.metrics().num_alive_tasks()).unwrap_or(i64::MAX);
             self.tasks.get_or_create(&Vec::new()).set(tasks);
         }
-        self.metrics.render()
+        self.metrics.render_with(&of_services(services))
     }
+}
+
+/// How services are, for one who asked: others are told of other ones.
+fn of_services(all: &[Arc<Service>]) -> Metrics {
+    let metrics = Metrics::default();
+    let instances = metrics.gauges(
+        "hull_service_instances",
+        "Instances of services that are wanted, run, are ready, or leave",
+    );
+    let revisions = metrics.gauges(
+        "hull_service_revision",
+        "How often the template of a service was another one: rollouts begun",
+    );
+    for service in all {
+        let status = &service.status;
+        let labels: LabelSet = vec![
+            ("project".to_owned(), service.meta.project.clone()),
+            ("service".to_owned(), service.meta.name.clone()),
+        ];
+        let leaving = u32::try_from(status.leaving.len()).unwrap_or(u32::MAX);
+        for (state, count) in [
+            ("wanted", status.wanted),
+            ("running", status.running),
+            ("ready", status.ready),
+            ("leaving", leaving),
+        ] {
+            let labels = [&labels[..], &[("state".to_owned(), state.to_owned())]].concat();
+            instances.get_or_create(&labels).set(i64::from(count));
+        }
+        let revision = i64::try_from(status.revision).unwrap_or(i64::MAX);
+        revisions.get_or_create(&labels).set(revision);
+    }
+    metrics
 }

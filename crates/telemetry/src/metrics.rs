@@ -11,6 +11,9 @@ use prometheus_client::registry::Registry;
 
 pub use prometheus_client::{encoding, metrics, registry};
 
+/// How the OpenMetrics text format ends.
+const END: &str = "# EOF\n";
+
 /// Labels of a metric family: names to values.
 pub type LabelSet = Vec<(String, String)>;
 
@@ -51,6 +54,13 @@ impl Metrics {
         text
     }
 
+    /// The same, with those of another registry, whose names are others.
+    pub fn render_with(&self, other: &Metrics) -> String {
+        // OpenMetrics: one end of all.
+        let text = self.render();
+        format!("{}{}", text.strip_suffix(END).unwrap_or(&text), other.render())
+    }
+
     fn register(&self, change: impl FnOnce(&mut Registry)) {
         change(&mut self.registry.lock().expect("no code panics while it holds the registry"));
     }
@@ -66,5 +76,11 @@ mod tests {
         let starts = metrics.counters("hull_agent_starts", "Instances started");
         starts.get_or_create(&vec![("project".into(), "default".into())]).inc();
         assert!(metrics.render().contains(r#"hull_agent_starts_total{project="default"} 1"#));
+        let other = Metrics::default();
+        other.gauges("hull_other", "Another").get_or_create(&Vec::new()).set(3);
+        let both = metrics.render_with(&other);
+        assert!(both.contains("hull_agent_starts_total{") && both.contains("hull_other"), "{both}");
+        assert!(both.ends_with(END));
+        assert_eq!(both.matches("# EOF").count(), 1, "{both}");
     }
 }

@@ -121,8 +121,8 @@ fn node_ready(api: &Api, caller: &Caller) -> Result<bool> {
 async fn metrics(State(api): State<Arc<Api>>, By(caller): By) -> Response {
     // Whoever may not list services is not told of them.
     let services = api.control.services().list(&caller, None, &ListOptions::default());
-    api.meters.services(&services.map(|list| list.items).unwrap_or_default());
-    ([(CONTENT_TYPE, OPENMETRICS)], api.meters.render()).into_response()
+    let services = services.map(|list| list.items).unwrap_or_default();
+    ([(CONTENT_TYPE, OPENMETRICS)], api.meters.render(&services)).into_response()
 }
 
 async fn status(State(api): State<Arc<Api>>, By(caller): By) -> Reply<Response> {
