@@ -1,5 +1,6 @@
 //! `hull ps`.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::process::ExitCode;
 
@@ -7,6 +8,7 @@ use clap::Args;
 use client::wire::ListQuery;
 use model::Result;
 use model::instance::{Health, Instance, Phase, Port};
+use model::{Kind, Uid};
 
 use crate::context::{Context, Output};
 use crate::objects::{Shown, watch};
@@ -55,18 +57,23 @@ impl Ps {
             ..ListQuery::default()
         };
         if self.watch {
-            self.go_on(context, &query).await?;
+            let ports = services_ports(context).await;
+            self.go_on(context, &query, &ports).await?;
             return Ok(ExitCode::SUCCESS);
         }
         let mut instances = context.instances().list_all(&query).await?;
         instances.retain(|instance| self.shows(instance));
         instances.sort_by_key(|instance| std::cmp::Reverse(instance.meta.created));
-        self.print(&instances)?;
+        let ports = match instances.iter().any(|it| service_of(it).is_some()) {
+            true => services_ports(context).await,
+            false => Ports::new(),
+        };
+        self.print(&instances, &ports)?;
         Ok(ExitCode::SUCCESS)
     }
 
-    async fn go_on(&self, context: &Context, query: &ListQuery) -> Result<()> {
-        let row = |instance: &Instance| self.shows(instance).then(|| self.row(instance));
+    async fn go_on(&self, context: &Context, query: &ListQuery, ports: &Ports) -> Result<()> {
+        let row = |instance: &Instance| self.shows(instance).then(|| self.row(instance, ports));
         let shown = Shown { titles: &TITLES, right: &[], row: &row };
         watch(&context.instances(), query, self.output.output, &shown).await
     }
@@ -75,7 +82,7 @@ impl Ps {
         self.all || !self.filter.is_empty() || is_live(instance.status.phase)
     }
 
-    fn print(&self, instances: &[Instance]) -> Result<()> {
+    fn print(&self, instances: &[Instance], ports: &Ports) -> Result<()> {
         let format = self.output.output;
         if out::structured(format, instances)? {
             return Ok(());
@@ -88,7 +95,7 @@ impl Ps {
             instances.iter().for_each(|instance| out::line(&instance.meta.name));
             return Ok(());
         }
-        let rows = instances.iter().map(|instance| self.row(instance)).collect();
+        let rows = instances.iter().map(|instance| self.row(instance, ports)).collect();
         out::table(&TITLES, rows, &[]);
         Ok(())
     }
@@ -97,22 +104,39 @@ impl Ps {
         if self.no_trunc { instance.meta.id.as_str() } else { instance.meta.id.short() }
     }
 
-    fn row(&self, instance: &Instance) -> Vec<String> {
+    fn row(&self, instance: &Instance, of_services: &Ports) -> Vec<String> {
         let most = if self.no_trunc { usize::MAX } else { 40 };
         let images: Vec<&str> =
             instance.spec.containers.iter().map(|container| container.image.as_str()).collect();
         let placement = instance.spec.placement.as_ref();
+        let own = placement.map(|placed| &placed.ports).filter(|own| !own.is_empty());
+        let lead_here = own.or_else(|| of_services.get(service_of(instance)?));
         vec![
             instance.meta.name.clone(),
             self.id(instance).to_owned(),
             kind(instance).to_owned(),
             out::short(&images.join(","), most),
             out::short(&state(instance), if self.no_trunc { usize::MAX } else { 60 }),
-            out::short(&placement.map(|p| ports(&p.ports)).unwrap_or_default(), most),
+            out::short(&lead_here.map(|all| ports(all)).unwrap_or_default(), most),
             out::age(instance.meta.created),
             placement.map(|placement| placement.node.clone()).unwrap_or_default(),
         ]
     }
+}
+
+/// The ports of nodes that lead to services, by the services' identities.
+type Ports = BTreeMap<Uid, Vec<Port>>;
+
+/// What cannot be read is not shown: instances are what was asked for.
+async fn services_ports(context: &Context) -> Ports {
+    let services = context.client.services(&context.project);
+    let all = services.list_all(&ListQuery::default()).await.unwrap_or_default();
+    all.into_iter().map(|service| (service.meta.id, service.status.ports)).collect()
+}
+
+fn service_of(instance: &Instance) -> Option<&Uid> {
+    let owner = instance.meta.owner.as_ref()?;
+    (owner.kind == Kind::Service).then_some(&owner.id)
 }
 
 fn kind(instance: &Instance) -> &'static str {
@@ -146,7 +170,7 @@ pub fn state(instance: &Instance) -> String {
 }
 
 /// Ports in their order, those in a row as one.
-fn ports(ports: &[Port]) -> String {
+pub fn ports(ports: &[Port]) -> String {
     let mut rows: Vec<Port> = Vec::new();
     for port in ports {
         match rows.last_mut() {

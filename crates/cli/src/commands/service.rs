@@ -25,6 +25,7 @@ use self::create::Create;
 use self::policy::Policy;
 use self::progress::settle;
 use self::schedule::ScheduleFlags;
+use crate::commands::ps::ports;
 use crate::commands::{each, update};
 use crate::context::{Context, Output};
 use crate::objects::{self, Listing, View};
@@ -256,7 +257,7 @@ impl Service {
 }
 
 const VIEW: View<ServiceNoun> = View {
-    titles: &["NAME", "ID", "MODE", "READY", "IMAGE", "REVISION", "STATE", "AGE"],
+    titles: &["NAME", "ID", "MODE", "READY", "IMAGE", "PORTS", "REVISION", "STATE", "AGE"],
     right: &[],
     row,
 };
@@ -287,6 +288,7 @@ fn row(service: &Known) -> Vec<String> {
         mode.to_owned(),
         ready,
         image.to_owned(),
+        out::short(&ports(&status.ports), 40),
         status.revision.to_string(),
         state,
         out::age(service.meta.created),
