@@ -66,6 +66,8 @@ pub(crate) fn start(core: &Arc<Core>, tasks: &Tasks, node_grace: Duration) {
     let told = [&removed[..], &[Kind::Config, Kind::Secret, Kind::Service]].concat();
     tasks.spawn(desired::Desires(core.clone()), slow, on_change(&told));
     let kept = [Kind::Service, Kind::Instance, Kind::Node];
+    // What instances are refused for want of.
+    let kept = [&kept[..], &[Kind::Network, Kind::Volume, Kind::Secret, Kind::Config]].concat();
     core.mirror.on_change(&kept, core.wakes.services.clone());
     let services = services::Services::new(core.clone());
     let soon = slow.linger(Duration::from_millis(50));

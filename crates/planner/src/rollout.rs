@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use model::instance::{Health, Instance, Phase as State, Reason};
 use model::node::Node;
+use model::service::schedule::Times;
 use model::service::{
     OnFailure, REVISION, Revision, SLOT, Service, ServiceMode, ServicePhase, ServiceStatus,
     UpdateOrder,
@@ -32,6 +33,8 @@ pub struct Around<'a> {
     pub services: BTreeMap<&'a str, &'a Service>,
     /// All nodes.
     pub nodes: Vec<&'a Node>,
+    /// The times of a service that runs at set times; none where they cannot be read.
+    pub times: Option<&'a Times>,
 }
 
 /// What a service needs next.

@@ -5,16 +5,19 @@
 
 pub(crate) mod reach;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use faults::may_die;
 use model::instance::{Attachment, Instance, InstanceNoun, InstanceSpec, NetworkMode, Reason};
 use model::meta::Owner;
 use model::network::DEFAULT_NETWORK;
+use model::service::schedule::Times;
 use model::service::{
-    DUE, REVISION, SERVICE, SLOT, Service as Kept, ServiceMode, ServiceStatus, is_of,
+    DUE, REVISION, SERVICE, SLOT, Schedule, Service as Kept, ServiceMode, ServiceStatus, is_of,
 };
-use model::{ErrorKind, Kind, Result, Uid};
+use model::{Error, ErrorKind, Kind, Result, Uid};
 use planner::rollout::{Around, Key, Slot, Step, step};
 use tasks::Pass;
 use tokio::task::JoinSet;
@@ -30,7 +33,7 @@ use crate::services::INSTANCES;
 
 /// The code of what keeps an instance from being made.
 const REFUSED: &str = "InstanceRefused";
-/// Most instances that are made for one service before the next one has its turn.
+/// Most instances that are made for one service before the next has its turn.
 const AT_ONCE: usize = 50;
 
 /// The loop.
@@ -38,11 +41,21 @@ pub(crate) struct Services {
     core: Arc<Core>,
     /// What asks for a pass when a wait of a service's is over; one at most.
     timer: JoinSet<()>,
+    /// The schedules of services that run at set times, as they were read last.
+    read: BTreeMap<Uid, (Schedule, Option<Times>)>,
+}
+
+/// What a pass did.
+#[derive(Default)]
+struct Done {
+    made: usize,
+    removed: usize,
+    again: Option<Duration>,
 }
 
 impl Services {
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core, timer: JoinSet::new() }
+        Self { core, timer: JoinSet::new(), read: BTreeMap::new() }
     }
 
     fn look_again(&mut self, after: Option<Duration>) {
@@ -55,50 +68,159 @@ impl Services {
             });
         }
     }
+
+    /// Reads the schedules that are not read yet, and forgets those that are not there any more.
+    fn read_schedules(&mut self) {
+        let mut before = std::mem::take(&mut self.read);
+        self.core.read(|state| {
+            for service in state.services.iter() {
+                let ServiceMode::Cron(schedule) = &service.spec.mode else { continue };
+                let id = &service.meta.id;
+                let known = before.remove(id).filter(|(known, _)| known == schedule);
+                let entry = known.unwrap_or_else(|| (schedule.clone(), schedule.read().ok()));
+                self.read.insert(id.clone(), entry);
+            }
+        });
+    }
+
+    /// The times of a service, if they are those of its present schedule.
+    fn times(&self, service: &Kept) -> Option<&Times> {
+        let ServiceMode::Cron(schedule) = &service.spec.mode else { return None };
+        let (known, times) = self.read.get(&service.meta.id)?;
+        times.as_ref().filter(|_| known == schedule)
+    }
 }
 
 impl Pass for Services {
     const NAME: &'static str = "services";
 
     async fn pass(&mut self) -> Result<String> {
+        self.read_schedules();
         let all = self.core.read(in_turn);
-        let (mut made, mut removed, mut again) = (0, 0, None);
-        for (id, now) in all.into_iter().map(|id| (id, self.core.now())) {
-            let plan =
-                |state: &State, batch: &mut Batch| Ok(write(&self.core, state, batch, &id, now));
-            let (_, Some((service, step))) = self.core.transact(Mode::Apply, plan).await? else {
-                continue;
-            };
-            again = [again, step.again].into_iter().flatten().min();
-            for uid in &step.remove {
-                removed += usize::from(self.remove(&service, uid).await?);
-            }
-            if step.create.len() > AT_ONCE {
-                self.core.wakes.services.wake();
-            }
-            for slot in step.create.iter().take(AT_ONCE) {
-                match self.make(&service, &step.status, slot).await {
-                    Ok(()) => made += 1,
-                    // Somebody has the name, or what it needs is not there: others may be luckier.
-                    Err(error) if error.kind() != ErrorKind::Unavailable => {
-                        self.refused(&service, &error).await?;
-                        break;
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
+        let (mut done, mut failed, count) = (Done::default(), Vec::new(), all.len());
+        for id in all {
+            // What becomes of one is no matter of the others.
+            failed.extend(self.look_after(&id, &mut done).await.err());
         }
-        self.look_again(again);
-        let parts = [(made, "made"), (removed, "on their way out")];
+        self.look_again(done.again);
+        let failures = failed.len();
+        if let Some(first) = failed.into_iter().next() {
+            let message = format!("{failures} of {count} services could not be looked after");
+            return Err(Error::unavailable(message).caused_by(first));
+        }
+        Ok(done.summary())
+    }
+}
+
+impl Done {
+    fn summary(&self) -> String {
+        let parts = [(self.made, "made"), (self.removed, "on their way out")];
         let parts = parts.iter().filter(|(count, _)| *count > 0);
-        Ok(parts
+        parts
             .map(|(count, what)| format!("{count} instances {what}"))
             .collect::<Vec<_>>()
-            .join(", "))
+            .join(", ")
     }
 }
 
 impl Services {
+    /// One service's step: what it has become is written, then instances go and are made. All of it follows
+    /// from what is written and from the instances that are there, so that a platform that dies in
+    /// between goes on with it.
+    async fn look_after(&self, id: &Uid, done: &mut Done) -> Result<()> {
+        let now = self.core.now();
+        let plan = |state: &State, batch: &mut Batch| Ok(self.write(state, batch, id, now));
+        let (_, Some((service, step))) = self.core.transact(Mode::Apply, plan).await? else {
+            return Ok(());
+        };
+        done.again = [done.again, step.again].into_iter().flatten().min();
+        for uid in &step.remove {
+            may_die("services.remove");
+            done.removed += usize::from(self.remove(&service, uid).await?);
+        }
+        let (made, refusal) = self.make_all(&service, &step).await?;
+        done.made += made;
+        if made > 0 && step.create.len() > made {
+            self.core.wakes.services.wake();
+        }
+        match refusal {
+            Some(refusal) => self.refused(&service, &refusal).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Makes instances that are missing, so many at a time: how many, and the first refusal.
+    async fn make_all(&self, service: &Kept, step: &Step) -> Result<(usize, Option<Error>)> {
+        let (mut made, mut refusal) = (0, None);
+        for slot in &step.create {
+            may_die("services.make");
+            match self.make(service, &step.status, slot).await {
+                Ok(()) => {
+                    may_die("services.made");
+                    made += 1;
+                }
+                Err(error) if error.kind() == ErrorKind::Unavailable => return Err(error),
+                Err(error) => {
+                    // Somebody has the name: the next slot may be luckier.
+                    let next = error.kind() == ErrorKind::Exists;
+                    refusal.get_or_insert(error);
+                    if !next {
+                        break;
+                    }
+                }
+            }
+            if made == AT_ONCE {
+                break;
+            }
+        }
+        Ok((made, refusal))
+    }
+
+    /// Works out what a service needs next, and writes how far it is.
+    fn write(
+        &self,
+        state: &State,
+        batch: &mut Batch,
+        id: &Uid,
+        now: model::Time,
+    ) -> Option<(Kept, Step)> {
+        let old = state.services.by_id(id)?;
+        let owned = state.instances.owned_by(id);
+        let own: Vec<&Instance> = owned.map(|it| &**it).filter(|it| is_of(it, id)).collect();
+        let around = Around { times: self.times(old), ..around(state, old) };
+        let mut step = step(old, &own, &around, now);
+        if old.meta.deleted.is_some() && own.is_empty() {
+            release(old, INSTANCES, now, batch);
+            return None;
+        }
+        let mut new = Kept::clone(old);
+        new.status = step.status.clone();
+        let unreached = reach::settle(&self.core, state, &mut new, batch);
+        new.status.reason = why(old, &step, unreached);
+        if let Some(number) = step.roll_back
+            && let Some(revision) = step.status.revision(number)
+        {
+            new.spec.template = revision.template.clone();
+            new.meta.generation += 1;
+            // Nothing of what failed is made any more.
+            step.create.clear();
+        }
+        if step.renew && step.roll_back.is_none() {
+            new.spec.template.renewed = new.spec.template.renewed.saturating_add(1);
+            new.meta.generation += 1;
+            step.create.clear();
+        }
+        if new.status.phase != old.status.phase {
+            let event =
+                model::event::Event::new(now, Kind::Service, new.status.phase.as_str(), &new.meta);
+            batch.event(&Caller::platform(), event);
+        }
+        if new != **old {
+            batch.replace(old, &new);
+        }
+        Some((new, step))
+    }
+
     async fn make(&self, service: &Kept, status: &ServiceStatus, slot: &Slot) -> Result<()> {
         let template = &service.spec.template;
         let mut labels = template.labels.clone();
@@ -136,7 +258,8 @@ impl Services {
         Ok(removed)
     }
 
-    async fn refused(&self, service: &Kept, error: &model::Error) -> Result<()> {
+    /// Notes why an instance cannot be made. [`why`] keeps it until all are.
+    async fn refused(&self, service: &Kept, error: &Error) -> Result<()> {
         let reason = Some(Reason::from_error(REFUSED, error));
         let plan = |state: &State, batch: &mut Batch| {
             if let Some(old) = state.services.by_id(&service.meta.id)
@@ -152,6 +275,15 @@ impl Services {
     }
 }
 
+/// Which of several reasons a service's status says: why an instance was refused, for as long as some are
+/// missing; why it is not reached; what it waits for. They come from different hands, and two in turns
+/// would be a change in each pass.
+fn why(old: &Kept, step: &Step, unreached: Option<Reason>) -> Option<Reason> {
+    let refused = old.status.reason.as_ref().filter(|reason| reason.code == REFUSED);
+    let refused = refused.filter(|_| !step.create.is_empty());
+    refused.cloned().or(unreached).or_else(|| step.status.reason.clone())
+}
+
 /// Services, in the order in which they were made.
 fn in_turn(state: &State) -> Vec<Uid> {
     let mut all: Vec<_> = state.services.iter().collect();
@@ -162,56 +294,6 @@ fn in_turn(state: &State) -> Vec<Uid> {
 fn owner(service: &Kept) -> Owner {
     let (id, name) = (service.meta.id.clone(), service.meta.name.clone());
     Owner { kind: Kind::Service, id, name }
-}
-
-/// Works out what a service needs next, and writes how far it is.
-fn write(
-    core: &Core,
-    state: &State,
-    batch: &mut Batch,
-    id: &Uid,
-    now: model::Time,
-) -> Option<(Kept, Step)> {
-    let old = state.services.by_id(id)?;
-    let owned = state.instances.owned_by(id);
-    let own: Vec<&Instance> = owned.map(|it| &**it).filter(|it| is_of(it, id)).collect();
-    let mut step = step(old, &own, &around(state, old), now);
-    if old.meta.deleted.is_some() && own.is_empty() {
-        release(old, INSTANCES, now, batch);
-        return None;
-    }
-    // What was refused is said until all could be made: two reasons in turns would be a change each time.
-    let refused = old.status.reason.as_ref().filter(|reason| reason.code == REFUSED);
-    if let Some(refused) = refused.filter(|_| !step.create.is_empty()) {
-        step.status.reason = Some(refused.clone());
-    }
-    let mut new = Kept::clone(old);
-    new.status = step.status.clone();
-    if let Some(reason) = reach::settle(core, state, &mut new, batch) {
-        new.status.reason = Some(reason);
-    }
-    if let Some(number) = step.roll_back
-        && let Some(revision) = step.status.revision(number)
-    {
-        new.spec.template = revision.template.clone();
-        new.meta.generation += 1;
-        // Nothing of what failed is made any more.
-        step.create.clear();
-    }
-    if step.renew && step.roll_back.is_none() {
-        new.spec.template.renewed = new.spec.template.renewed.saturating_add(1);
-        new.meta.generation += 1;
-        step.create.clear();
-    }
-    if new.status.phase != old.status.phase {
-        let event =
-            model::event::Event::new(now, Kind::Service, new.status.phase.as_str(), &new.meta);
-        batch.event(&Caller::platform(), event);
-    }
-    if new != **old {
-        batch.replace(old, &new);
-    }
-    Some((new, step))
 }
 
 /// What the next step of a service depends on besides itself.
@@ -227,7 +309,7 @@ fn around<'a>(state: &'a State, service: &'a Kept) -> Around<'a> {
             Vec::new()
         }
     };
-    Around { services: names.filter_map(found).collect(), nodes }
+    Around { services: names.filter_map(found).collect(), nodes, times: None }
 }
 
 /// The spec of the instance in a slot.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use model::instance::Reason;
+use model::service::schedule::Times;
 use model::service::{Overlap, Run, Schedule, ServicePhase};
 use model::{Time, Uid};
 
@@ -10,8 +11,9 @@ use super::{Key, Member, Slot, Step, Work};
 
 /// Most runs that go on at a time.
 const MOST: usize = 100;
-/// Most set times that are passed over one by one after a long absence.
-const MOST_MISSED: u32 = 100_000;
+/// A clock that was set back no further than this makes no run a second time; one that was set back further
+/// was wrong before, and what it shows now counts (as cron(8) has it).
+const SET_BACK: Duration = Duration::from_secs(3 * 3600);
 
 impl Work<'_> {
     pub(super) fn run_at_times(mut self, schedule: &Schedule) -> Step {
@@ -20,19 +22,21 @@ impl Work<'_> {
         self.note_ends();
         let (shut, renew) = self.depend();
         let halted = shut.is_some() || schedule.suspended || self.service.spec.paused;
-        let mut remove = Vec::new();
-        if halted {
-            self.status.next_due = None;
-        } else {
-            remove = self.begin_due(schedule);
+        match self.around.times {
+            Some(times) if !halted => self.begin_due(schedule, times),
+            Some(_) | None => self.status.next_due = None,
         }
+        let mut remove = self.replaced_runs();
         remove.extend(self.surplus_runs(schedule));
         let create = self.missing_runs();
-        self.status.wanted = u32::try_from(self.status.runs.len()).unwrap_or(u32::MAX);
+        self.status.wanted = u32::try_from(self.going().count()).unwrap_or(u32::MAX);
         let again = self.status.next_due.map(|next| next.since(self.now));
         // A time that has come meanwhile.
         let again = again.map(|left| left.max(Duration::from_millis(1)));
-        let held = halted.then(|| self.held());
+        let held = match self.around.times {
+            Some(_) => halted.then(|| self.held()),
+            None => Some(self.unreadable()),
+        };
         self.status.reason = shut.or(held).or_else(|| self.waits_for());
         Step { create, remove, renew, again, ..self.done() }
     }
@@ -44,6 +48,20 @@ impl Work<'_> {
             next: Some(format!("hull service resume {name}")),
             ..Reason::new("Suspended", message)
         }
+    }
+
+    /// They could be read when they were asked for: the names of time zones change.
+    fn unreadable(&self) -> Reason {
+        let name = &self.service.meta.name;
+        Reason {
+            next: Some(format!("`hull service update --cron … --time-zone … {name}`")),
+            ..Reason::new("ScheduleUnreadable", "its times, or their time zone, are not known")
+        }
+    }
+
+    /// Runs that have begun and are to come to their own end.
+    fn going(&self) -> impl Iterator<Item = &Run> {
+        self.status.runs.iter().filter(|run| !run.replaced)
     }
 
     fn of_run(&self, run: &Run) -> Option<&Member<'_>> {
@@ -58,10 +76,11 @@ impl Work<'_> {
             let member = self.of_run(run);
             let made = run.made || member.is_some();
             match member.map(|member| (member.ended(), member.leaves())) {
+                Some((_, true)) if run.replaced => {}
                 Some((Some(true), _)) => succeeded += 1,
                 Some((Some(false), _)) => failed += 1,
                 Some((None, true)) => {}
-                None if made => {}
+                None if made || run.replaced => {}
                 Some((None, false)) | None => going.push(Run { made, ..run.clone() }),
             }
         }
@@ -71,27 +90,29 @@ impl Work<'_> {
         status.failed = status.failed.saturating_add(failed);
     }
 
-    /// Begins a run when its time has come, and works out the next time. Returns what is ended for it.
-    fn begin_due(&mut self, schedule: &Schedule) -> Vec<Uid> {
-        let (now, due) = (self.now, self.status.next_due.filter(|next| *next <= self.now));
-        let mut last = due;
-        while let Some(next) = last.and_then(|last| after(schedule, last)).filter(|it| *it <= now) {
-            self.status.left_out = self.status.left_out.saturating_add(1);
-            last = Some(next);
-            if self.status.left_out.is_multiple_of(MOST_MISSED) {
-                break;
-            }
-        }
-        if due.is_some() || self.asked_anew || self.status.next_due.is_none() {
-            self.status.next_due = after(schedule, now);
-        }
-        last.map_or_else(Vec::new, |due| self.begin_run(schedule, due))
+    /// Begins a run when its time has come, and works out the next time.
+    fn begin_due(&mut self, schedule: &Schedule, times: &Times) {
+        let now = self.now;
+        let Some(due) = self.status.next_due.filter(|next| *next <= now) else {
+            let acted_on = |last: &Time| *last > now && last.since(now) <= SET_BACK;
+            let next = times.next(self.status.last_due.filter(acted_on).unwrap_or(now));
+            // An earlier one than was worked out before: the clock was ahead then.
+            self.status.next_due = match self.asked_anew {
+                true => next,
+                false => [self.status.next_due, next].into_iter().flatten().min(),
+            };
+            return;
+        };
+        let (last, missed) = times.passed(due, now);
+        self.status.left_out = self.status.left_out.saturating_add(missed);
+        self.status.next_due = times.next(now);
+        self.begin_run(schedule, last);
     }
 
-    fn begin_run(&mut self, schedule: &Schedule, due: Time) -> Vec<Uid> {
+    fn begin_run(&mut self, schedule: &Schedule, due: Time) {
         self.status.last_due = Some(due);
         let late = schedule.starting_deadline.is_some_and(|most| self.now.since(due) > most.0);
-        let going = self.status.runs.len();
+        let going = self.going().count();
         let barred = match schedule.overlap {
             Overlap::Forbid => going > 0,
             Overlap::Allow => going >= MOST,
@@ -99,23 +120,27 @@ impl Work<'_> {
         };
         if late || barred {
             self.status.left_out = self.status.left_out.saturating_add(1);
-            return Vec::new();
+            return;
         }
-        let mut ended = Vec::new();
         if schedule.overlap == Overlap::Replace {
-            let replaced = std::mem::take(&mut self.status.runs);
-            let members = replaced.iter().filter_map(|run| self.of_run(run));
-            ended.extend(members.map(|member| member.instance.meta.id.clone()));
+            self.status.runs.iter_mut().for_each(|run| run.replaced = true);
         }
-        self.status.begun = self.status.begun.saturating_add(1);
-        self.status.runs.push(Run { slot: self.status.begun, due, made: false });
-        ended
+        let status = &mut self.status;
+        status.begun = status.begun.saturating_add(1);
+        status.runs.push(Run { slot: status.begun, due, made: false, replaced: false });
+    }
+
+    /// Instances of runs that another one took the place of.
+    fn replaced_runs(&self) -> Vec<Uid> {
+        let replaced = self.status.runs.iter().filter(|run| run.replaced);
+        let members = replaced.filter_map(|run| self.of_run(run)).filter(|it| !it.leaves());
+        members.map(|member| member.instance.meta.id.clone()).collect()
     }
 
     /// Runs that have begun and whose instance is not there yet: also those of a platform that died
     /// between the one and the other.
     fn missing_runs(&self) -> Vec<Slot> {
-        let missing = self.status.runs.iter().filter(|run| self.of_run(run).is_none());
+        let missing = self.going().filter(|run| self.of_run(run).is_none());
         let slot = |run: &Run| Slot { due: Some(run.due), ..self.slot(Key::Number(run.slot)) };
         missing.map(slot).collect()
     }
@@ -132,9 +157,4 @@ impl Work<'_> {
         }
         surplus
     }
-}
-
-/// The set time after another. Times that cannot be read are refused where they are asked for.
-fn after(schedule: &Schedule, time: Time) -> Option<Time> {
-    schedule.next(time).ok().flatten()
 }

@@ -34,6 +34,7 @@ impl Work<'_> {
             return Step { remove, ..self.done() };
         }
         if self.status.phase == ServicePhase::Failed && !self.changed && !self.asked_anew {
+            remove.extend(self.others());
             return Step { remove, ..self.done() };
         }
         self.status.reason = self.waits_for();
@@ -48,10 +49,7 @@ impl Work<'_> {
                 ("RunsFailed", format!("{failed} runs failed, {retries} may"))
             };
             self.status.reason = Some(Reason::new(code, message));
-            let runs = self.members.iter().filter(|it| !it.leaves() && it.ended().is_none());
-            remove.extend(runs.map(|it| it.instance.meta.id.clone()));
-            remove.sort_unstable();
-            remove.dedup();
+            remove.extend(self.others());
             return Step { remove, ..self.done() };
         }
         self.status.phase = ServicePhase::Updating;
@@ -72,6 +70,18 @@ impl Work<'_> {
             again = [again, wait].into_iter().flatten().min();
         }
         Step { create, remove, renew, again, ..self.done() }
+    }
+
+    /// Runs of the present revision that go on though the job was given up. One that had ended and was started
+    /// by hand is whose who started it.
+    fn others(&self) -> Vec<Uid> {
+        let status = &self.status;
+        let goes_on = |it: &&Member<'_>| {
+            let noted = [&status.succeeded_slots, &status.failed_slots];
+            let noted = noted.iter().any(|slots| slots.contains(it.number()));
+            it.revision == status.revision && !it.leaves() && it.ended().is_none() && !noted
+        };
+        self.members.iter().filter(goes_on).map(|it| it.instance.meta.id.clone()).collect()
     }
 
     /// Notes the runs of the present revision that have ended: they count also when somebody takes their

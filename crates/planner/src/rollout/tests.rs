@@ -52,13 +52,27 @@ impl World {
         world
     }
 
+    /// The platform dies behind what it wrote: nothing is removed or made.
+    fn go_and_die(&mut self) {
+        let before = self.instances.clone();
+        self.go();
+        self.instances = before;
+    }
+
     /// Does one step; how many were made and removed by it.
     fn go(&mut self) -> (usize, usize) {
         self.now += SECOND;
         let all: Vec<&Instance> = self.instances.iter().collect();
+        let times = match &self.service.spec.mode {
+            ServiceMode::Cron(schedule) => schedule.read().ok(),
+            ServiceMode::Replicated { .. } | ServiceMode::Global {} | ServiceMode::Job { .. } => {
+                None
+            }
+        };
         let around = Around {
             services: self.others.iter().map(|it| (it.meta.name.as_str(), it)).collect(),
             nodes: self.nodes.iter().collect(),
+            times: times.as_ref(),
         };
         let step = step(&self.service, &all, &around, time(self.now));
         let counts = (step.create.len(), step.remove.len());
@@ -579,4 +593,83 @@ fn a_run_that_was_not_made_is_made_after_a_death() {
     world.instances.clear();
     assert_eq!(world.go(), (0, 0));
     assert!(world.service.status.runs.is_empty());
+}
+
+#[test]
+fn what_was_to_go_goes_after_a_death() {
+    // A run that another one took the place of.
+    let mut world = cron(Schedule { overlap: Overlap::Replace, ..Schedule::default() });
+    world.now += 59;
+    world.go();
+    world.start();
+    world.now += 59;
+    world.go_and_die();
+    assert_eq!((world.images().as_str(), world.service.status.wanted), ("web-1=one", 1));
+    world.go();
+    assert_eq!(world.images(), "web-2=one");
+    world.go();
+    assert_eq!((world.service.status.runs.len(), world.service.status.failed), (1, 0));
+
+    // What runs beside the run that had the job given up.
+    let mode = ServiceMode::Job { completions: 3, parallelism: 2, retries: 0, deadline: None };
+    let mut world = World::new(mode, UpdatePolicy::default());
+    world.go();
+    world.instances[0].status.phase = State::Failed;
+    world.start();
+    world.go_and_die();
+    assert_eq!((world.phase(), world.instances.len()), (ServicePhase::Failed, 2));
+    assert_eq!(world.go(), (0, 1));
+    // One that ended and was started by hand stays.
+    world.instances[0].status.phase = State::Running;
+    assert_eq!(world.go(), (0, 0));
+
+    // Slots of older revisions, and those that are not wanted any more.
+    let mut world = World::replicas(3, UpdatePolicy { parallelism: 0, ..UpdatePolicy::default() });
+    world.service.spec.mode = TWO;
+    world.service.spec.template = template("two");
+    world.go_and_die();
+    for _ in 0..3 {
+        world.go();
+        world.start();
+    }
+    assert_eq!(world.images(), "web-1=two web-2=two");
+}
+
+#[test]
+fn a_clock_that_was_set_back() {
+    // By a little: nothing runs twice.
+    let mut world = cron(Schedule::default());
+    world.now += 59;
+    assert_eq!(world.go(), (1, 0));
+    world.end(0);
+    world.now -= 50 * 60;
+    for _ in 0..3 {
+        assert_eq!(world.go(), (0, 0));
+        world.now += 60;
+    }
+    world.now += 48 * 60;
+    assert_eq!(world.go(), (1, 0));
+    world.end(0);
+    // From years ahead: it goes on at once.
+    world.now += 9 * 365 * 86400;
+    assert_eq!(world.go(), (1, 0));
+    world.end(0);
+    world.now -= 9 * 365 * 86400;
+    assert_eq!(world.go(), (0, 0));
+    world.now += 60;
+    assert_eq!(world.go(), (1, 0));
+    // Also where it never ran meanwhile.
+    let mut world = cron(Schedule::default());
+    world.service.status.next_due = Some(time(9 * 365 * 86400));
+    world.go();
+    assert_eq!(world.service.status.next_due, Some(time(60)));
+}
+
+#[test]
+fn times_that_nobody_knows_any_more() {
+    let mut world = cron(Schedule::default());
+    let ServiceMode::Cron(schedule) = &mut world.service.spec.mode else { return };
+    schedule.time_zone = "Mars/Base".into();
+    assert_eq!(world.go(), (0, 0));
+    assert_eq!(world.service.status.reason.as_ref().unwrap().code, "ScheduleUnreadable");
 }
