@@ -127,9 +127,9 @@ impl Agent {
         tasks.spawn_plain(keep_names(context.clone()));
         tasks.spawn_plain(crate::reconcile::settle_mounts(context.clone()));
         tasks.spawn_plain(keep_firewall(context.clone(), wakes.firewall.clone()));
-        let firewall = HostFirewall::new(context.clone(), wakes.node);
+        let firewall = HostFirewall::new(context.clone(), wakes.node.clone());
         tasks.spawn(firewall, RULES, wakes.firewall);
-        tasks.spawn(Instances::new(context.clone()), slow, wakes.instances);
+        tasks.spawn(Instances::new(context.clone(), wakes.node), slow, wakes.instances);
         tasks.spawn(Storage::new(context.clone()), slow, wakes.storage);
         tasks.spawn(NamesPass::new(context.clone()), slow, wakes.names);
         tasks.spawn(Networks::new(context.clone()), slow, wakes.networks);

@@ -2,12 +2,15 @@
 //! every published port.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use faults::may_die;
 use ipnet::IpNet;
+use model::instance::Reason;
 use model::network::{Network, NetworkSpec};
+use model::node::Unpublished;
 use model::{Error, Result, Uid};
 use network::{
     Applied, Apply, Balanced, Driver, HostNetwork, NetworkLinks, PortConflict, PublishedPort,
@@ -28,8 +31,8 @@ struct Host {
     networks: BTreeMap<Uid, NetworkLinks>,
     ports: BTreeMap<Uid, Vec<PublishedPort>>,
     services: Services,
-    /// Ports of services that could not be published, each in a sentence.
-    unpublished: Vec<String>,
+    /// Ports of services that could not be published.
+    unpublished: Vec<Unpublished>,
     reserved: Vec<(model::instance::Protocol, u16)>,
     metadata: Option<u16>,
     /// The last value that could not be applied, until a newer one is.
@@ -44,6 +47,24 @@ pub struct Services {
     /// The ports.
     pub ports: Vec<PublishedPort>,
 }
+
+impl Services {
+    /// Whose port a conflict is about, where it is a service's.
+    fn unpublished(&self, conflict: &PortConflict) -> Option<Unpublished> {
+        let port = self.ports.iter().find(|port| **port == conflict.port)?;
+        let targets = [port.target4.map(IpAddr::V4), port.target6.map(IpAddr::V6)];
+        let leads_to = |address: &IpAddr| targets.contains(&Some(*address));
+        let owner = self
+            .addresses
+            .iter()
+            .find(|it| it.network == port.network && it.addresses.iter().any(leads_to))?;
+        let reason = Reason::from_error(TAKEN, &conflict.error);
+        Some(Unpublished { service: owner.id.clone(), reason })
+    }
+}
+
+/// The code of what could not be published.
+const TAKEN: &str = "PortTaken";
 
 impl Fabric {
     /// The fabric of a node; `reserved` are ports the platform itself listens on, `metadata` is the
@@ -187,27 +208,25 @@ impl Fabric {
     pub async fn balance(&self, services: Services) -> Result<bool> {
         let value = {
             let mut host = self.host.lock().await;
-            if host.failed.is_none() && host.services == services {
+            // Who holds a port that could not be published may have let go of it.
+            let whole = host.failed.is_none() && host.unpublished.is_empty();
+            if whole && host.services == services {
                 return Ok(false);
             }
             host.services = services.clone();
             host.value()
         };
-        let mut applied = self.apply(&value, Apply::Changes).await?;
-        applied.conflicts.retain(|conflict| services.ports.contains(&conflict.port));
-        let said = |conflict: PortConflict| match conflict.error.next_step() {
-            Some(next) => format!("of a service, {}: {next}", conflict.error.chain()),
-            None => format!("of a service, {}", conflict.error.chain()),
-        };
-        let unpublished: Vec<String> = applied.conflicts.into_iter().map(said).collect();
+        let applied = self.apply(&value, Apply::Changes).await?;
+        let refused = applied.conflicts.iter();
+        let unpublished: Vec<_> = refused.filter_map(|it| services.unpublished(it)).collect();
         let mut host = self.host.lock().await;
         let news = host.unpublished != unpublished;
         host.unpublished = unpublished;
         Ok(news)
     }
 
-    /// Ports of services that could not be published, each in a sentence.
-    pub async fn unpublished(&self) -> Vec<String> {
+    /// Ports of services that could not be published.
+    pub async fn unpublished(&self) -> Vec<Unpublished> {
         self.host.lock().await.unpublished.clone()
     }
 

@@ -13,6 +13,7 @@ use crate::batch::Batch;
 use crate::caller::Caller;
 use crate::core::Mode;
 use crate::mirror::State;
+use crate::reconcile::services::reach;
 use crate::service::{Context, Rules, Service, find};
 
 /// The finalizer of a service that has instances.
@@ -28,6 +29,7 @@ impl Rules for ServiceNoun {
     fn admit(context: &Context<'_>, service: &mut Kept, _: &mut Batch) -> Result<()> {
         check_name(&service.meta.name)?;
         refuse_circle(context.state, service)?;
+        reach::refuse_shut_in(context.state, service)?;
         complete(service);
         service.meta.finalizers.push(INSTANCES.to_owned());
         Ok(())
@@ -49,6 +51,16 @@ impl Rules for ServiceNoun {
             .next("make another service"));
         }
         refuse_circle(context.state, new)?;
+        let (before, after) = (&old.spec.template.spec, &new.spec.template.spec);
+        let moved = old.spec.has_address() != new.spec.has_address();
+        // One whose network became internal later can be changed in other respects.
+        if moved || before.ports != after.ports || before.network != after.network {
+            reach::refuse_shut_in(context.state, new)?;
+        }
+        // Its ports are its instances' now, or were: they are made anew with them, or without.
+        if moved && !after.ports.is_empty() && before.ports == after.ports {
+            new.spec.template.renewed = new.spec.template.renewed.saturating_add(1);
+        }
         complete(new);
         Ok(())
     }

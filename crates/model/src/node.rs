@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::id::Uid;
+use crate::instance::Reason;
 use crate::object::{Kind, Noun, Object};
 use crate::quantity::{Bytes, Cpus};
 use crate::time::Time;
@@ -55,6 +57,19 @@ pub struct NodeStatus {
     pub host_subnets: Vec<String>,
     /// What is wrong with it, one sentence each.
     pub warnings: Vec<String>,
+    /// Services of which a port could not be published on it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unpublished: Vec<Unpublished>,
+}
+
+/// A service of which a node could not publish a port.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Unpublished {
+    /// The service's identity.
+    pub service: Uid,
+    /// Why.
+    pub reason: Reason,
 }
 
 impl Noun for NodeNoun {

@@ -73,6 +73,20 @@ pub(crate) fn assign(wish: &Wish<'_>, book: &Book<'_>) -> Result<Vec<Port>, Caus
     Ok(given)
 }
 
+/// Whether what was given is what is asked for now.
+#[must_use]
+pub fn ports_are_given(asked: &[Port], given: &[Port]) -> bool {
+    let mut left = given.iter();
+    let mut same = |port: &Port| {
+        left.next().is_some_and(|own| {
+            let chosen = port.host.is_none() && own.host.is_some();
+            (chosen || own.host == port.host) && Port { host: own.host, ..port.clone() } == *own
+        })
+    };
+    let all = asked.iter().flat_map(Port::expand).all(|port| same(&port));
+    all && left.next().is_none()
+}
+
 fn choose(
     wish: &Wish<'_>,
     index: usize,

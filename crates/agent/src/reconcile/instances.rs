@@ -7,7 +7,7 @@ use link::Desired;
 use model::instance::Instance;
 use model::{Result, Time};
 use network::NetworkLinks;
-use tasks::Pass;
+use tasks::{Pass, Wake};
 use tokio::sync::watch;
 
 use crate::context::Context;
@@ -18,14 +18,15 @@ use crate::worker::Worker;
 /// The pass.
 pub struct Instances {
     context: Arc<Context>,
+    node: Wake,
     /// Networks of what was taken over that are not written yet; absent until it was looked for.
     adopted: Option<Vec<NetworkLinks>>,
 }
 
 impl Instances {
-    /// The pass of a node.
-    pub fn new(context: Arc<Context>) -> Self {
-        Self { context, adopted: None }
+    /// The pass of a node; it wakes `node`, which tells control what could not be published.
+    pub fn new(context: Arc<Context>, node: Wake) -> Self {
+        Self { context, node, adopted: None }
     }
 
     /// Takes over ports and networks of what runs already, before any task can change the firewall:
@@ -89,6 +90,9 @@ impl Pass for Instances {
             Ok(()) => super::services::balance(&self.context, &desired).await,
             Err(error) => Err(error),
         };
+        if matches!(written, Ok(true)) {
+            self.node.wake();
+        }
         for instance in &desired.instances {
             match self.context.roster.get(&instance.meta.id) {
                 Some(handle) => tell(&handle.wanted, instance),

@@ -37,7 +37,11 @@ impl Pass for NodeFacts {
         let obstacles = self.context.obstacles();
         let mut warnings: Vec<String> = obstacles.iter().map(ToString::to_string).collect();
         warnings.extend(self.context.fabric.overlaps(&uplink).await);
-        warnings.extend(self.context.fabric.unpublished().await);
+        let unpublished = self.context.fabric.unpublished().await;
+        warnings.extend(unpublished.iter().map(|it| {
+            let next = it.reason.next.as_ref().map_or(String::new(), |next| format!(": {next}"));
+            format!("of a service, {}{next}", it.reason.message)
+        }));
         if !facts.has_capability("CAP_SYS_RESOURCE") {
             warnings.push(
                 "the platform lacks CAP_SYS_RESOURCE: limits above its own cannot be given".into(),
@@ -58,6 +62,7 @@ impl Pass for NodeFacts {
             addresses: uplink.addresses.iter().map(ToString::to_string).collect(),
             host_subnets: taken(&uplink).iter().map(ToString::to_string).collect(),
             warnings,
+            unpublished,
         };
         self.context.outbox.put(Report::Node(Box::new(status)));
         Ok(String::new())

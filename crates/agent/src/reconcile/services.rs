@@ -9,15 +9,17 @@ use network::{Balanced, PublishedPort};
 use crate::context::Context;
 use crate::fabric::Services;
 
-/// Brings the host to where services' addresses are to lead. The node tells of ports that are somebody
-/// else's.
-pub async fn balance(context: &Context, desired: &Desired) -> Result<()> {
-    if context.fabric.balance(services(desired)).await? {
-        for why in context.fabric.unpublished().await {
-            tracing::warn!(why, "a port is not published");
+/// Brings the host to where services' addresses are to lead. Whether there is news of ports that are
+/// somebody else's, of which the node is to tell.
+pub async fn balance(context: &Context, desired: &Desired) -> Result<bool> {
+    let news = context.fabric.balance(services(desired)).await?;
+    if news {
+        for it in context.fabric.unpublished().await {
+            let (service, why) = (it.service.short(), it.reason.message);
+            tracing::warn!(service, why, "a port is not published");
         }
     }
-    Ok(())
+    Ok(news)
 }
 
 /// The same, of what is there already when the platform starts.

@@ -15,6 +15,7 @@ mod nodes;
 mod operations;
 mod scale;
 mod secrets;
+mod services;
 mod tokens;
 mod volumes;
 mod waiting;

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::Value;
-use testing::node::{Node, until};
+use testing::node::{Node, until, within};
 
 use super::process::{able, begin, node, sh};
 
@@ -162,11 +162,24 @@ fn a_port_that_somebody_has_is_told_of() {
         let warnings = serde_json::from_str::<Value>(&shown).unwrap()["status"]["warnings"].clone();
         warnings.to_string().contains(port.split(':').next()?).then_some(())
     });
+    let reason = |name: &str| show(node, name)["status"]["reason"].clone();
+    let why = until("the service says so", || {
+        let why = reason("taken");
+        (why["code"] == "PortTaken").then_some(why)
+    });
+    assert!(why["message"].as_str().unwrap().contains(name.trim()), "{why}");
+    let told = node.ok(&["explain", "service/taken"]);
+    assert!(told.contains("PortTaken"), "{told}");
     // Two services cannot have one port, and the later one says whose it is.
     let _other = serve(node, "second", &["-d", "-p", &port], SERVER);
     let reason = until("it says who has it", || {
-        let reason = show(node, "second")["status"]["reason"].clone();
+        let reason = reason("second");
         (reason["code"] == "PortTaken").then_some(reason)
     });
     assert!(reason["message"].as_str().unwrap().contains("taken"), "{reason}");
+    drop(held);
+    // The node looks again each minute.
+    within(Duration::from_secs(150), "it is published once the port is free", || {
+        show(node, "taken")["status"]["reason"].is_null().then_some(())
+    });
 }

@@ -7,6 +7,7 @@ use link::{NameEntry, ServiceLinks};
 use model::instance::{Attachment, Instance, NetworkMode, Reason};
 use model::network::{DEFAULT_NETWORK, Network};
 use model::service::{Affinity, Service as Kept, ServiceAddress};
+use model::{Error, Result};
 use planner::rollout::is_ready;
 
 use crate::batch::Batch;
@@ -15,6 +16,8 @@ use crate::keys;
 use crate::mirror::State;
 use crate::reconcile::placement::{keep_cursors, ledger_of, ledger_without_service};
 
+/// The code of what publishes ports and has only networks that nothing comes in by.
+const NO_WAY_IN: &str = "NoWayIn";
 /// What the names of a service's instances taken together begin with.
 const TASKS: &str = "tasks.";
 
@@ -61,24 +64,31 @@ pub(super) fn settle(
         keep_cursors(core, ledger);
     }
     service.status.addresses = addresses;
-    refused.or(settle_ports(core, state, service, batch))
+    let ports = settle_ports(core, state, service, &wanted, batch);
+    refused.or(ports).or_else(|| unpublished(state, service))
 }
 
 fn settle_ports(
     core: &Core,
     state: &State,
     service: &mut Kept,
+    networks: &[Arc<Network>],
     batch: &mut Batch,
 ) -> Option<Reason> {
-    if !service.spec.has_address() || service.meta.deleted.is_some() {
+    let asked = &service.spec.template.spec.ports;
+    if !service.spec.has_address() || service.meta.deleted.is_some() || asked.is_empty() {
         service.status.ports.clear();
         return None;
     }
-    if service.spec.template.spec.ports.is_empty() && service.status.ports.is_empty() {
+    if let Some(reason) = shut_in(service, networks) {
+        service.status.ports.clear();
+        return Some(reason);
+    }
+    // Nobody is given what it has: the books are opened only for what it lacks.
+    if planner::ports_are_given(asked, &service.status.ports) {
         return None;
     }
     match ledger_without_service(core, state, &service.meta.id).service_ports(service) {
-        Ok(ports) if ports == service.status.ports => None,
         Ok(ports) => {
             batch.guard(state, keys::PLACEMENT);
             service.status.ports = ports;
@@ -89,6 +99,51 @@ fn settle_ports(
             Some(reason)
         }
     }
+}
+
+/// Why the ports of a service lead nowhere: all of its networks are internal.
+fn shut_in(service: &Kept, networks: &[Arc<Network>]) -> Option<Reason> {
+    let shut = !networks.is_empty() && networks.iter().all(|network| network.spec.internal);
+    let message = || {
+        let names: Vec<_> = networks.iter().map(|network| network.meta.name.as_str()).collect();
+        format!(
+            "service {:?} is not published: nothing comes in by internal networks ({})",
+            service.meta.name,
+            names.join(", ")
+        )
+    };
+    shut.then(|| Reason {
+        next: Some("put it on a network that is not internal too, or publish no ports".to_owned()),
+        ..Reason::new(NO_WAY_IN, message())
+    })
+}
+
+/// Refuses a service that publishes ports to which there is no way.
+pub(crate) fn refuse_shut_in(state: &State, service: &Kept) -> Result<()> {
+    if !service.spec.has_address() || service.spec.template.spec.ports.is_empty() {
+        return Ok(());
+    }
+    match shut_in(service, &networks(state, service)) {
+        Some(reason) => Err(Error::invalid(reason.message)
+            .at("template.spec.ports")
+            .next(reason.next.unwrap_or_default())),
+        None => Ok(()),
+    }
+}
+
+/// Why a node does not publish a port of a service, as its agent says.
+fn unpublished(state: &State, service: &Kept) -> Option<Reason> {
+    if service.status.ports.is_empty() {
+        return None;
+    }
+    let mut found = state.nodes.iter().filter(|node| node.status.ready).flat_map(|node| {
+        let own = node.status.unpublished.iter().filter(|it| it.service == service.meta.id);
+        own.map(move |it| (&node.meta.name, &it.reason))
+    });
+    let (node, reason) = found.next()?;
+    let name = &service.meta.name;
+    let message = format!("service {name:?} is not published on node {node}: {}", reason.message);
+    Some(Reason { message, ..reason.clone() })
 }
 
 fn is_within(network: &Network, address: IpAddr) -> bool {
