@@ -20,6 +20,9 @@ test('containers are run, seen, read, entered, scaled and removed', async (t) =>
   await t.test('a token signs in, and the cookie is not for scripts', async () => {
     await signIn(page)
     assert.equal(await page.evaluate(() => document.cookie), '')
+    // Another port of this host is sent the cookie, too, and has nothing else.
+    const status = async (path) => (await page.context().request.get(`${process.env.HULL_URL}${path}`)).status()
+    assert.deepEqual([await status('/v1/nodes'), await status('/v1/session')], [403, 403])
   })
 
   await t.test('an empty list says how to begin', async () => {

@@ -79,7 +79,12 @@ const app = createRoute({
   validateSearch: tabSearch,
   component: lazyRouteComponent(() => import('./pages/app'), 'AppPage'),
 })
-const catalog = createRoute({ ...below, path: '/catalog', component: lazyRouteComponent(() => import('./pages/catalog'), 'Catalog') })
+const catalog = createRoute({
+  ...below,
+  path: '/catalog',
+  validateSearch: tabSearch,
+  component: lazyRouteComponent(() => import('./pages/catalog'), 'Catalog'),
+})
 const template = createRoute({
   ...below,
   path: '/catalog/$catalog/$name',

@@ -1,6 +1,6 @@
 // Attach and exec: a WebSocket whose messages begin with a byte that says what follows.
 
-import { socketAddress, type Query } from './http'
+import { socketAddress, socketProtocols, type Query } from './http'
 import { Problem } from './problem'
 
 const STDIN = 0
@@ -23,7 +23,7 @@ export class Channel {
   #waiting?: Uint8Array<ArrayBuffer>[] = []
 
   constructor(path: string, query: Query, request: unknown, heard: Heard) {
-    const socket = new WebSocket(socketAddress(path, query), 'v1.channel.hull')
+    const socket = new WebSocket(socketAddress(path, query), socketProtocols('v1.channel.hull'))
     socket.binaryType = 'arraybuffer'
     socket.onopen = () => socket.send(JSON.stringify(request))
     socket.onmessage = ({ data }) => {

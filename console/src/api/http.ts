@@ -1,5 +1,5 @@
 // Requests to the API of the hull that served this page. The browser sends the session's cookie by
-// itself; what a page of another site cannot send is the header.
+// itself, and to every port of this host; what only a page of this origin can show is the second secret.
 
 import { Problem } from './problem'
 
@@ -14,11 +14,17 @@ export interface Call {
   signal?: AbortSignal
 }
 
-let csrf = ''
+const KEPT = 'hull.csrf'
 let onSignedOut = () => {}
 
-export function setCsrf(value: string): void {
-  csrf = value
+/** What signing in told: kept for this origin, for all its tabs. */
+export function pageSecret(): string {
+  return localStorage.getItem(KEPT) ?? ''
+}
+
+export function keepPageSecret(value?: string | null): void {
+  if (value) localStorage.setItem(KEPT, value)
+  else localStorage.removeItem(KEPT)
 }
 
 /** Called when the server no longer knows who this browser is. */
@@ -33,7 +39,7 @@ export function address(path: string, query: Query = {}): string {
 }
 
 export async function send(method: string, path: string, call: Call = {}): Promise<Response> {
-  const headers: Record<string, string> = { 'hull-csrf': csrf, ...call.headers }
+  const headers: Record<string, string> = { 'hull-csrf': pageSecret(), ...call.headers }
   if (call.body !== undefined) headers['content-type'] = call.type ?? 'application/json'
   let response: Response
   try {
@@ -51,7 +57,8 @@ export async function send(method: string, path: string, call: Call = {}): Promi
   }
   if (response.ok) return response
   const problem = await Problem.of(response)
-  if (problem.status === 401 && !call.headers?.authorization) onSignedOut()
+  // Without the secret, which somebody may have cleared, every answer is a refusal.
+  if ((problem.status === 401 || pageSecret() === '') && !call.headers?.authorization) onSignedOut()
   throw problem
 }
 
@@ -70,6 +77,14 @@ export const patch = <T>(path: string, body: unknown, query?: Query, revision?: 
     type: 'application/merge-patch+json',
     headers: revision === undefined ? {} : { 'if-match': `"${revision}"` },
   })
+
+/** What a browser would ask for by itself, and cannot: a picture, a download. */
+export const getBlob = async (path: string, query?: Query, signal?: AbortSignal) => (await send('GET', path, { query, signal })).blob()
+
+/** Sub-protocols of a WebSocket, which can show the second secret in no other place. */
+export function socketProtocols(protocol: string): string[] {
+  return [protocol, `v1.csrf.hull.${pageSecret()}`]
+}
 
 /** A WebSocket's address on the server of this page. */
 export function socketAddress(path: string, query?: Query): string {

@@ -3,7 +3,7 @@
 import { Collection } from './collection'
 import type { components } from './schema'
 
-type Schemas = components['schemas']
+export type Schemas = components['schemas']
 
 /** What the server always sends of it. */
 export type Meta = Schemas['Meta'] & { project: string; labels: Record<string, string>; annotations: Record<string, string>; revision: number; generation: number }
@@ -22,6 +22,9 @@ export type Project = Whole<Schemas['Project']>
 export type Token = Whole<Schemas['Token']>
 export type Secret = Whole<Schemas['Secret']>
 export type Config = Whole<Schemas['Config']>
+export type App = Whole<Schemas['App']>
+export type AppService = Schemas['AppService']
+export type Catalog = Whole<Schemas['Catalog']>
 export type Image = Schemas['Image']
 export type Event = Schemas['Event']
 export type Stats = Schemas['Stats']
@@ -52,6 +55,8 @@ export const volumes = new Collection<Volume>('/v1/projects/-/volumes')
 export const snapshots = new Collection<Snapshot>('/v1/projects/-/snapshots')
 export const secrets = new Collection<Secret>('/v1/projects/-/secrets')
 export const configs = new Collection<Config>('/v1/projects/-/configs')
+export const apps = new Collection<App>('/v1/projects/-/apps')
+export const catalogs = new Collection<Catalog>('/v1/catalogs')
 export const nodes = new Collection<Node>('/v1/nodes')
 export const operations = new Collection<Operation>('/v1/operations')
 export const projects = new Collection<Project>('/v1/projects')
@@ -72,9 +77,14 @@ export function isMachine(instance: Instance): boolean {
   return Boolean(instance.spec.machine || instance.status?.machine)
 }
 
+/** The container that an instance is made for. */
+export function mainOf(spec: InstanceSpec): ContainerSpec | undefined {
+  return spec.containers?.[0]
+}
+
 export function imageOf(instance: Instance): string {
-  return instance.spec.containers[0]?.image ?? ''
+  return mainOf(instance.spec)?.image ?? ''
 }
 
 /** All that is watched, for whoever signs out. */
-export const collections = [instances, services, networks, volumes, snapshots, secrets, configs, nodes, operations, projects, tokens]
+export const collections = [instances, services, apps, catalogs, networks, volumes, snapshots, secrets, configs, nodes, operations, projects, tokens]

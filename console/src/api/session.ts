@@ -1,14 +1,13 @@
 // Who is signed in.
 
 import { useSyncExternalStore } from 'react'
-import { apps } from './apps'
 import { collections } from './objects'
-import { get, send, setCsrf, whenSignedOut } from './http'
+import { get, keepPageSecret, pageSecret, send, whenSignedOut } from './http'
 import { Problem } from './problem'
 import type { components } from './schema'
 
 export type SignedIn = components['schemas']['SignedIn']
-export type Session = { state: 'asking' } | { state: 'out' } | { state: 'unreachable'; problem: Problem } | ({ state: 'in' } & SignedIn)
+export type Session = { state: 'asking' } | { state: 'out'; problem?: Problem } | { state: 'unreachable'; problem: Problem } | ({ state: 'in' } & SignedIn)
 
 let session: Session = { state: 'asking' }
 const listeners = new Set<() => void>()
@@ -17,16 +16,16 @@ const tabs = new BroadcastChannel('hull-session')
 
 function become(next: Session): void {
   session = next
-  setCsrf(next.state === 'in' ? next.csrf : '')
   for (const listener of listeners) listener()
 }
 
-function leave(): void {
-  for (const collection of [...collections, apps]) collection.close()
-  become({ state: 'out' })
+function leave(problem?: Problem): void {
+  for (const collection of collections) collection.close()
+  become({ state: 'out', problem })
 }
 
 export async function ask(): Promise<void> {
+  if (pageSecret() === '') return become({ state: 'out' })
   try {
     become({ state: 'in', ...(await get<SignedIn>('/v1/session')) })
   } catch (error) {
@@ -41,13 +40,20 @@ export async function signIn(token: string): Promise<void> {
     throw new Problem({ kind: 'unauthenticated', detail: 'this is not a token', next: 'a token begins with hull_' })
   }
   const response = await send('POST', '/v1/session', { headers: { authorization: `Bearer ${secret}` } })
-  become({ state: 'in', ...((await response.json()) as SignedIn) })
+  const { csrf, ...told } = (await response.json()) as SignedIn
+  keepPageSecret(csrf)
+  become({ state: 'in', ...told })
   tabs.postMessage('in')
 }
 
+/** Nobody goes on at this browser, also when the server cannot be told: without the secret the cookie is worth nothing. */
 export async function signOut(): Promise<void> {
-  await send('DELETE', '/v1/session').catch(() => undefined)
-  leave()
+  const failed = await send('DELETE', '/v1/session').then(
+    () => undefined,
+    (error: unknown) => Problem.from(error),
+  )
+  keepPageSecret()
+  leave(failed && failed.status !== 401 ? failed : undefined)
   tabs.postMessage('out')
 }
 

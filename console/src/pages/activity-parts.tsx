@@ -17,7 +17,7 @@ export function OperationRow({ operation }: { operation: Operation }) {
           <Age time={meta.created} />
         </span>
       </div>
-      {phase === 'running' && status && status.total > 0 && <Bar part={status.done / status.total} label={spec.title} />}
+      {phase === 'running' && status && status.total > 0 && <Bar part={status.done / status.total} label={spec.title ?? ''} />}
       {status?.reason && <span className="faint">{status.reason.message}</span>}
       {spec.by && <span className="faint">{t('by {name}', { name: spec.by })}</span>}
     </div>

@@ -2,64 +2,60 @@
 
 import { useQuery } from '@tanstack/react-query'
 import { Link, useNavigate, useParams, useSearch } from '@tanstack/react-router'
-import { ArrowRight, LayoutGrid, Minus, Plus, RotateCcw, Trash2 } from 'lucide-react'
-import { Tabs } from 'radix-ui'
+import { ExternalLink, FileDiff, LayoutGrid, Minus, Plus, RotateCcw, Trash2 } from 'lucide-react'
 import { useState } from 'react'
-import { appPath, apps, decode, deploy, encode, type App, type AppFiles, type Deployed } from '../api/apps'
+import { appPath, decode, deploy, encode, type AppFiles, type Deployed } from '../api/apps'
 import { useCollection, useObject } from '../api/collection'
 import { get, remove } from '../api/http'
-import { instances } from '../api/objects'
-import { t, type Word } from '../i18n'
+import { apps, instances, type App, type Instance, type Schemas } from '../api/objects'
+import { openAddress } from '../api/open-address'
+import { getTemplate } from '../api/templates'
+import { t } from '../i18n'
+import { Detail } from '../ui/detail'
 import { FormDialog } from '../ui/dialog'
-import { Age, Badge, CheckField, Command, Empty, Facts, Head, Loading, ProblemNote, ReasonNote } from '../ui/parts'
-import { PlanDialog } from '../ui/plan'
+import { Graph, type GraphBox, type GraphEdge } from '../ui/graph'
+import { Age, Badge, CheckField, Command, Facts, Head, Loading, ProblemNote, type Tone } from '../ui/parts'
+import { Changes, PlanDialog } from '../ui/plan'
+import { InstanceState } from '../ui/state'
 import { attempt, tell } from '../ui/toast'
 import { AppState } from './apps'
 import { EventsOf } from './events'
 import { Ports } from './instances'
 
-type Tab = 'status' | 'history' | 'files' | 'events'
-const TABS: [Tab, Word][] = [
+const TABS = [
   ['status', 'Status'],
   ['history', 'History'],
   ['files', 'Files'],
   ['events', 'Events'],
-]
+] as const
 
 export function AppPage() {
   const { project, name } = useParams({ from: '/apps/$project/$name' })
   const { tab } = useSearch({ from: '/apps/$project/$name' })
   const navigate = useNavigate({ from: '/apps/$project/$name' })
-  const app = useObject(apps, name, project)
-  if (app === undefined) return <Loading />
-  if (app === null) {
-    return (
-      <Empty icon={LayoutGrid} title={t('There is no app {name}', { name })} action={<Link to="/apps">{t('All apps')}</Link>}>
-        {t('It was removed, or has another name now.')}
-      </Empty>
-    )
-  }
-  const current = TABS.find(([it]) => it === tab)?.[0] ?? 'status'
   return (
-    <div className="page">
-      <Title app={app} />
-      {app.status?.reason && <ReasonNote reason={app.status.reason} waiting={['pending', 'deploying'].includes(app.status.phase)} />}
-      <Tabs.Root value={current} onValueChange={(next) => void navigate({ search: { tab: next === 'status' ? undefined : next }, replace: true })}>
-        <Tabs.List className="tabs" aria-label={t('About {name}', { name })}>
-          {TABS.map(([it, word]) => (
-            <Tabs.Trigger key={it} value={it}>
-              {t(word)}
-            </Tabs.Trigger>
-          ))}
-        </Tabs.List>
-        <Tabs.Content value={current} className="panel" style={{ paddingTop: 14 }}>
-          {current === 'status' && <StatusTab app={app} />}
-          {current === 'history' && <History app={app} />}
-          {current === 'files' && <Files key={app.spec.revision} app={app} />}
-          {current === 'events' && <EventsOf object={app} />}
-        </Tabs.Content>
-      </Tabs.Root>
-    </div>
+    <Detail
+      object={useObject(apps, name, project)}
+      absent={{ icon: LayoutGrid, title: t('There is no app {name}', { name }), back: <Link to="/apps">{t('All apps')}</Link> }}
+      title={(app) => <Title app={app} />}
+      waits={['pending', 'deploying', 'removing']}
+      tabs={() => TABS}
+      tab={tab}
+      choose={(next) => void navigate({ search: { tab: next }, replace: true })}
+    >
+      {(current, app) => {
+        switch (current) {
+          case 'status':
+            return <StatusTab app={app} />
+          case 'history':
+            return <History app={app} />
+          case 'files':
+            return <Files key={app.spec.revision} app={app} />
+          case 'events':
+            return <EventsOf object={app} />
+        }
+      }}
+    </Detail>
   )
 }
 
@@ -73,6 +69,7 @@ function Title({ app }: { app: App }) {
     <Head crumb={<Link to="/apps">{t('Apps')}</Link>} title={name}>
       <AppState app={app} />
       <div className="actions">
+        <OpenLink app={app} />
         {origin && (
           <Link className="button" to="/catalog/$catalog/$name" params={{ catalog: origin.catalog, name: origin.template }} search={{ app: name }}>
             <RotateCcw aria-hidden />
@@ -110,8 +107,10 @@ function StatusTab({ app }: { app: App }) {
   const ports = own.flatMap((it) => it.spec.placement?.ports ?? [])
   return (
     <div className="stack">
-      <Graph app={app} />
+      <AppGraph app={app} />
       <div className="cards">
+        <Services app={app} />
+        <Own app={app} own={own} />
         <section className="card">
           <h2>{t('What it is')}</h2>
           <Facts
@@ -126,7 +125,7 @@ function StatusTab({ app }: { app: App }) {
           />
         </section>
         {(['networks', 'volumes', 'secrets', 'configs'] as const).map((kind) => {
-          const objects = app.spec.objects[kind] ?? []
+          const objects = app.spec.objects?.[kind] ?? []
           if (objects.length === 0) return null
           const word = ({ networks: 'Networks', volumes: 'Volumes', secrets: 'Secrets', configs: 'Configs' } as const)[kind]
           return (
@@ -149,54 +148,131 @@ function StatusTab({ app }: { app: App }) {
   )
 }
 
-/** Services in the order in which they are made, each with what it waits for. */
-function Graph({ app }: { app: App }) {
+/** The instances of all its services, and the ports that lead to them. */
+function Own({ app, own }: { app: App; own: readonly Instance[] }) {
+  return (
+    <section className="card">
+      <h2>{t('Instances')}</h2>
+      {own.length === 0 && <p className="faint">{app.status?.phase === 'ready' ? t('None at the moment.') : t('None yet.')}</p>}
+      <ul className="timeline" style={{ maxHeight: 320, overflow: 'auto' }}>
+        {own.slice(0, 200).map((it) => (
+          <li key={it.meta.id} style={{ alignItems: 'center' }}>
+            <Link className="grow cut" to="/instances/$project/$name" params={{ project: it.meta.project, name: it.meta.name }}>
+              {it.meta.name}
+            </Link>
+            <InstanceState instance={it} />
+          </li>
+        ))}
+      </ul>
+    </section>
+  )
+}
+
+/** The address that its template says is opened, once it is ready. */
+function OpenLink({ app }: { app: App }) {
+  const origin = app.spec.origin
+  const { data } = useQuery({
+    queryKey: ['template', app.meta.project, origin?.catalog, origin?.template, origin?.version],
+    queryFn: ({ signal }) => getTemplate(app.meta.project, origin?.catalog ?? '', origin?.template ?? '', origin?.version, signal),
+    enabled: Boolean(origin),
+    staleTime: 60_000,
+  })
+  const version = data?.template.versions?.find((it) => it.version === data.version)
+  const address = version && origin && openAddress(version, origin.answers ?? {}, location.hostname)
+  if (!address || app.status?.phase !== 'ready') return null
+  return (
+    <a className="button primary" href={address} target="_blank" rel="noreferrer" title={address}>
+      <ExternalLink aria-hidden />
+      {t('Open')}
+    </a>
+  )
+}
+
+const serviceTone = (it: Schemas['AppServiceStatus']): Tone => (it.ready ? 'good' : it.reason ? 'warn' : 'busy')
+
+/** What its services wait for, and which networks they are on. */
+function AppGraph({ app }: { app: App }) {
+  const { project, name } = app.meta
+  const services = app.spec.objects?.services ?? []
+  const networks = app.spec.objects?.networks ?? []
+  if (services.length === 0) return null
+  const named = new Map(services.flatMap((it) => [[it.object.name, it.object.key], [it.object.key, it.object.key]]))
+  const network = new Map(networks.flatMap((it) => [[it.object.name, it.object.key], [it.object.key, it.object.key]]))
+  const states = new Map((app.status?.services ?? []).map((it) => [it.key, it]))
+  const boxes: GraphBox[] = [
+    ...services.map((it): GraphBox => {
+      const state = states.get(it.object.key)
+      return {
+        id: `service ${it.object.key}`,
+        title: it.object.key,
+        about: state && t('{ready} of {wanted} ready', { ready: state.readyInstances, wanted: state.wantedInstances }),
+        tone: state && serviceTone(state),
+        open: (label, inside) => (
+          <Link to="/services/$project/$name" params={{ project, name: it.object.name }} aria-label={label}>
+            {inside}
+          </Link>
+        ),
+      }
+    }),
+    ...networks.map((it): GraphBox => ({ id: `network ${it.object.key}`, title: it.object.key, about: it.object.external ? t('network, not its own') : t('network'), last: true })),
+  ]
+  const edges: GraphEdge[] = services.flatMap(({ object, spec }) => {
+    const from = `service ${object.key}`
+    const mode = spec.template?.spec.network ?? {}
+    return [
+      ...(spec.dependsOn ?? []).map((it) => ({ from, to: `service ${named.get(it.service) ?? it.service}`, says: t('waits for') })),
+      ...('attachments' in mode ? (mode.attachments ?? []) : []).map((it) => ({ from, to: `network ${network.get(it.network ?? '') ?? it.network}`, says: t('on network'), dashed: true })),
+    ]
+  })
+  return (
+    <section className="card">
+      <h2>{t('How it hangs together')}</h2>
+      <Graph label={t('Services of {name}, what they wait for and their networks', { name })} boxes={boxes} edges={edges} />
+    </section>
+  )
+}
+
+function Services({ app }: { app: App }) {
   const services = app.status?.services ?? []
   const { project, name } = app.meta
-  const wants = new Map((app.spec.objects.services ?? []).map((it) => [it.object.key, (it.spec.dependsOn ?? []).map((one) => one.service)]))
   const scale = (key: string, to: number) => attempt(() => deploy(project, name, 'scale', { services: { [key]: to } }, false))
   if (services.length === 0) return null
   return (
     <section className="card">
       <h2>{t('Services')}</h2>
-      <div className="row wrap" style={{ alignItems: 'stretch', gap: 10 }}>
-        {services.map((it, i) => (
-          <div key={it.key} className="row" style={{ gap: 10 }}>
-            {i > 0 && (wants.get(it.key) ?? []).length > 0 && <ArrowRight size={16} aria-hidden color="var(--faint)" />}
-            <div className="card" style={{ padding: 12, minWidth: 190 }}>
-              <div className="row">
-                <Link className="grow" to="/services/$project/$name" params={{ project, name: it.name }}>
-                  <b>{it.key}</b>
-                </Link>
-                <Badge tone={it.ready ? 'good' : it.reason ? 'warn' : 'busy'}>{`${it.readyInstances} / ${it.wantedInstances}`}</Badge>
-              </div>
-              {(wants.get(it.key) ?? []).length > 0 && <div className="faint">{t('after {names}', { names: (wants.get(it.key) ?? []).join(', ') })}</div>}
+      <ul className="timeline">
+        {services.map((it) => (
+          <li key={it.key} style={{ alignItems: 'center' }}>
+            <div className="grow">
+              <Link to="/services/$project/$name" params={{ project, name: it.name }}>
+                <b>{it.key}</b>
+              </Link>
               {it.reason && <div className="faint">{it.reason.message}</div>}
-              <div className="row" style={{ marginTop: 8 }}>
-                <button className="button small icon" aria-label={t('One less of {name}', { name: it.key })} disabled={it.wantedInstances === 0} onClick={() => void scale(it.key, it.wantedInstances - 1)}>
-                  <Minus aria-hidden />
-                </button>
-                <button className="button small icon" aria-label={t('One more of {name}', { name: it.key })} onClick={() => void scale(it.key, it.wantedInstances + 1)}>
-                  <Plus aria-hidden />
-                </button>
-              </div>
             </div>
-          </div>
+            <Badge tone={serviceTone(it)}>{`${it.readyInstances} / ${it.wantedInstances}`}</Badge>
+            <button className="button small icon" aria-label={t('One less of {name}', { name: it.key })} disabled={it.wantedInstances === 0} onClick={() => void scale(it.key, it.wantedInstances - 1)}>
+              <Minus aria-hidden />
+            </button>
+            <button className="button small icon" aria-label={t('One more of {name}', { name: it.key })} onClick={() => void scale(it.key, it.wantedInstances + 1)}>
+              <Plus aria-hidden />
+            </button>
+          </li>
         ))}
-      </div>
+      </ul>
     </section>
   )
 }
 
 function History({ app }: { app: App }) {
   const [asked, ask] = useState<number>()
+  const [compared, compare] = useState<number>()
   const { project, name } = app.meta
   const revisions = [...(app.status?.revisions ?? [])].reverse()
   return (
     <div className="card">
       <ul className="timeline">
         {revisions.map((it) => (
-          <li key={it.number} style={{ alignItems: 'center' }}>
+          <li key={it.number} className="wraps" style={{ alignItems: 'center' }}>
             <b style={{ width: '5ch' }}>{it.number}</b>
             <div className="grow" style={{ overflowWrap: 'anywhere' }}>
               <span className="mono">{it.what}</span>
@@ -210,11 +286,18 @@ function History({ app }: { app: App }) {
             {it.number === app.spec.revision ? (
               <Badge tone="good">{t('in force')}</Badge>
             ) : (
-              <button className="button small" onClick={() => ask(it.number)}>
-                <RotateCcw aria-hidden />
-                {t('Go back to it')}
-              </button>
+              <>
+                <button className="button small" aria-pressed={compared === it.number} aria-label={t('What differs between revision {n} and now', { n: it.number })} onClick={() => compare(compared === it.number ? undefined : it.number)}>
+                  <FileDiff aria-hidden />
+                  {t('What differs')}
+                </button>
+                <button className="button small" onClick={() => ask(it.number)}>
+                  <RotateCcw aria-hidden />
+                  {t('Go back to it')}
+                </button>
+              </>
             )}
+            {compared === it.number && <Differs app={app} revision={it.number} />}
           </li>
         ))}
       </ul>
@@ -231,6 +314,21 @@ function History({ app }: { app: App }) {
   )
 }
 
+/** What going back to a revision would do: the same that made it differ, the other way round. */
+function Differs({ app, revision }: { app: App; revision: number }) {
+  const { project, name, revision: seen } = app.meta
+  const { data, error } = useQuery({
+    queryKey: ['differs', app.meta.id, app.spec.revision, seen, revision],
+    queryFn: () => deploy(project, name, 'rollback', { revision }, true),
+    retry: false,
+  })
+  return (
+    <div style={{ flexBasis: '100%', paddingLeft: '6ch' }}>
+      {error ? <ProblemNote error={error} /> : data ? <Changes deployed={data} /> : <Loading />}
+    </div>
+  )
+}
+
 function Files({ app }: { app: App }) {
   const { project, name } = app.meta
   const { data, error } = useQuery({ queryKey: ['files', app.meta.id, app.spec.revision], queryFn: ({ signal }) => get<AppFiles>(`${appPath(project, name)}/files`, {}, signal) })
@@ -239,15 +337,16 @@ function Files({ app }: { app: App }) {
   if (error) return <ProblemNote error={error} />
   if (!data) return <Loading />
   const fixed = Boolean(app.spec.origin)
-  const files = data.files.map((it) => ({ path: it.path, data: edited[it.path] === undefined ? it.data : encode(edited[it.path]) }))
+  const sent = data.files ?? []
+  const files = sent.map((it) => ({ path: it.path, data: edited[it.path] === undefined ? it.data : encode(edited[it.path]) }))
   const up = (plan: boolean): Promise<Deployed> => deploy(project, name, 'up', { files: { ...data, files } }, plan)
   return (
     <div className="stack">
       {fixed && <p className="faint">{t('The files come from its template: change its answers or version instead.')}</p>}
-      {data.files.map((it) => (
+      {sent.map((it) => (
         <section key={it.path} className="card stack" style={{ gap: 8 }}>
           <h3 className="mono">{it.path}</h3>
-          <textarea className="area" rows={Math.min(30, decode(it.data).split('\n').length + 1)} readOnly={fixed} aria-label={it.path} spellCheck={false} value={edited[it.path] ?? decode(it.data)} onChange={(event) => setEdited({ ...edited, [it.path]: event.target.value })} />
+          <textarea className="area" rows={Math.min(30, decode(it.data ?? '').split('\n').length + 1)} readOnly={fixed} aria-label={it.path} spellCheck={false} value={edited[it.path] ?? decode(it.data ?? '')} onChange={(event) => setEdited({ ...edited, [it.path]: event.target.value })} />
         </section>
       ))}
       {!fixed && (

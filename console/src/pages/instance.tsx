@@ -3,15 +3,15 @@
 import { useQuery } from '@tanstack/react-query'
 import { Link, useNavigate, useParams, useSearch } from '@tanstack/react-router'
 import { Box, Monitor } from 'lucide-react'
-import { Tabs } from 'radix-ui'
-import { lazy, Suspense, useState } from 'react'
+import { lazy, useState } from 'react'
 import { useObject } from '../api/collection'
 import { get } from '../api/http'
-import { imageOf, instances, isMachine, objectPath, type GuestFacts, type Instance, type Mount, type ProcessTable } from '../api/objects'
+import { imageOf, instances, isMachine, mainOf, objectPath, type GuestFacts, type Instance, type Mount, type ProcessTable } from '../api/objects'
 import { verbs } from '../api/verbs'
-import { formatBytes, formatTime, t, type Word } from '../i18n'
+import { formatBytes, formatTime, t } from '../i18n'
+import { Detail } from '../ui/detail'
 import { ObjectEditor } from '../ui/editor'
-import { Age, Badge, Empty, Facts, Head, Loading, ProblemNote, ReasonNote, WarningNote } from '../ui/parts'
+import { Age, Badge, Facts, Head, ProblemNote, WarningNote } from '../ui/parts'
 import { InstanceState, exitCode } from '../ui/state'
 import { attempt } from '../ui/toast'
 import { EventsOf } from './events'
@@ -23,59 +23,39 @@ import { MachineSnapshots } from './machine-snapshots'
 const Terminal = lazy(() => import('./terminal'))
 const Screen = lazy(() => import('./screen'))
 
-type Tab = 'status' | 'logs' | 'terminal' | 'screen' | 'graphs' | 'events' | 'snapshots' | 'yaml'
+const TABS = [
+  ['status', 'Status'],
+  ['logs', 'Logs'],
+  ['terminal', 'Terminal'],
+  ['screen', 'Screen'],
+  ['graphs', 'Graphs'],
+  ['events', 'Events'],
+  ['snapshots', 'Snapshots'],
+  ['yaml', 'YAML'],
+] as const
+type Tab = (typeof TABS)[number][0]
 
-const WORDS: Record<Tab, Word> = {
-  status: 'Status',
-  logs: 'Logs',
-  terminal: 'Terminal',
-  screen: 'Screen',
-  graphs: 'Graphs',
-  events: 'Events',
-  snapshots: 'Snapshots',
-  yaml: 'YAML',
-}
-
-function tabsOf(instance: Instance): Tab[] {
-  return isMachine(instance) ? ['status', 'logs', 'terminal', 'screen', 'graphs', 'events', 'snapshots', 'yaml'] : ['status', 'logs', 'terminal', 'graphs', 'events', 'yaml']
-}
+/** A container has no screen, and no disks to take snapshots of. */
+const ofContainers = TABS.filter(([it]) => it !== 'screen' && it !== 'snapshots')
 
 export function InstancePage() {
   const { project, name } = useParams({ from: '/instances/$project/$name' })
   const { tab } = useSearch({ from: '/instances/$project/$name' })
   const navigate = useNavigate({ from: '/instances/$project/$name' })
-  const instance = useObject(instances, name, project)
-  if (instance === undefined) return <Loading />
-  if (instance === null) {
-    return (
-      <Empty icon={Box} title={t('There is no instance {name}', { name })} action={<Link to="/instances">{t('All instances')}</Link>}>
-        {t('It was removed, or has another name now.')}
-      </Empty>
-    )
-  }
-  const tabs = tabsOf(instance)
-  const current = tabs.find((it) => it === tab) ?? 'status'
-  const filling = ['logs', 'terminal', 'screen'].includes(current)
   return (
-    <div className={filling ? 'page fill' : 'page'}>
-      <Title instance={instance} />
-      {instance.status?.reason && <ReasonNote reason={instance.status.reason} waiting={['pending', 'creating'].includes(instance.status.phase)} />}
-      {instance.status?.warnings?.map((warning) => <WarningNote key={warning}>{warning}</WarningNote>)}
-      <Tabs.Root className={filling ? 'panel fill' : 'panel'} value={current} onValueChange={(next) => void navigate({ search: { tab: next === 'status' ? undefined : next }, replace: true })}>
-        <Tabs.List className="tabs" aria-label={t('About {name}', { name })}>
-          {tabs.map((it) => (
-            <Tabs.Trigger key={it} value={it}>
-              {t(WORDS[it])}
-            </Tabs.Trigger>
-          ))}
-        </Tabs.List>
-        <Tabs.Content value={current} className={filling ? 'panel fill' : 'panel'} style={{ paddingTop: 14 }}>
-          <Suspense fallback={<Loading />}>
-            <Panel key={instance.meta.id} tab={current} instance={instance} />
-          </Suspense>
-        </Tabs.Content>
-      </Tabs.Root>
-    </div>
+    <Detail
+      object={useObject(instances, name, project)}
+      absent={{ icon: Box, title: t('There is no instance {name}', { name }), back: <Link to="/instances">{t('All instances')}</Link> }}
+      title={(instance) => <Title instance={instance} />}
+      waits={['pending', 'creating']}
+      notes={(instance) => instance.status?.warnings?.map((warning) => <WarningNote key={warning}>{warning}</WarningNote>)}
+      tabs={(instance) => (isMachine(instance) ? TABS : ofContainers)}
+      tab={tab}
+      choose={(next) => void navigate({ search: { tab: next }, replace: true })}
+      fill={['logs', 'terminal', 'screen']}
+    >
+      {(current, instance) => <Panel key={instance.meta.id} tab={current} instance={instance} />}
+    </Detail>
   )
 }
 
@@ -132,8 +112,9 @@ function Title({ instance }: { instance: Instance }) {
 
 function StatusTab({ instance }: { instance: Instance }) {
   const { meta, spec, status } = instance
-  const main = status?.containers?.find((it) => it.name === spec.containers[0]?.name)
+  const main = status?.containers?.find((it) => it.name === mainOf(spec)?.name)
   const machine = status?.machine
+  const asked = mainOf(spec)
   const ports = spec.placement?.ports ?? []
   return (
     <div className="cards">
@@ -142,7 +123,7 @@ function StatusTab({ instance }: { instance: Instance }) {
         <Facts
           facts={[
             [t('Image'), <span className="mono">{imageOf(instance)}</span>],
-            [t('Command'), (spec.containers[0]?.command ?? []).length > 0 && <span className="mono">{spec.containers[0].command?.join(' ')}</span>],
+            [t('Command'), (asked?.command ?? []).length > 0 && <span className="mono">{asked?.command?.join(' ')}</span>],
             [t('Project'), meta.project],
             [t('Node'), spec.placement?.node],
             [t('Id'), <span className="mono">{meta.id.slice(0, 12)}</span>],
@@ -164,8 +145,8 @@ function StatusTab({ instance }: { instance: Instance }) {
             [t('Out of memory'), main?.oomKilled && <Badge tone="bad">{t('killed')}</Badge>],
             [t('Restarted'), (status?.restarts ?? 0) > 0 && status?.restarts],
             [t('Error'), main?.error],
-            [t('Processors'), machine ? machine.cpus : spec.containers[0]?.resources?.cpus],
-            [t('Memory limit'), spec.containers[0]?.resources?.memory ? formatBytes(spec.containers[0].resources.memory) : undefined],
+            [t('Processors'), machine ? machine.cpus : asked?.resources?.cpus],
+            [t('Memory limit'), asked?.resources?.memory ? formatBytes(asked.resources.memory) : undefined],
             [t('Accelerator'), machine?.accelerator],
             [t('Slow because'), machine?.slow],
           ]}
@@ -236,7 +217,7 @@ function Health({ log }: { log: NonNullable<NonNullable<Instance['status']>['con
 }
 
 function Volumes({ instance }: { instance: Instance }) {
-  const mounts: Mount[] = instance.spec.containers.flatMap((it) => it.mounts ?? [])
+  const mounts: Mount[] = (instance.spec.containers ?? []).flatMap((it) => it.mounts ?? [])
   const disks = instance.status?.machine?.disks ?? []
   return (
     <section className="card">
@@ -304,7 +285,7 @@ function Processes({ instance }: { instance: Instance }) {
       {error && <ProblemNote error={error} />}
       {data && (
         <pre style={{ overflow: 'auto', margin: 0 }} tabIndex={0}>
-          {[data.titles, ...data.processes].map((row) => row.join('  ')).join('\n')}
+          {[data.titles, ...(data.processes ?? [])].map((row) => row?.join('  ')).join('\n')}
         </pre>
       )}
     </section>

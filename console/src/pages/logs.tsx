@@ -4,20 +4,21 @@ import { ArrowDownToLine, Download } from 'lucide-react'
 import { useVirtualizer } from '@tanstack/react-virtual'
 import { useEffect, useMemo, useRef, useState } from 'react'
 import { LogReader, type LogLine } from '../api/frames'
-import { address, send } from '../api/http'
-import { objectPath, type Instance } from '../api/objects'
+import { getBlob, send } from '../api/http'
+import { mainOf, objectPath, type Instance } from '../api/objects'
 import type { Problem } from '../api/problem'
 import { followStream } from '../api/stream'
 import { t } from '../i18n'
 import { CheckField, ProblemNote, SearchBox } from '../ui/parts'
+import { attempt } from '../ui/toast'
 
 /** Lines that are kept in the page. */
 const MOST = 20_000
 const TAIL = 2000
 
 export function Logs({ instance }: { instance: Instance }) {
-  const containers = [...(instance.spec.init ?? []), ...instance.spec.containers].map((it) => it.name)
-  const [container, setContainer] = useState(instance.spec.containers[0]?.name ?? '')
+  const containers = [...(instance.spec.init ?? []), ...(instance.spec.containers ?? [])].map((it) => it.name)
+  const [container, setContainer] = useState(mainOf(instance.spec)?.name ?? '')
   const [text, setText] = useState('')
   const [times, setTimes] = useState(false)
   const [follow, setFollow] = useState(true)
@@ -40,10 +41,10 @@ export function Logs({ instance }: { instance: Instance }) {
           <ArrowDownToLine aria-hidden />
           {follow ? t('Following') : t('Follow')}
         </button>
-        <a className="button small" href={address(path, { container, raw: true })} download={`${instance.meta.name}.log`}>
+        <button className="button small" onClick={() => void attempt(async () => save(await getBlob(path, { container, raw: true }), `${instance.meta.name}.log`))}>
           <Download aria-hidden />
           {t('Download')}
-        </a>
+        </button>
         {text !== '' && (
           <span className="faint" role="status">
             {t('{shown} of {all}', { shown: shown.length, all: lines.length })}
@@ -54,6 +55,16 @@ export function Logs({ instance }: { instance: Instance }) {
       <Lines lines={shown} text={text} times={times} follow={follow} setFollow={setFollow} />
     </>
   )
+}
+
+/** Hands bytes to the browser as a file. */
+function save(bytes: Blob, name: string): void {
+  const link = document.createElement('a')
+  link.href = URL.createObjectURL(bytes)
+  link.download = name
+  link.click()
+  // The browser has taken it by then.
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000)
 }
 
 /** The log of a container, read anew for each of its runs and when the connection breaks. */

@@ -4,11 +4,12 @@ import { useMemo, useState } from 'react'
 import { useCollection } from '../api/collection'
 import { post, remove } from '../api/http'
 import { collectionPath, instances, isMachine, networks, objectPath, type Instance, type Network } from '../api/objects'
-import { t } from '../i18n'
+import { t, type Word } from '../i18n'
 import { ActionMenu, FormDialog } from '../ui/dialog'
+import { Graph, type GraphBox, type GraphEdge } from '../ui/graph'
 import { CheckField, Choices, Command, Empty, Head, Loading, ProblemNote, ReasonNote, TextField } from '../ui/parts'
 import { inProject, projectForNew, useProject } from '../ui/project'
-import { stateOf } from '../ui/state'
+import { stateOf, toneOf } from '../ui/state'
 import { Table, type Column } from '../ui/table'
 
 type Joined = ReadonlyMap<string, Instance[]>
@@ -70,41 +71,37 @@ export function Networks() {
   )
 }
 
-/** Who is on which network: those on several are in several. */
+/** More than these make a map that nobody reads. */
+const MOST = 80
+
+/** Who is on which network, and what reaches outside. */
 function NetworkMap({ networks: own, joined }: { networks: readonly Network[]; joined: Joined }) {
+  const all = [...new Map(own.flatMap((it) => joined.get(it.meta.id) ?? []).map((it) => [it.meta.id, it])).values()]
+  const members = all.slice(0, MOST)
+  const boxes: GraphBox[] = [
+    ...members.map((it): GraphBox => ({
+      id: it.meta.id,
+      title: it.meta.name,
+      about: [t(isMachine(it) ? 'machine' : 'container'), t(stateOf(it) as Word)].join(' · '),
+      tone: toneOf(it),
+      open: (label, inside) => (
+        <Link to="/instances/$project/$name" params={{ project: it.meta.project, name: it.meta.name }} aria-label={label}>
+          {inside}
+        </Link>
+      ),
+    })),
+    ...own.map((it): GraphBox => ({ id: it.meta.id, title: it.meta.name, about: it.spec.ipv4 ?? it.spec.ipv6 ?? t('network'), least: 1 })),
+    { id: 'outside', title: t('Outside'), about: t('through this node'), last: true },
+  ]
+  const edges: GraphEdge[] = [
+    ...members.flatMap((it) => (it.spec.placement?.interfaces ?? []).map((one) => ({ from: it.meta.id, to: one.networkId, says: t('on network') }))),
+    ...own.filter((it) => !it.spec.internal).map((it) => ({ from: it.meta.id, to: 'outside', says: t('reaches'), dashed: true })),
+  ]
   return (
-    <div className="cards">
-      {own.map((network) => {
-        const members = joined.get(network.meta.id) ?? []
-        return (
-          <section key={network.meta.id} className="card">
-            <h2>
-              {network.meta.name} <span className="faint mono">{network.spec.ipv4}</span>
-            </h2>
-            {members.length === 0 && <p className="faint">{t('Nobody is on it.')}</p>}
-            <ul className="timeline">
-              {members.slice(0, 60).map((it) => {
-                const own = it.spec.placement?.interfaces?.find((one) => one.networkId === network.meta.id)
-                const others = (it.spec.placement?.interfaces?.length ?? 1) - 1
-                return (
-                  <li key={it.meta.id}>
-                    <Link className="grow cut" to="/instances/$project/$name" params={{ project: it.meta.project, name: it.meta.name }}>
-                      {it.meta.name}
-                    </Link>
-                    <span className="mono faint">{own?.ipv4?.split('/')[0]}</span>
-                    <span className="faint">
-                      {isMachine(it) ? t('machine') : t('container')}
-                      {others > 0 && ` +${others}`}
-                      {stateOf(it) !== 'running' && ` · ${stateOf(it)}`}
-                    </span>
-                  </li>
-                )
-              })}
-            </ul>
-          </section>
-        )
-      })}
-    </div>
+    <section className="card">
+      {all.length > MOST && <p className="faint">{t('{n} of {all} instances are shown. Choose a project to see its own.', { n: MOST, all: all.length })}</p>}
+      <Graph label={t('Instances and the networks they are on')} boxes={boxes} edges={edges} />
+    </section>
   )
 }
 

@@ -5,7 +5,7 @@ import { useCollection } from '../api/collection'
 import { get, patch } from '../api/http'
 import { instances, nodes, objectPath, type CheckReport, type DiskUsage, type Node } from '../api/objects'
 import { formatBytes, t } from '../i18n'
-import { Age, Badge, Bar, Empty, Facts, Head, Loading, ProblemNote, WarningNote } from '../ui/parts'
+import { Age, Badge, Bar, Command, Empty, Facts, Head, Loading, ProblemNote, WarningNote } from '../ui/parts'
 import { attempt } from '../ui/toast'
 
 export function Nodes() {
@@ -24,7 +24,21 @@ export function Nodes() {
       {items.map((node) => (
         <NodeCard key={node.meta.id} node={node} />
       ))}
+      <Join />
     </div>
+  )
+}
+
+/** How a further machine comes to these. */
+function Join() {
+  return (
+    <section className="card stack">
+      <h2 style={{ margin: 0 }}>{t('A further machine')}</h2>
+      <p style={{ margin: 0 }}>
+        {t('Clusters of more than one node are not there yet, so there is nothing to join: hull join says so, too. Until then each machine is a platform of its own, with its own console:')}
+      </p>
+      <Command text="make up" />
+    </section>
   )
 }
 
@@ -114,7 +128,7 @@ function Check({ path }: { path: string }) {
   if (isFetching || !data) return <Loading />
   return (
     <ul className="timeline">
-      {data.findings.map((it) => (
+      {data.findings?.map((it) => (
         <li key={it.name}>
           <Badge tone={it.outcome === 'pass' ? 'good' : it.outcome === 'warn' ? 'warn' : 'bad'}>{it.name}</Badge>
           <div className="grow">

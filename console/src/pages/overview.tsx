@@ -132,7 +132,7 @@ function ThisNode() {
           <Bar part={used / (used + disk.data.free || 1)} label={t('Disk')} />
         </div>
       )}
-      {data && data.addresses.length > 0 && (
+      {data?.addresses?.[0] && (
         <div className="stack" style={{ gap: 6 }}>
           <span className="faint">{t('From another machine, with a token:')}</span>
           <Command text={`export HULL_HOST=${data.addresses[0]}\nexport HULL_CA=${data.authority}\nexport HULL_TOKEN=hull_…`} />

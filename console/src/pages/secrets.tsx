@@ -51,7 +51,7 @@ export function Secrets() {
         ),
     },
     { key: 'kind', title: t('Kind'), width: '110px', cell: (it) => <Badge tone="none">{t(nounOf(it))}</Badge> },
-    { key: 'size', title: t('Size'), width: '90px', label: true, cell: (it) => formatBytes(it.kind === 'secret' ? it.spec.size : decode(it.spec.data).length) },
+    { key: 'size', title: t('Size'), width: '90px', label: true, cell: (it) => formatBytes(it.kind === 'secret' ? it.spec.size : decode(it.spec.data ?? '').length) },
     { key: 'users', title: t('Used by'), width: 'minmax(110px, 2fr)', label: true, cell: (it) => (it.status?.usedBy ?? []).join(', ') },
     { key: 'project', title: t('Project'), width: '100px', cell: (it) => <span className="faint">{it.meta.project}</span> },
     { key: 'age', title: t('Age'), width: '70px', cell: (it) => <Age time={it.meta.created} /> },
@@ -74,7 +74,7 @@ export function Secrets() {
       </FormDialog>
       <Dialog open={reading !== undefined} close={() => setReading(undefined)} title={reading?.meta.name ?? ''} wide>
         <pre className="card" style={{ overflow: 'auto', margin: 0, maxHeight: '60vh' }} tabIndex={0} aria-label={reading?.meta.name}>
-          {reading && decode(reading.spec.data)}
+          {reading && decode(reading.spec.data ?? '')}
         </pre>
       </Dialog>
     </div>

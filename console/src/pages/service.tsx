@@ -2,16 +2,16 @@
 
 import { Link, useNavigate, useParams, useSearch } from '@tanstack/react-router'
 import { Layers, Minus, Pause, Play, Plus, RotateCcw, Trash2 } from 'lucide-react'
-import { Tabs } from 'radix-ui'
 import { useState } from 'react'
 import { useCollection, useObject } from '../api/collection'
 import { patch, post, remove } from '../api/http'
-import { instances, objectPath, services, type Instance, type Service } from '../api/objects'
+import { instances, mainOf, objectPath, services, type Instance, type Service } from '../api/objects'
 import { t, type Word } from '../i18n'
+import { Detail } from '../ui/detail'
 import { FormDialog } from '../ui/dialog'
 import { ObjectEditor } from '../ui/editor'
 import { differences, type Json } from '../ui/merge-patch'
-import { Age, Badge, Bar, Command, Empty, Facts, Head, Loading, ReasonNote, TextField } from '../ui/parts'
+import { Age, Badge, Bar, Command, Facts, Head, TextField } from '../ui/parts'
 import { InstanceState, ServiceState, stateOf } from '../ui/state'
 import { attempt } from '../ui/toast'
 import { EventsOf } from './events'
@@ -20,48 +20,40 @@ import { modeWord } from './services'
 const REVISION = 'io.monohull.service.revision'
 const SLOT = 'io.monohull.service.slot'
 
-type Tab = 'status' | 'revisions' | 'events' | 'yaml'
-const TABS: [Tab, Word][] = [
+const TABS = [
   ['status', 'Status'],
   ['revisions', 'Revisions'],
   ['events', 'Events'],
   ['yaml', 'YAML'],
-]
+] as const
 
 export function ServicePage() {
   const { project, name } = useParams({ from: '/services/$project/$name' })
   const { tab } = useSearch({ from: '/services/$project/$name' })
   const navigate = useNavigate({ from: '/services/$project/$name' })
-  const service = useObject(services, name, project)
-  if (service === undefined) return <Loading />
-  if (service === null) {
-    return (
-      <Empty icon={Layers} title={t('There is no service {name}', { name })} action={<Link to="/services">{t('All services')}</Link>}>
-        {t('It was removed, or has another name now.')}
-      </Empty>
-    )
-  }
-  const current = TABS.find(([it]) => it === tab)?.[0] ?? 'status'
   return (
-    <div className="page">
-      <Title service={service} />
-      {service.status?.reason && <ReasonNote reason={service.status.reason} waiting={service.status.phase === 'updating'} />}
-      <Tabs.Root value={current} onValueChange={(next) => void navigate({ search: { tab: next === 'status' ? undefined : next }, replace: true })}>
-        <Tabs.List className="tabs" aria-label={t('About {name}', { name })}>
-          {TABS.map(([it, word]) => (
-            <Tabs.Trigger key={it} value={it}>
-              {t(word)}
-            </Tabs.Trigger>
-          ))}
-        </Tabs.List>
-        <Tabs.Content value={current} className="panel" style={{ paddingTop: 14 }}>
-          {current === 'status' && <StatusTab service={service} />}
-          {current === 'revisions' && <Revisions service={service} />}
-          {current === 'events' && <EventsOf object={service} />}
-          {current === 'yaml' && <ObjectEditor key={service.meta.id} object={service} noun="services" />}
-        </Tabs.Content>
-      </Tabs.Root>
-    </div>
+    <Detail
+      object={useObject(services, name, project)}
+      absent={{ icon: Layers, title: t('There is no service {name}', { name }), back: <Link to="/services">{t('All services')}</Link> }}
+      title={(service) => <Title service={service} />}
+      waits={['updating']}
+      tabs={() => TABS}
+      tab={tab}
+      choose={(next) => void navigate({ search: { tab: next }, replace: true })}
+    >
+      {(current, service) => {
+        switch (current) {
+          case 'status':
+            return <StatusTab service={service} />
+          case 'revisions':
+            return <Revisions service={service} />
+          case 'events':
+            return <EventsOf object={service} />
+          case 'yaml':
+            return <ObjectEditor key={service.meta.id} object={service} noun="services" />
+        }
+      }}
+    </Detail>
   )
 }
 
@@ -75,7 +67,7 @@ function Title({ service }: { service: Service }) {
   const { name } = service.meta
   const mode = service.spec.mode
   const replicas = 'replicated' in mode ? mode.replicated.replicas : undefined
-  const container = service.spec.template.spec.containers[0]
+  const container = mainOf(service.spec.template.spec)
   const open = (what: Asked, first = '') => {
     setValue(first)
     ask(what)
@@ -171,7 +163,7 @@ function StatusTab({ service }: { service: Service }) {
           <Facts
             facts={[
               [t('Mode'), modeWord(service)],
-              [t('Image'), <span className="mono">{spec.template.spec.containers[0]?.image}</span>],
+              [t('Image'), <span className="mono">{mainOf(spec.template.spec)?.image}</span>],
               [t('At a time'), spec.update.parallelism === 0 ? t('all at once') : spec.update.parallelism],
               [t('Order'), spec.update.order === 'startFirst' ? t('new one first') : t('old one goes first')],
               [t('When it fails'), t(spec.update.onFailure === 'rollBack' ? 'roll back' : spec.update.onFailure === 'continue' ? 'go on' : 'pause')],
@@ -249,7 +241,7 @@ function Revisions({ service }: { service: Service }) {
               )}
             </div>
             <p className="mono" style={{ margin: '8px 0 0' }}>
-              {it.template.spec.containers[0]?.image}
+              {mainOf(it.template.spec)?.image}
             </p>
             <ul className="timeline">
               {changed.slice(0, 20).map((one) => (

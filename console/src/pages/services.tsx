@@ -2,7 +2,7 @@ import { Link } from '@tanstack/react-router'
 import { Layers } from 'lucide-react'
 import { useMemo, useState } from 'react'
 import { useCollection } from '../api/collection'
-import { services, type Service } from '../api/objects'
+import { mainOf, services, type Service } from '../api/objects'
 import { t } from '../i18n'
 import { Age, Command, Empty, Head, Loading, ProblemNote, SearchBox } from '../ui/parts'
 import { inProject, useProject } from '../ui/project'
@@ -22,7 +22,7 @@ export function Services() {
   const project = useProject()
   const [text, setText] = useState('')
   const own = inProject(items, project)
-  const shown = useMemo(() => own.filter((it) => `${it.meta.name} ${it.spec.template.spec.containers[0]?.image}`.toLowerCase().includes(text.toLowerCase())), [own, text])
+  const shown = useMemo(() => own.filter((it) => `${it.meta.name} ${mainOf(it.spec.template.spec)?.image}`.toLowerCase().includes(text.toLowerCase())), [own, text])
   const columns: Column<Service>[] = [
     {
       key: 'name',
@@ -38,7 +38,7 @@ export function Services() {
     { key: 'state', title: t('State'), width: 'minmax(110px, 1fr)', cell: (it) => <ServiceState service={it} /> },
     { key: 'ready', title: t('Ready'), width: '90px', label: true, cell: (it) => `${it.status?.ready ?? 0} / ${it.status?.wanted ?? 0}` },
     { key: 'mode', title: t('Mode'), width: 'minmax(100px, 1fr)', cell: modeWord },
-    { key: 'image', title: t('Image'), width: 'minmax(120px, 2fr)', cell: (it) => it.spec.template.spec.containers[0]?.image },
+    { key: 'image', title: t('Image'), width: 'minmax(120px, 2fr)', cell: (it) => mainOf(it.spec.template.spec)?.image },
     { key: 'project', title: t('Project'), width: '100px', cell: (it) => <span className="faint">{it.meta.project}</span> },
     { key: 'age', title: t('Age'), width: '70px', cell: (it) => <Age time={it.meta.created} /> },
   ]

@@ -60,7 +60,7 @@ export function Settings() {
             facts={[
               [t('Name'), data.node],
               [t('Version'), data.version],
-              [t('Addresses'), data.addresses.join(', ')],
+              [t('Addresses'), data.addresses?.join(', ')],
               [t('Certificate authority'), <span className="mono">{data.authority}</span>],
             ]}
           />

@@ -51,7 +51,7 @@ const PLACES: [Word, Place[]][] = [
       { to: '/nodes', word: 'Nodes', icon: Server },
       { to: '/activity', word: 'Activity', icon: Activity },
       { to: '/projects', word: 'Projects', icon: FolderKanban },
-      { to: '/tokens', word: 'Tokens', icon: KeyRound },
+      { to: '/tokens', word: 'Users and tokens', icon: KeyRound },
       { to: '/settings', word: 'Settings', icon: Settings },
     ],
   ],

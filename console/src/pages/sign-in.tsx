@@ -2,7 +2,7 @@ import { useState } from 'react'
 import { ask, signIn, type Session } from '../api/session'
 import { choose, currentLanguage, t } from '../i18n'
 import icon from '../icon.svg'
-import { Command, ProblemNote, TextField } from '../ui/parts'
+import { Command, ProblemNote, TextField, WarningNote } from '../ui/parts'
 
 export function SignIn({ session }: { session: Session }) {
   const [token, setToken] = useState('')
@@ -34,6 +34,11 @@ export function SignIn({ session }: { session: Session }) {
             {currentLanguage() === 'zh' ? 'English' : '中文'}
           </button>
         </div>
+        {session.state === 'out' && session.problem && (
+          <WarningNote>
+            {t('This browser is signed out, but hull could not be told, and keeps its record until it ends by itself: {why}', { why: session.problem.message })}
+          </WarningNote>
+        )}
         {session.state === 'unreachable' && <ProblemNote error={session.problem} retry={() => void ask()} />}
         <TextField label={t('Token')} type="password" value={token} set={setToken} placeholder="hull_…" autoFocus required />
         {problem !== undefined && <ProblemNote error={problem} />}

@@ -3,15 +3,18 @@
 
 import { useQuery } from '@tanstack/react-query'
 import { Link, useNavigate, useParams, useSearch } from '@tanstack/react-router'
-import { useEffect, useState } from 'react'
-import { apps, deploy, getTemplate, type App, type Question, type TemplateDetail } from '../api/apps'
+import { lazy, Suspense, useState } from 'react'
+import { deploy } from '../api/apps'
 import { useCollection, type Collection } from '../api/collection'
-import { secrets, services, type Secret, type Service } from '../api/objects'
+import { apps, secrets, services, type App, type Secret, type Service } from '../api/objects'
+import { getTemplate, type Question, type TemplateDetail } from '../api/templates'
 import { t } from '../i18n'
 import { CheckField, Command, Field, Head, Loading, ProblemNote, SelectField, TextField } from '../ui/parts'
 import { PlanDialog } from '../ui/plan'
 import { projectForNew } from '../ui/project'
 import { quoted } from './draft'
+
+const Prose = lazy(() => import('../ui/markdown'))
 
 type Answers = Record<string, string>
 
@@ -44,14 +47,14 @@ const isAsked = (question: Question, answers: Answers) => !question.hidden && (!
 function Form({ detail, project, catalog, name, app }: FormProps) {
   const navigate = useNavigate()
   const { template } = detail
-  const version = template.versions.find((it) => it.version === detail.version)
+  const version = template.versions?.find((it) => it.version === detail.version)
+  const versions = template.versions ?? []
   const questions = version?.questions ?? []
   const before = app?.spec.origin?.answers ?? {}
   const [appName, setAppName] = useState(app?.meta.name ?? name)
   const [answers, setAnswers] = useState<Answers>(() => Object.fromEntries(questions.map((it) => [it.variable, before[it.variable] ?? it.default ?? ''])))
   const [planning, setPlanning] = useState(false)
   const [touched, setTouched] = useState<Record<string, true>>({})
-  useEffect(() => window.scrollTo(0, 0), [])
   const set = (variable: string) => (value: string) => {
     setAnswers((old) => ({ ...old, [variable]: value }))
     setTouched((old) => ({ ...old, [variable]: true }))
@@ -67,7 +70,7 @@ function Form({ detail, project, catalog, name, app }: FormProps) {
       : deploy(project, appName, 'install', { catalog, template: name, version: detail.version, answers: given }, plan)
   const open = questions.some((it) => it.kind === 'password' && given[it.variable])
   const words = Object.entries(given).filter(([key]) => questions.find((it) => it.variable === key)?.kind !== 'password').map(([key, value]) => `--set ${quoted(`${key}=${value}`)}`)
-  const command = app ? `hull catalog upgrade ${app.meta.name} --version ${detail.version} ${words.join(' ')}` : `hull catalog install ${catalog}/${name} ${appName} ${words.join(' ')}`
+  const command = app ? `hull catalog upgrade ${app.meta.name} --version ${detail.version} ${words.join(' ')}` : `hull catalog install ${catalog}/${name} --name ${appName} ${words.join(' ')}`
   return (
     <form
       className="page"
@@ -78,10 +81,10 @@ function Form({ detail, project, catalog, name, app }: FormProps) {
       }}
     >
       <Head crumb={<Link to="/catalog">{t('Catalog')}</Link>} title={template.title || name}>
-        {template.versions.length > 1 && (
+        {versions.length > 1 && (
           <select className="select" aria-label={t('Version')} value={detail.version} onChange={(event) => void navigate({ to: '/catalog/$catalog/$name', params: { catalog, name }, search: { app: app?.meta.name, version: event.target.value }, replace: true })}>
-            {[...template.versions].reverse().map((it) => (
-              <option key={it.version} value={it.version} disabled={it.problem !== undefined && it.problem !== null}>
+            {[...versions].reverse().map((it) => (
+              <option key={it.version} value={it.version} disabled={Boolean(it.problem)}>
                 {it.version}
               </option>
             ))}
@@ -109,12 +112,14 @@ function Form({ detail, project, catalog, name, app }: FormProps) {
         {asked.length === 0 && <p className="faint">{t('It asks nothing.')}</p>}
       </section>
       {detail.readme && (
-        <details className="card">
+        <details className="card" open={!app}>
           <summary>README</summary>
-          <pre style={{ whiteSpace: 'pre-wrap', overflowWrap: 'anywhere' }}>{detail.readme}</pre>
+          <Suspense fallback={<Loading />}>
+            <Prose text={detail.readme} />
+          </Suspense>
         </details>
       )}
-      {Object.entries(detail.files).map(([path, text]) => (
+      {Object.entries(detail.files ?? {}).map(([path, text]) => (
         <details key={path} className="card">
           <summary className="mono">{path}</summary>
           <pre style={{ overflow: 'auto' }} tabIndex={0}>

@@ -40,7 +40,7 @@ export function Tokens() {
   ]
   return (
     <div className="page">
-      <Head title={t('Tokens')}>
+      <Head title={t('Users and tokens')}>
         <div className="actions">
           <button className="button primary" onClick={() => setCreating(true)}>
             <Plus aria-hidden />
@@ -49,7 +49,7 @@ export function Tokens() {
         </div>
       </Head>
       <p className="faint" style={{ margin: 0 }}>
-        {t('A token is who somebody is, for the command line, the API and this console. There are no roles yet: each may do everything.')}
+        {t('A token is who somebody is, for the command line, the API and this console. There are no users and roles apart from tokens yet: make one for each person and program. Each may do everything.')}
       </p>
       <Table label={t('Tokens')} items={items} columns={columns} id={(it) => it.meta.id} />
       <CreateDialog open={creating} close={() => setCreating(false)} made={setSecret} />

@@ -29,7 +29,7 @@ export function Volumes() {
       {t('Create a volume')}
     </button>
   )
-  const users = (volume: Volume) => all.filter((it) => it.meta.project === volume.meta.project && it.spec.containers.some((one) => (one.mounts ?? []).some((mount) => mount.type === 'volume' && mount.name === volume.meta.name)))
+  const users = (volume: Volume) => all.filter((it) => it.meta.project === volume.meta.project && it.spec.containers?.some((one) => (one.mounts ?? []).some((mount) => mount.type === 'volume' && mount.name === volume.meta.name)))
   const columns: Column<Volume>[] = [
     { key: 'name', title: t('Name'), width: 'minmax(140px, 2fr)', lead: true, cell: (it) => <b title={it.meta.name}>{it.spec.anonymous ? it.meta.name.slice(0, 12) : it.meta.name}</b> },
     { key: 'state', title: t('State'), width: '110px', cell: (it) => <Badge tone={tone(it.status?.phase)}>{t((it.status?.phase ?? 'pending') as Word)}</Badge> },

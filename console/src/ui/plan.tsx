@@ -65,7 +65,8 @@ export function PlanDialog({ title, verb, close, ask, done }: PlanDialogProps) {
   )
 }
 
-function Changes({ deployed }: { deployed: Deployed }) {
+/** What is created, changed, replaced and removed, with the reasons. */
+export function Changes({ deployed }: { deployed: Deployed }) {
   return (
     <>
       {deployed.changes.length === 0 && <p>{t('Nothing would change.')}</p>}

@@ -1,6 +1,6 @@
 // How states are shown: one word and one colour for each, everywhere the same.
 
-import type { Instance, Service } from '../api/objects'
+import { mainOf, type Instance, type Service } from '../api/objects'
 import { t, type Word } from '../i18n'
 import { Badge, type Tone } from './parts'
 
@@ -26,7 +26,13 @@ export function stateOf(instance: Instance): string {
 export const needsLook = (instance: Instance): boolean => ['failed', 'restarting', 'unhealthy'].includes(stateOf(instance)) || (stateOf(instance) === 'exited' && exitCode(instance) !== 0)
 
 export function exitCode(instance: Instance): number {
-  return instance.status?.containers?.find((it) => it.name === instance.spec.containers[0]?.name)?.exitCode ?? 0
+  return instance.status?.containers?.find((it) => it.name === mainOf(instance.spec)?.name)?.exitCode ?? 0
+}
+
+/** The colour of its state, for what shows it by colour. */
+export function toneOf(instance: Instance): Tone {
+  const state = stateOf(instance)
+  return state === 'unhealthy' || needsLook(instance) ? 'bad' : (INSTANCE[state]?.[0] ?? 'none')
 }
 
 export function InstanceState({ instance }: { instance: Instance }) {

@@ -64,9 +64,9 @@ fn admitted(api: &Api, peer: Option<Peer>, request: &mut Request) -> Result<Call
         || api.sign_ins.is_shown(request.headers())
         || matches!(peer, Some(Peer::Local { trusted: true, .. }));
     let Some(secret) = tickets::shown(request.uri()) else {
-        return identify(api, peer, request);
+        return identify(api, peer, false, request);
     };
-    let known = if shown { Some(identify(api, peer, request)?) } else { None };
+    let known = if shown { Some(identify(api, peer, true, request)?) } else { None };
     let ticket = api.tickets.redeem(&secret, Instant::now())?;
     let caller = ticket.caller.clone();
     if known.is_some_and(|known| known != caller) {
@@ -77,14 +77,13 @@ fn admitted(api: &Api, peer: Option<Peer>, request: &mut Request) -> Result<Call
 }
 
 /// Who asks: a token tells, else a browser's cookie, else the local socket.
-fn identify(api: &Api, peer: Option<Peer>, request: &Request) -> Result<Caller> {
+fn identify(api: &Api, peer: Option<Peer>, ticket: bool, request: &Request) -> Result<Caller> {
     let headers = request.headers();
     if let Some(token) = shown_token(headers) {
         return api.control.authenticate(token?);
     }
     if api.sign_ins.is_shown(headers) {
-        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-        return api.sign_ins.identify(&api.control, reads, request.uri(), headers);
+        return api.sign_ins.identify(&api.control, ticket, request.uri(), headers);
     }
     match peer {
         Some(Peer::Local { user, trusted: true }) => Ok(Caller::socket(&user)),

@@ -34,8 +34,7 @@ const ABSENT: &str = "<!doctype html><html lang=\"en\"><title>Monohull</title>\
     <p>The API is here: <a href=\"/openapi.json\">/openapi.json</a></p></html>";
 
 /// Headers that keep a browser from doing for others what it does for us (OWASP Secure Headers).
-const GUARDS: [(&str, &str); 6] = [
-    ("x-content-type-options", "nosniff"),
+const GUARDS: [(&str, &str); 5] = [
     ("referrer-policy", "no-referrer"),
     ("x-frame-options", "DENY"),
     ("cross-origin-opener-policy", "same-origin"),

@@ -24,11 +24,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::handler::Handler;
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 use control::{Control, Service};
-use http::{Method, StatusCode, Uri};
+use http::header::X_CONTENT_TYPE_OPTIONS;
+use http::{HeaderValue, Method, StatusCode, Uri};
 use model::Error;
 use model::catalog::CatalogNoun;
 use model::config::ConfigNoun;
@@ -156,6 +157,7 @@ pub(crate) fn router(api: &Arc<Api>) -> Router {
         .merge(guarded)
         .layer(from_fn_with_state(api.clone(), admit::count))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(map_response(as_it_says))
         .with_state(api.clone())
 }
 
@@ -203,6 +205,12 @@ async fn no_method(method: Method, uri: Uri) -> Refusal {
     let error = Error::unsupported(format!("{method} is not done to {}", uri.path()))
         .next("/openapi.json lists what is");
     Refusal::with_status(error, StatusCode::METHOD_NOT_ALLOWED)
+}
+
+/// No browser takes an answer for anything else than it says it is: a log that is a page is still text.
+async fn as_it_says(mut response: Response) -> Response {
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {

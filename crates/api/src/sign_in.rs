@@ -1,16 +1,19 @@
 //! Browsers that are signed in: a cookie in the place of a token.
 //!
-//! The cookie is a secret of its own that scripts of a page cannot read. It is worth as much as the
-//! token it was given for, so withdrawing or renewing that signs the browser out. What is kept of it is
-//! its hash, in a file of the node's, so that a daemon that starts anew still knows who is signed in.
+//! The cookie is a secret of its own that scripts of a page cannot read. A browser sends it to every
+//! HTTPS port of this host, whoever listens there (RFC 6265, section 8.5), so it is worth nothing
+//! without a second secret, which the page keeps: what a browser stores for a page is by origin, and a
+//! port is part of that. Together they are worth as much as the token they were given for, so
+//! withdrawing or renewing that signs the browser out. What is kept are their hashes, in a file of the
+//! node's, so that a daemon that starts anew still knows who is signed in.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use client::wire::SignedIn;
 use control::{Caller, Control, Proof};
-use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN, UPGRADE};
+use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::{HeaderMap, HeaderValue, Uri};
 use model::error::Context;
 use model::{Error, ErrorKind, Result, Time};
@@ -21,9 +24,11 @@ use sha2::{Digest, Sha256};
 const LIFETIME: i64 = 7 * 24 * 60 * 60;
 /// Most browsers; beyond it the one that would be signed out first is.
 const MOST: usize = 1024;
-/// What a page shows to prove that it is ours: another site's can have a browser send its cookies, and
-/// cannot set headers.
-pub(crate) const CSRF: &str = "hull-csrf";
+/// Where a page shows its secret: another site's can have a browser send its cookies, and cannot set
+/// headers.
+const CSRF: &str = "hull-csrf";
+/// Where it shows it with a WebSocket, which can set no header: as the end of the name of a sub-protocol.
+const CSRF_PROTOCOL: &str = "v1.csrf.hull.";
 
 /// The browsers that are signed in.
 pub(crate) struct SignIns {
@@ -40,7 +45,8 @@ pub(crate) struct SignIns {
 #[serde(rename_all = "camelCase")]
 struct SignIn {
     proof: Proof,
-    csrf: String,
+    /// The hash of what its page shows.
+    page: String,
     expires: Time,
 }
 
@@ -66,7 +72,7 @@ impl SignIns {
     ) -> Result<(HeaderValue, SignedIn)> {
         let (secret, csrf) = (random(), random());
         let expires = Time::from_unix(now.0.as_second() + LIFETIME, 0);
-        let told = SignedIn { name: caller.name.clone(), csrf: csrf.clone(), expires };
+        let sign_in = SignIn { proof, page: hash(&csrf), expires };
         {
             let mut open = self.lock();
             open.retain(|_, sign_in| sign_in.expires > now);
@@ -75,18 +81,25 @@ impl SignIns {
                 let first = first.map(|(hash, _)| hash.clone());
                 first.map(|hash| open.remove(&hash));
             }
-            open.insert(hash(&secret), SignIn { proof, csrf, expires });
+            open.insert(hash(&secret), sign_in);
         }
-        self.keep().await;
+        // Who is signed in is so without it, until the daemon ends.
+        if let Err(error) = self.keep().await {
+            tracing::warn!(error = %error.chain(), "a browser is signed out when the daemon ends");
+        }
+        let told = SignedIn { name: caller.name.clone(), csrf: Some(csrf), expires };
         Ok((self.set_cookie(&secret, "")?, told))
     }
 
     /// Signs the browser out. The cookie that takes its place.
+    ///
+    /// # Errors
+    /// When a daemon that starts anew would still know it.
     pub(crate) async fn end(&self, headers: &HeaderMap) -> Result<HeaderValue> {
         for secret in self.shown(headers) {
             self.lock().remove(&hash(&secret));
         }
-        self.keep().await;
+        self.keep().await?;
         self.set_cookie("", "; Max-Age=0")
     }
 
@@ -96,8 +109,8 @@ impl SignIns {
         if headers.contains_key(AUTHORIZATION) {
             return None;
         }
-        let SignIn { proof: _, csrf, expires } = self.find(headers, Time::now()).ok()?;
-        Some(SignedIn { name: caller.name.clone(), csrf, expires })
+        let SignIn { proof: _, page: _, expires } = self.find(headers, Time::now()).ok()?;
+        Some(SignedIn { name: caller.name.clone(), csrf: None, expires })
     }
 
     /// Whether the request shows a cookie of ours, good or bad.
@@ -105,7 +118,8 @@ impl SignIns {
         !self.shown(headers).is_empty()
     }
 
-    /// Who sits before the browser that sends this request.
+    /// Who sits before the browser that sends this request. One with a ticket need not show the page's
+    /// secret: the ticket was given to a page that did.
     ///
     /// # Errors
     /// `Unauthenticated` when it is not signed in; `Forbidden` when the request may come from a page
@@ -113,22 +127,18 @@ impl SignIns {
     pub(crate) fn identify(
         &self,
         control: &Control,
-        reads: bool,
+        ticket: bool,
         uri: &Uri,
         headers: &HeaderMap,
     ) -> Result<Caller> {
         let sign_in = self.find(headers, Time::now())?;
         check_site(uri, headers)?;
-        if headers.contains_key(UPGRADE) {
-            // A WebSocket can set no header; what opens it always says where it is from.
-            if !headers.contains_key(ORIGIN) {
-                return Err(not_ours("it does not say which page it is from"));
-            }
-        } else if !reads {
-            let shown = headers.get(CSRF).map(HeaderValue::as_bytes).unwrap_or_default();
-            if Sha256::digest(shown) != Sha256::digest(sign_in.csrf.as_bytes()) {
-                return Err(not_ours("its header Hull-Csrf is not that of this sign-in"));
-            }
+        // What opens a WebSocket always says which page it is from.
+        if headers.contains_key(UPGRADE) && !headers.contains_key(ORIGIN) {
+            return Err(not_ours("it does not say which page it is from"));
+        }
+        if !ticket && !shows(headers, &sign_in.page) {
+            return Err(not_ours("it does not show what its page was told when it signed in"));
         }
         control.accept(&sign_in.proof)
     }
@@ -158,15 +168,19 @@ impl SignIns {
             .context(ErrorKind::Internal, || "the cookie cannot be written".into())
     }
 
-    /// Writes the file. Who is signed in is so without it, until the daemon ends.
-    async fn keep(&self) {
-        let Some(file) = self.file.clone() else { return };
+    /// Writes the file.
+    async fn keep(&self) -> Result<()> {
+        let Some(file) = self.file.clone() else { return Ok(()) };
+        let failed = || "who is signed in cannot be written down".to_owned();
         let _writing = self.writing.lock().await;
-        let Ok(bytes) = serde_json::to_vec(&*self.lock()) else { return };
-        let write = tokio::task::spawn_blocking(move || write(&file, &bytes));
-        if let Ok(Err(error)) = write.await {
-            tracing::warn!(%error, "who is signed in was not written down");
-        }
+        let bytes = serde_json::to_vec(&*self.lock()).context(ErrorKind::Internal, failed)?;
+        let written = tokio::task::spawn_blocking(move || write(&file, &bytes)).await;
+        written
+            .context(ErrorKind::Internal, failed)?
+            .context(ErrorKind::Unavailable, failed)
+            .map_err(|error| {
+                error.next("see whether the disk below /var/lib/hull is full, then again")
+            })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, SignIn>> {
@@ -195,14 +209,28 @@ fn not_ours(why: &str) -> Error {
         .next("load the page anew; programs send a token instead of a cookie")
 }
 
-fn write(file: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Whether a request shows the page's secret, of which this is the hash. Comparing hashes tells nobody
+/// how much of a guess was right.
+fn shows(headers: &HeaderMap, page: &str) -> bool {
+    let header = headers.get(CSRF).and_then(|value| value.to_str().ok());
+    let protocols = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    let protocols = protocols.filter_map(|value| value.to_str().ok()).flat_map(|it| it.split(','));
+    let named = protocols.filter_map(|name| name.trim().strip_prefix(CSRF_PROTOCOL));
+    header.into_iter().chain(named).any(|shown| hash(shown) == page)
+}
+
+/// Who has signed out must not be signed in again by a power cut.
+fn write(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let draft = file.with_extension("new");
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
-    options.open(&draft)?.write_all(bytes)?;
-    std::fs::rename(&draft, file)
+    let mut draft_file = options.open(&draft)?;
+    draft_file.write_all(bytes)?;
+    draft_file.sync_all()?;
+    std::fs::rename(&draft, file)?;
+    std::fs::File::open(file.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn random() -> String {
@@ -239,6 +267,30 @@ mod tests {
         for (given, expected) in cases {
             assert_eq!(sign_ins.shown(&headers(given)), expected, "{given:?}");
         }
+    }
+
+    #[test]
+    fn a_page_shows_its_secret_in_either_place() {
+        let cases: [(Pairs<'_>, bool); 7] = [
+            (&[], false),
+            (&[("hull-csrf", "s")], true),
+            (&[("hull-csrf", "")], false),
+            (&[("hull-csrf", "S")], false),
+            (&[("sec-websocket-protocol", "v1.channel.hull, v1.csrf.hull.s")], true),
+            (&[("sec-websocket-protocol", "v1.channel.hull,v1.csrf.hull.t")], false),
+            (&[("sec-websocket-protocol", "s")], false),
+        ];
+        for (given, shown) in cases {
+            assert_eq!(shows(&headers(given), &hash("s")), shown, "{given:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn signing_out_that_would_not_last_is_told() {
+        let absent = PathBuf::from("/proc/none/sign-ins");
+        let sign_ins = SignIns::open(Some(absent), "0123456789");
+        let error = sign_ins.end(&HeaderMap::new()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
     }
 
     #[test]

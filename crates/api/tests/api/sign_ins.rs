@@ -12,6 +12,7 @@ type Headers<'a> = &'a [(&'a str, &'a str)];
 struct Browser {
     cookie: String,
     told: SignedIn,
+    csrf: String,
 }
 
 async fn sign_in(world: &World, secret: &str) -> Browser {
@@ -25,7 +26,9 @@ async fn sign_in(world: &World, secret: &str) -> Browser {
     }
     let cookie = line.split(';').next().unwrap().to_owned();
     assert!(!answer.says(cookie.split_once('=').unwrap().1), "the cookie is in the body");
-    Browser { cookie, told: serde_json::from_slice(&answer.body).unwrap() }
+    let mut told: SignedIn = serde_json::from_slice(&answer.body).unwrap();
+    let csrf = told.csrf.take().unwrap();
+    Browser { cookie, told, csrf }
 }
 
 impl Browser {
@@ -39,6 +42,11 @@ impl Browser {
         let headers = [&[("cookie", self.cookie.as_str())], headers].concat();
         raw::request(world, method, path, &headers, b"").await
     }
+
+    /// What a read of the console's own page is answered with.
+    async fn read(&self, world: &World, path: &str) -> Answer {
+        self.ask(world, "GET", path, &[("hull-csrf", &self.csrf)]).await
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,14 +54,16 @@ async fn a_browser_signs_in_and_out() {
     let world = World::start().await;
     let browser = sign_in(&world, &world.secret).await;
     assert_eq!(browser.told.name, "admin");
-    let told = browser.ask(&world, "GET", "/v1/session", &[]).await;
+    let told = browser.read(&world, "/v1/session").await;
     assert_eq!(serde_json::from_slice::<SignedIn>(&told.body).unwrap(), browser.told);
-    assert_eq!(browser.ask(&world, "GET", "/v1/nodes", &[]).await.status, 200);
-    let csrf = [("hull-csrf", browser.told.csrf.as_str())];
+    let nodes = browser.read(&world, "/v1/nodes").await;
+    assert_eq!(nodes.status, 200);
+    assert!(nodes.head.contains("x-content-type-options: nosniff"), "{}", nodes.head);
+    let csrf = [("hull-csrf", browser.csrf.as_str())];
     let ended = browser.ask(&world, "DELETE", "/v1/session", &csrf).await;
     assert_eq!(ended.status, 204);
     assert!(ended.head.contains("Max-Age=0"), "{}", ended.head);
-    assert_eq!(browser.ask(&world, "GET", "/v1/nodes", &[]).await.status, 401);
+    assert_eq!(browser.read(&world, "/v1/nodes").await.status, 401);
     world.stop().await;
 }
 
@@ -61,9 +71,9 @@ async fn a_browser_signs_in_and_out() {
 async fn another_sites_page_can_do_nothing_with_the_cookie() {
     let world = World::start().await;
     let browser = sign_in(&world, &world.secret).await;
-    let csrf = browser.told.csrf.as_str();
+    let csrf = browser.csrf.as_str();
     let path = "/v1/projects/default/volumes/none";
-    let cases: [(&str, Headers<'_>, u16); 9] = [
+    let cases: [(&str, Headers<'_>, u16); 11] = [
         ("DELETE", &[], 403),
         ("DELETE", &[("hull-csrf", "")], 403),
         ("DELETE", &[("hull-csrf", "0")], 403),
@@ -71,26 +81,37 @@ async fn another_sites_page_can_do_nothing_with_the_cookie() {
         ("DELETE", &[("hull-csrf", csrf), ("sec-fetch-site", "cross-site")], 403),
         ("DELETE", &[("hull-csrf", csrf), ("origin", "https://x")], 404),
         ("DELETE", &[("hull-csrf", csrf)], 404),
-        ("GET", &[("sec-fetch-site", "cross-site")], 403),
-        ("GET", &[], 404),
+        ("GET", &[("hull-csrf", csrf), ("sec-fetch-site", "cross-site")], 403),
+        ("GET", &[("hull-csrf", csrf)], 404),
+        // A server on another port of this host has the cookie, too, and can send what headers it likes.
+        ("GET", &[], 403),
+        ("GET", &[("origin", "https://x"), ("sec-fetch-site", "same-origin")], 403),
     ];
     for (method, headers, status) in cases {
         let answer = browser.ask(&world, method, path, headers).await;
         assert_eq!(answer.status, status, "{method} {headers:?}: {}", answer.head);
     }
-    let upgrade = [
-        ("connection", "upgrade"),
-        ("upgrade", "websocket"),
-        ("sec-websocket-version", "13"),
-        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ];
+    let upgrade =
+        [("connection", "upgrade"), ("upgrade", "websocket"), ("sec-websocket-version", "13")];
     let exec = "/v1/projects/default/instances/none/exec";
-    for origin in [None, Some("https://evil"), Some("http://x")] {
+    // It has no key: one that is let in is refused for that.
+    let ours = format!("v1.channel.hull, v1.csrf.hull.{csrf}");
+    for (origin, protocols, status) in [
+        (None, ours.as_str(), 403),
+        (Some("https://evil"), ours.as_str(), 403),
+        (Some("http://x"), ours.as_str(), 403),
+        (Some("https://x"), "v1.channel.hull", 403),
+        (Some("https://x"), ours.as_str(), 426),
+    ] {
         let mut headers = upgrade.to_vec();
+        headers.push(("sec-websocket-protocol", protocols));
         headers.extend(origin.map(|origin| ("origin", origin)));
         let answer = browser.ask(&world, "GET", exec, &headers).await;
-        assert_eq!(answer.status, 403, "{origin:?}");
+        assert_eq!(answer.status, status, "{origin:?} {protocols}");
+        assert!(!answer.head.contains(csrf), "{}", answer.head);
     }
+    let told = browser.ask(&world, "GET", "/v1/session", &[]).await;
+    assert_eq!(told.status, 403, "the cookie alone is told the secret");
     world.stop().await;
 }
 
@@ -102,11 +123,11 @@ async fn a_sign_in_is_worth_as_much_as_its_token() {
     let issued = tokens.issue(&draft, false).await.unwrap();
     let browser = sign_in(&world, &issued.secret).await;
     let renewed = tokens.renew("ann").await.unwrap();
-    assert_eq!(browser.ask(&world, "GET", "/v1/nodes", &[]).await.status, 401);
+    assert_eq!(browser.read(&world, "/v1/nodes").await.status, 401);
     let browser = sign_in(&world, &renewed.secret).await;
-    assert_eq!(browser.ask(&world, "GET", "/v1/nodes", &[]).await.status, 200);
+    assert_eq!(browser.read(&world, "/v1/nodes").await.status, 200);
     tokens.delete("ann", Default::default()).await.unwrap();
-    assert_eq!(browser.ask(&world, "GET", "/v1/nodes", &[]).await.status, 401);
+    assert_eq!(browser.read(&world, "/v1/nodes").await.status, 401);
     world.stop().await;
 }
 

@@ -24,8 +24,10 @@ pub struct TokenDraft {
 pub struct SignedIn {
     /// The name of the token it was signed in with.
     pub name: String,
-    /// What each request but a read has to show in the header `Hull-Csrf`.
-    pub csrf: String,
+    /// What each request has to show beside the cookie: in the header `Hull-Csrf`, a WebSocket by naming the
+    /// sub-protocol `v1.csrf.hull.` with it behind. Told once, when the browser signs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csrf: Option<String>,
     /// It is signed out by itself then.
     pub expires: Time,
 }

@@ -73,3 +73,8 @@ fn a_machine_shows_its_screen() {
 fn every_page_can_be_used_by_everybody() {
     browse("pages.test.mjs");
 }
+
+#[test]
+fn an_application_comes_from_the_catalog() {
+    browse("apps.test.mjs");
+}
