@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use link::stacks::Stacks;
 use link::{Desired, NameEntry, ServiceLinks};
 use model::error::Context;
 use model::{ErrorKind, Noun, Object, Result};
@@ -25,6 +26,8 @@ struct Head {
     names: Vec<Arc<NameEntry>>,
     #[serde(default)]
     services: Vec<Arc<ServiceLinks>>,
+    #[serde(default)]
+    stacks: Vec<Arc<Stacks>>,
 }
 
 /// The directory that keeps the set.
@@ -62,6 +65,7 @@ impl Memory {
             node: desired.node.clone(),
             names: desired.names.clone(),
             services: desired.services.clone(),
+            stacks: desired.stacks.clone(),
         };
         let bytes = serde_json::to_vec(&head).expect("plain data always encodes");
         replace_file(&self.dir.join(HEAD), &bytes)?;
@@ -104,6 +108,7 @@ fn load(dir: &Path) -> Desired {
         node: head.node,
         names: head.names,
         services: head.services,
+        stacks: head.stacks,
         instances: load_all(dir),
         networks: load_all(dir),
         volumes: load_all(dir),

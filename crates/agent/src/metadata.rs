@@ -7,10 +7,12 @@
 //! | module | holds |
 //! |---|---|
 //! | [`documents`] | what there is to read, as EC2 and OpenStack have it |
+//! | [`rancher`] | what Rancher's service told of apps, for instances of apps that were made for it |
 //! | [`token`] | EC2's session tokens (IMDSv2) |
 //! | [`server`] | connections and requests, all bounded |
 
 mod documents;
+mod rancher;
 mod server;
 mod token;
 

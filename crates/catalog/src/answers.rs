@@ -37,10 +37,18 @@ pub fn settle(
         let name = &question.variable;
         let found = given.get(name).or_else(|| before.get(name)).cloned();
         if !is_asked(question, &settled) {
-            settled.insert(
-                name.clone(),
-                found.or_else(|| question.default.clone()).unwrap_or_default(),
-            );
+            // It reaches the template all the same, so it has to be good; but it may be missing.
+            let answer = found.or_else(|| question.default.clone()).unwrap_or_default();
+            let answer = match check(&Question { required: false, ..question.clone() }, &answer) {
+                Ok(()) => normal(question, answer),
+                Err(error) if given.contains_key(name) => {
+                    faults.push((name.clone(), error));
+                    continue;
+                }
+                // Nobody can mend one of before that is not asked any more.
+                Err(_) => String::new(),
+            };
+            settled.insert(name.clone(), answer);
             continue;
         }
         let answer = match found {
@@ -216,8 +224,9 @@ fn expression(pattern: &str) -> Result<Regex> {
     built.map_err(|error| refused().caused_by(error))
 }
 
-/// An answer as the template is given it.
-fn normal(question: &Question, answer: String) -> String {
+/// An answer as the template is given it, and as other questions depend on it.
+#[must_use]
+pub fn normal(question: &Question, answer: String) -> String {
     match question.kind {
         QuestionKind::Boolean => match boolean(&answer) {
             Some(value) => value.to_string(),
@@ -315,6 +324,13 @@ mod tests {
             values,
             [("dependent", ""), ("fixed", "kept"), ("flag", "false"), ("secret", "bbbbbbbbbbbb")]
         );
+        let hidden = [&all[..2], &[Question { max_length: Some(3), ..all[3].clone() }]].concat();
+        let long = Answers::from([("dependent".into(), "long".into())]);
+        let error = settle(&hidden, &long, &before, &mut || 0).unwrap_err();
+        assert_eq!(error.message(), "dependent has 4 characters, and may have 3");
+        assert_eq!(settle(&hidden, &before, &long, &mut || 0).unwrap()["dependent"], "");
+        let short = Answers::from([("dependent".into(), "abc".into())]);
+        assert_eq!(settle(&hidden, &short, &before, &mut || 0).unwrap()["dependent"], "abc");
         let given = Answers::from([("flag".into(), "on".into()), ("typo".into(), "1".into())]);
         let error = settle(&all, &given, &before, &mut || 0).unwrap_err();
         assert_eq!(error.message(), "typo is not asked; dependent is needed");

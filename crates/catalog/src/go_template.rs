@@ -1,16 +1,17 @@
 //! Go templates, as Rancher's `.tpl` files are (<https://pkg.go.dev/text/template>), with the functions
 //! of Sprig that they call (<https://masterminds.github.io/sprig/>).
 //!
-//! The engine is `gtmpl-ng`. It knows no bounds, and a template comes from a stranger; so it runs on a
-//! thread of its own whose stack is large enough, loops are counted, what may call itself is refused,
-//! and texts that grow are cut short.
+//! The engine is `gtmpl-ng`, within [limits]. A template comes from a stranger; so it runs on a thread of its
+//! own whose stack is large enough, what may call itself is refused, and functions make no more than they
+//! may before the engine could count it.
 
 mod functions;
 mod guard;
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
-use gtmpl_ng::{Context, Template, Value};
+use gtmpl_ng::{Context, Limits, Template, Value};
 use model::{Error, Result};
 use regex::Regex;
 
@@ -20,6 +21,20 @@ const MAX_TEMPLATE: usize = 256 << 10;
 const MAX_OUTCOME: usize = 2 << 20;
 /// The engine calls itself for what is nested; only what is used of this becomes memory.
 const STACK: usize = 64 << 20;
+/// Most turns of all loops together.
+const TURNS: usize = 10_000;
+/// Longest time.
+const TIME: Duration = Duration::from_secs(2);
+
+/// What the engine may do for one template.
+fn limits() -> Limits {
+    Limits::default()
+        .with_iterations(TURNS)
+        .with_total_iterations(TURNS)
+        .with_output_bytes(MAX_OUTCOME)
+        .with_function_output(functions::MAX_TEXT)
+        .with_deadline(TIME)
+}
 
 /// What a template can name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,12 +60,10 @@ pub(crate) fn render(path: &str, text: &str, scope: &Scope<'_>) -> Result<String
     if ["#notemplating", "# notemplating"].iter().any(|word| first.starts_with(word)) {
         return Ok(text.to_owned());
     }
-    let text = guard::count_loops(text).map_err(|why| refused(why.to_owned()))?;
-    let context = context(&text, scope);
-    let work = move || {
-        functions::begin();
-        evaluate(&text, context)
-    };
+    guard::check(text).map_err(|why| refused(why.to_owned()))?;
+    let context = context(text, scope);
+    let text = text.to_owned();
+    let work = move || evaluate(&text, context);
     // A panic of the engine, which has some, is a failure of the template.
     let thread = std::thread::Builder::new().name("template".into()).stack_size(STACK).spawn(work);
     let thread = thread.map_err(|error| {
@@ -66,14 +79,12 @@ pub(crate) fn render(path: &str, text: &str, scope: &Scope<'_>) -> Result<String
 }
 
 fn evaluate(text: &str, context: Context) -> std::result::Result<String, String> {
-    let mut template = Template::default();
+    let mut template = Template::with_limits(limits());
     for (name, function) in functions::TABLE {
         template.add_func(name, *function);
     }
     template.parse(text).map_err(|error| error.to_string())?;
-    let mut outcome = Bounded(Vec::new());
-    template.execute(&mut outcome, &context).map_err(|error| error.to_string())?;
-    String::from_utf8(outcome.0).map_err(|error| error.to_string())
+    template.render(&context).map_err(|error| error.to_string())
 }
 
 /// What a template sees. As in Go, where the values are texts, one that is not there is empty.
@@ -93,23 +104,6 @@ fn context(text: &str, scope: &Scope<'_>) -> Context {
         ("Stack".to_owned(), about(&scope.stack)),
         ("Release".to_owned(), about(&scope.release)),
     ])))
-}
-
-/// Takes so many bytes and no more.
-struct Bounded(Vec<u8>);
-
-impl std::io::Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if self.0.len() + bytes.len() > MAX_OUTCOME {
-            return Err(std::io::Error::other("it makes too much text"));
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -198,7 +192,7 @@ mod tests {
             "{{ printf \"%*d\" 999999999 1 }}",
             "{{ repeat 999999999 \"x\" }}",
             "{{ until 999999999 }}",
-            "{{/* {{range \" */}}{{range until 9}}{{range until 9}}{{end}}{{end}}\"",
+            "{{/* {{range \" */}}{{range until 999}}{{range until 999}}{{end}}{{end}}",
             "{{ if }}",
             "{{ range",
             "{{ nothing }}",

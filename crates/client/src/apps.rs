@@ -8,7 +8,8 @@ use model::app::{AppFiles, AppNoun};
 
 use crate::objects::Objects;
 use crate::wire::{
-    DeleteQuery, Deployed, RevisionQuery, RollBackRequest, ScaleRequest, UpRequest, UpgradeRequest,
+    AppRollBackRequest, DeleteQuery, Deployed, RevisionQuery, ScaleRequest, UpRequest,
+    UpgradeRequest,
 };
 
 impl Objects<AppNoun> {
@@ -41,10 +42,10 @@ impl Objects<AppNoun> {
     pub async fn take_back(
         &self,
         name: &str,
-        revision: Option<u64>,
+        request: AppRollBackRequest,
         plan: bool,
     ) -> Result<Deployed> {
-        self.post_to(name, "rollback", &RollBackRequest { revision }, plan).await
+        self.post_to(name, "rollback", &request, plan).await
     }
 
     /// Removes an app and all it made, its volumes only where that is said.

@@ -24,7 +24,9 @@ pub mod write;
 
 use model::Kind;
 
-pub use app::{Deployed, RevisionQuery, ScaleRequest, UpRequest, UpgradeRequest};
+pub use app::{
+    AppRollBackRequest, Deployed, RevisionQuery, ScaleRequest, UpRequest, UpgradeRequest,
+};
 pub use catalog::{
     InstallRequest, TemplateDetail, TemplateList, TemplateSummary, TemplateUpgradeRequest,
     TemplatesQuery, VersionQuery,

@@ -209,10 +209,14 @@ impl<'a> Field<'a> {
 /// A whole number as YAML writes one.
 pub(crate) fn number(text: &str) -> Option<i64> {
     let (sign, digits) = match text.strip_prefix('-') {
-        Some(digits) => (-1, digits),
+        Some(digits) => (-1_i128, digits),
         None => (1, text.strip_prefix('+').unwrap_or(text)),
     };
-    let radix = |digits: &str, radix| i64::from_str_radix(digits, radix).ok();
+    // A sign behind the prefix is none.
+    let radix = |digits: &str, radix| {
+        let signed = digits.starts_with(['+', '-']);
+        i128::from_str_radix(digits, radix).ok().filter(|_| !signed)
+    };
     let starts = |c: char| c.is_ascii_digit();
     let value = if let Some(hex) = digits.strip_prefix("0x") {
         radix(hex, 16)
@@ -228,7 +232,7 @@ pub(crate) fn number(text: &str) -> Option<i64> {
     } else {
         None
     };
-    value.map(|value| sign * value)
+    value.and_then(|value| i64::try_from(sign.checked_mul(value)?).ok())
 }
 
 /// What an error of the model's says, and what to do.
@@ -261,6 +265,12 @@ mod tests {
             ("x", None),
             ("--1", None),
             ("0x", None),
+            ("-0x-8000000000000000", None),
+            ("0x-1", None),
+            ("-9223372036854775808", Some(i64::MIN)),
+            ("9223372036854775808", None),
+            ("-170141183460469231731687303715884105728", None),
+            ("999999999999999999999999999999999999999999", None),
         ] {
             assert_eq!(number(text), value, "{text}");
         }

@@ -24,6 +24,11 @@ pub trait Files {
     /// # Errors
     /// When the directory cannot be read.
     fn list(&self, directory: &str) -> Result<Vec<String>>;
+
+    /// Whether there is a file of that path, which may be told without reading it.
+    fn has(&self, path: &str) -> bool {
+        matches!(self.read(path), Ok(Some(_)))
+    }
 }
 
 /// Files in memory: path to bytes.
@@ -38,6 +43,10 @@ impl Files for BTreeMap<String, Vec<u8>> {
                 || path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
         };
         Ok(self.keys().filter(below).cloned().collect())
+    }
+
+    fn has(&self, path: &str) -> bool {
+        self.contains_key(path)
     }
 }
 
@@ -88,7 +97,7 @@ impl<'a> Reading<'a> {
 
     /// Whether there is such a file.
     pub fn has(&self, path: &str) -> bool {
-        matches!(self.files.read(path), Ok(Some(_)))
+        self.files.has(path)
     }
 
     /// The files below a directory.

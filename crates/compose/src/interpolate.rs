@@ -34,11 +34,18 @@ fn walk(
             if !written.contains('$') {
                 return;
             }
+            if told.left_filled() == 0 {
+                return told.refuse(&node.at, path, "variables make too much of these files");
+            }
             let mut unset = BTreeSet::new();
-            match text(written, variables, &mut unset) {
-                Ok(done) if told.spend_filled(done.len()) => *written = done,
-                Ok(_) => told.refuse(&node.at, path, "variables make too much of these files"),
-                Err(why) => told.refuse(&node.at, path, why),
+            let (done, cost) = costed(written, variables, &mut unset, told.left_filled());
+            // What came to nothing was made all the same.
+            match (told.spend_filled(cost), done) {
+                (true, Ok(done)) => *written = done,
+                (false, Ok(_)) => {
+                    told.refuse(&node.at, path, "variables make too much of these files");
+                }
+                (_, Err(why)) => told.refuse(&node.at, path, why),
             }
             for name in unset {
                 if missing.insert(name.clone()) {
@@ -78,14 +85,30 @@ pub(crate) fn text(
     variables: &Variables,
     unset: &mut BTreeSet<String>,
 ) -> Result<String, String> {
-    let mut work = Work { variables, unset, left: LONGEST };
-    work.text(written, 0)
+    costed(written, variables, unset, LONGEST).0
+}
+
+/// Interpolates a text, and says how many bytes that made, those that come to nothing among them. It makes
+/// no more than what is left.
+fn costed(
+    written: &str,
+    variables: &Variables,
+    unset: &mut BTreeSet<String>,
+    left: usize,
+) -> (Result<String, String>, usize) {
+    let most = left.min(LONGEST);
+    let mut work = Work { variables, unset, left: most, over: false };
+    let done = work.text(written, 0);
+    let cost = if work.over { most + 1 } else { most - work.left };
+    (done, cost)
 }
 
 struct Work<'a> {
     variables: &'a Variables,
     unset: &'a mut BTreeSet<String>,
     left: usize,
+    /// More was to be made than may be.
+    over: bool,
 }
 
 impl Work<'_> {
@@ -123,10 +146,13 @@ impl Work<'_> {
     }
 
     fn push(&mut self, out: &mut String, part: &str) -> Result<(), String> {
-        self.left = self
-            .left
-            .checked_sub(part.len())
-            .ok_or_else(|| format!("variables make more than {} MiB of this", LONGEST >> 20))?;
+        match self.left.checked_sub(part.len()) {
+            Some(left) => self.left = left,
+            None => {
+                self.over = true;
+                return Err("variables make too much of these files".to_owned());
+            }
+        }
         out.push_str(part);
         Ok(())
     }
@@ -164,7 +190,8 @@ impl Work<'_> {
             (Some('?'), Some(value)) => Ok(value),
             (Some('?'), None) => {
                 let why = self.text(&rest[1..], depth + 1)?;
-                let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+                let why =
+                    if why.is_empty() { String::new() } else { format!(": {}", shorten(&why)) };
                 Err(format!("variable {name} must be set{why}"))
             }
             (Some('+'), Some(_)) => self.text(&rest[1..], depth + 1),
@@ -278,6 +305,6 @@ mod tests {
         assert!(done(&deep).unwrap_err().contains("nested"));
         let many: Variables = [("B".to_owned(), "b".repeat(1 << 20))].into();
         let error = text(&"$B".repeat(10), &many, &mut BTreeSet::new()).unwrap_err();
-        assert!(error.contains("MiB"), "{error}");
+        assert!(error.contains("too much"), "{error}");
     }
 }

@@ -1,7 +1,7 @@
 //! From files to one tree: files parsed, variables filled in, services extended, files merged, other apps
 //! included, services of inactive profiles taken out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::env_file::{self, Format};
@@ -26,6 +26,10 @@ const OVERRIDES: [&str; 4] = [
 const DEEPEST: usize = 16;
 /// Most services of one app.
 const MOST_SERVICES: usize = 500;
+/// Most apps that one includes, with those that these include.
+const MOST_INCLUDED: usize = 100;
+/// Few bytes that stand for many.
+const TOO_MUCH: &str = "there is too much in services that extend others";
 /// Kinds of resources that an included app brings.
 const RESOURCES: [&str; 5] = ["services", "networks", "volumes", "secrets", "configs"];
 
@@ -43,7 +47,8 @@ pub(crate) struct Loaded {
 
 /// Loads files. What is wrong is told, and the tree then lacks it.
 pub(crate) fn load(reading: &mut Reading<'_>, asked: &Asked, told: &Told) -> Option<Loaded> {
-    let mut loader = Loader { reading, asked, told, lenient: false, opened: Vec::new() };
+    let mut loader =
+        Loader { reading, asked, told, lenient: false, opened: Vec::new(), included: 0 };
     loader.top()
 }
 
@@ -54,13 +59,15 @@ struct Loader<'a, 'f> {
     lenient: bool,
     /// Files of the apps that are being loaded, to find circles.
     opened: Vec<String>,
+    /// How many apps were included.
+    included: usize,
 }
 
 /// An app: its directory, its variables and what was parsed of it.
 struct Project {
     directory: String,
     variables: Variables,
-    parsed: BTreeMap<String, Option<Node>>,
+    parsed: BTreeMap<String, Option<Arc<Node>>>,
 }
 
 impl Loader<'_, '_> {
@@ -237,6 +244,10 @@ impl Loader<'_, '_> {
     /// Puts what they extend below the services of a document.
     fn extend_all(&mut self, document: &mut Node, path: &str, project: &mut Project) {
         let Some(services) = document.get("services").cloned() else { return };
+        if services.entries().len() > MOST_SERVICES {
+            let why = format!("an app has {MOST_SERVICES} services at most");
+            return self.told.refuse(&services.at, "services", why);
+        }
         let names: Vec<_> = services
             .entries()
             .iter()
@@ -262,7 +273,13 @@ impl Loader<'_, '_> {
         if !self.told.spend_nodes(0) {
             return None;
         }
-        let mut service = services.get(name)?.clone();
+        let service = services.get(name)?;
+        // It is copied, with the words that are merged over it.
+        if !self.told.spend_nodes(if chain.is_empty() { 0 } else { service.count() }) {
+            self.told.refuse(&service.at, name, TOO_MUCH);
+            return None;
+        }
+        let mut service = service.clone();
         let Some(extends) = service.remove("extends") else { return Some(service) };
         let told = self.told;
         let field = Field::new(&extends.node, format!("services.{name}.extends"), told);
@@ -287,16 +304,20 @@ impl Loader<'_, '_> {
             Some(file) => {
                 let other = self.other_file(&file, project)?;
                 let path = resolve(&file.at().source.directory, file.text()?).ok()?;
-                let services = other.get("services").cloned();
-                let services = services.unwrap_or_else(|| Node::map(other.at.clone()));
-                self.base(&services, &base, &path, project, chain, &field)
+                match other.get("services") {
+                    Some(services) => self.base(services, &base, &path, project, chain, &field),
+                    None => {
+                        field.refuse(format!("{path} has no services"));
+                        None
+                    }
+                }
             }
             None => self.base(services, &base, path, project, chain, &field),
         };
         chain.pop();
         let mut whole = whole?;
         if !told.spend_nodes(whole.count()) {
-            field.refuse("there is too much in services that extend others");
+            field.refuse(TOO_MUCH);
             return None;
         }
         let mut place = vec!["services".to_owned(), name.to_owned()];
@@ -321,7 +342,7 @@ impl Loader<'_, '_> {
     }
 
     /// A file that a service extends one of.
-    fn other_file(&mut self, file: &Field<'_>, project: &mut Project) -> Option<Node> {
+    fn other_file(&mut self, file: &Field<'_>, project: &mut Project) -> Option<Arc<Node>> {
         let path = match resolve(&file.at().source.directory, file.text()?) {
             Ok(path) => path,
             Err(why) => {
@@ -335,7 +356,7 @@ impl Loader<'_, '_> {
         let directory = parent(&path).to_owned();
         let source = Arc::new(Source { file: path.clone(), directory });
         let documents = self.documents(&source, project, Some(file));
-        let first = documents.and_then(|documents| documents.into_iter().next());
+        let first = documents.and_then(|documents| documents.into_iter().next()).map(Arc::new);
         project.parsed.insert(path, first.clone());
         first
     }
@@ -377,6 +398,11 @@ impl Loader<'_, '_> {
         };
         let files: Vec<String> = paths.iter().filter_map(path_of).collect();
         let first = files.first().filter(|_| files.len() == paths.len())?;
+        self.included += 1;
+        if self.included > MOST_INCLUDED {
+            item.refuse(format!("{MOST_INCLUDED} apps are included at most"));
+            return None;
+        }
         if self.opened.len() >= DEEPEST || files.iter().any(|file| self.opened.contains(file)) {
             item.refuse("files that include each other in a circle, or too deep");
             return None;
@@ -508,14 +534,23 @@ fn take_over(tree: &mut Node, other: Node, item: &Field<'_>) {
             tree.set(kind, Node::map(theirs.at.clone()));
         }
         let Some(ours) = tree.get_mut(kind) else { continue };
+        let known = by_key(ours);
+        let mut added = Vec::new();
         for entry in theirs.entries() {
-            match ours.get(&entry.key) {
+            match known.get(entry.key.as_str()) {
                 Some(own) if same(own, &entry.node) => {}
                 Some(_) => item.refuse(format!("{kind}.{} stands in both files", entry.key)),
-                None => ours.set(&entry.key, entry.node.clone()),
+                None => added.push(entry.clone()),
             }
         }
+        if let Value::Map(entries) = &mut ours.value {
+            entries.extend(added);
+        }
     }
+}
+
+fn by_key(node: &Node) -> HashMap<&str, &Node> {
+    node.entries().iter().map(|entry| (entry.key.as_str(), &entry.node)).collect()
 }
 
 /// Whether two trees say the same, wherever they stand.
@@ -527,8 +562,11 @@ fn same(one: &Node, other: &Node) -> bool {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
         }
         (Value::Map(one), Value::Map(_)) => {
-            one.len() == other.entries().len()
-                && one.iter().all(|it| other.get(&it.key).is_some_and(|node| same(&it.node, node)))
+            let others = by_key(other);
+            one.len() == others.len()
+                && one
+                    .iter()
+                    .all(|it| others.get(it.key.as_str()).is_some_and(|node| same(&it.node, node)))
         }
         (Value::Null | Value::Text(_) | Value::List(_) | Value::Map(_), _) => false,
     }

@@ -1,6 +1,8 @@
 //! How one tree is merged onto another (Compose Specification, `13-merge.md`): mappings field by field,
 //! lists one behind the other, and what is different in some fields.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::told::At;
 use crate::yaml::{Entry, Node, Tag, Value};
 
@@ -79,16 +81,17 @@ fn other_driver(base: &Node, over: &Node) -> bool {
 fn merge_maps(base: &mut Node, over: Node, path: &mut Vec<String>) {
     match (&mut base.value, over.value) {
         (_, Value::Null) => {}
-        (Value::Map(_), Value::Map(entries)) => {
+        (Value::Map(old), Value::Map(entries)) => {
+            let mut places = Places::of(old, entries.len());
             for entry in entries {
                 path.push(entry.key.clone());
-                match base.get_mut(&entry.key) {
+                match places.find(old, &entry.key) {
                     // A name without a value stands for the value outside, also over one that is given.
-                    Some(old) if entry.node.value == Value::Null && path.ends_with_pair() => {
-                        *old = entry.node;
+                    Some(place) if entry.node.value == Value::Null && path.ends_with_pair() => {
+                        old[place].node = entry.node;
                     }
-                    Some(old) => merge(old, entry.node, path),
-                    None => base.push(entry),
+                    Some(place) => merge(&mut old[place].node, entry.node, path),
+                    None => places.push(old, entry),
                 }
                 path.pop();
             }
@@ -138,18 +141,54 @@ fn is_list_field(path: &[String]) -> bool {
         && matches!(last, Some("env_file" | "dns" | "dns_search" | "tmpfs" | "label_file"))
 }
 
-impl Node {
-    fn push(&mut self, entry: Entry) {
-        if let Value::Map(entries) = &mut self.value {
-            entries.push(entry);
+/// Where keys stand in a mapping. Many are looked up by an index: what merges two large mappings must not
+/// take the product of their sizes.
+struct Places(Option<HashMap<String, usize>>);
+
+/// Most keys that are looked up one by one.
+const FEW: usize = 8;
+
+impl Places {
+    /// Of a mapping in which so many keys are looked up.
+    fn of(entries: &[Entry], lookups: usize) -> Self {
+        let index = || entries.iter().enumerate().map(|(i, it)| (it.key.clone(), i)).collect();
+        Self((lookups > FEW).then(index))
+    }
+
+    fn find(&self, entries: &[Entry], key: &str) -> Option<usize> {
+        match &self.0 {
+            Some(index) => index.get(key).copied(),
+            None => entries.iter().position(|it| it.key == key),
         }
+    }
+
+    fn push(&mut self, entries: &mut Vec<Entry>, entry: Entry) {
+        if let Some(index) = &mut self.0 {
+            index.insert(entry.key.clone(), entries.len());
+        }
+        entries.push(entry);
     }
 }
 
+/// A mapping of pairs, of which the last of two with one key counts.
+fn map_of(at: At, pairs: impl ExactSizeIterator<Item = Option<(String, Node)>>) -> Node {
+    let mut entries = Vec::new();
+    let mut places = Places::of(&entries, pairs.len());
+    for (key, node) in pairs.flatten() {
+        match places.find(&entries, &key) {
+            Some(place) => entries[place].node = node,
+            None => places.push(&mut entries, Entry { key, at: node.at.clone(), node }),
+        }
+    }
+    Node { at, tag: Tag::None, value: Value::Map(entries) }
+}
+
 fn append(old: &mut Vec<Node>, new: Vec<Node>) {
+    let texts = old.iter().filter_map(|it| it.as_text().map(str::to_owned));
+    let mut texts: HashSet<String> = texts.collect();
     for node in new {
-        let again = node.as_text().is_some() && old.iter().any(|it| it.as_text() == node.as_text());
-        if !again {
+        let is_new = node.as_text().is_none_or(|text| texts.insert(text.to_owned()));
+        if is_new {
             old.push(node);
         }
     }
@@ -163,10 +202,8 @@ pub(crate) fn as_pairs(node: &mut Node, mark: char) {
 
 fn pairs(node: Node, mark: char) -> Node {
     let Value::List(items) = node.value else { return node };
-    let mut map = Node::map(node.at);
-    for item in items {
-        let at = item.at.clone();
-        let Some(text) = item.as_text() else { continue };
+    let pair = |item: Node| {
+        let text = item.as_text()?;
         // Hosts may stand with either mark.
         let split = match mark {
             ':' => text.split_once('=').or_else(|| text.split_once(':')),
@@ -176,9 +213,9 @@ fn pairs(node: Node, mark: char) -> Node {
             Some((name, value)) => (name.to_owned(), Value::Text(value.to_owned())),
             None => (text.to_owned(), Value::Null),
         };
-        map.set(&name, Node { at, tag: Tag::None, value });
-    }
-    map
+        Some((name, Node { at: item.at, tag: Tag::None, value }))
+    };
+    map_of(node.at, items.into_iter().map(pair))
 }
 
 /// Makes a mapping of a list of keys.
@@ -189,14 +226,11 @@ pub(crate) fn as_names(node: &mut Node) {
 
 fn names_of(node: Node) -> Node {
     let Value::List(items) = node.value else { return node };
-    let mut map = Node::map(node.at);
-    for item in items {
-        let at: At = item.at.clone();
-        if let Some(name) = item.as_text() {
-            map.set(name, Node { at, tag: Tag::None, value: Value::Null });
-        }
-    }
-    map
+    let name = |item: Node| {
+        let name = item.as_text()?.to_owned();
+        Some((name, Node { at: item.at, tag: Tag::None, value: Value::Null }))
+    };
+    map_of(node.at, items.into_iter().map(name))
 }
 
 fn merge_unique(base: &mut Node, over: Node, key: fn(&Node) -> Option<String>) {
@@ -206,10 +240,15 @@ fn merge_unique(base: &mut Node, over: Node, key: fn(&Node) -> Option<String>) {
         }
         return;
     };
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for (place, node) in old.iter().enumerate() {
+        if let Some(key) = key(node) {
+            places.entry(key).or_insert(place);
+        }
+    }
     for node in new {
-        let same = key(node).and_then(|wanted| {
-            old.iter().position(|it| key(it).is_some_and(|found| found == wanted))
-        });
+        let wanted = key(node);
+        let same = wanted.as_ref().and_then(|wanted| places.get(wanted)).copied();
         match same {
             Some(place) => {
                 let both_maps =
@@ -219,7 +258,10 @@ fn merge_unique(base: &mut Node, over: Node, key: fn(&Node) -> Option<String>) {
                     false => old[place] = node.clone(),
                 }
             }
-            None => old.push(node.clone()),
+            None => {
+                places.extend(wanted.map(|wanted| (wanted, old.len())));
+                old.push(node.clone());
+            }
         }
     }
 }

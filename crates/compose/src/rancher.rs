@@ -20,7 +20,7 @@ pub(crate) const NAMES: [&str; 2] = ["rancher-compose.yml", "rancher-compose.yam
 pub(crate) const KEY: &str = "x-rancher-compose";
 
 /// Fields that have no meaning here, and why.
-const IGNORED: [(&str, &str); 10] = [
+const IGNORED: [(&str, &str); 9] = [
     ("retain_ip", "an instance made anew gets another address; others find it by its name"),
     ("start_on_create", "a service is started when it is made"),
     ("storage_driver", "it is a driver for Rancher's own storage"),
@@ -30,10 +30,9 @@ const IGNORED: [(&str, &str); 10] = [
     ("certs", "TLS is not terminated by the platform yet"),
     ("selector_container", "containers are not taken into a service by their labels"),
     ("selector_link", "services are linked by name"),
-    ("drain_timeout_ms", "it ends when it is told to"),
 ];
 /// Fields that are read here, or by the role of a service.
-const SERVED: [&str; 18] = [
+const SERVED: [&str; 19] = [
     "scale",
     "scale_policy",
     "health_check",
@@ -52,6 +51,7 @@ const SERVED: [&str; 18] = [
     "service_schemas",
     "links",
     "external_links",
+    "drain_timeout_ms",
 ];
 
 /// Puts the words of the file below the services of a tree.
@@ -101,6 +101,11 @@ pub(crate) fn read(service: &Field<'_>, draft: &mut Draft) {
         if let Some(replicas) = least {
             draft.mode = Some(ServiceMode::Replicated { replicas: replicas.max(1) });
         }
+    }
+    if let Some(time) = field.get("drain_timeout_ms").filter(|it| it.text() != Some("")) {
+        // In Rancher 0 is no draining, which is so here when nothing is said.
+        let time = time.integer::<u64>().filter(|millis| *millis > 0);
+        draft.access.drain = time.map(Span::millis).or(draft.access.drain);
     }
     if let Some(check) = field.get("health_check") {
         health(&check, draft);

@@ -76,7 +76,7 @@ fn tree(reading: &mut Reading<'_>, asked: &Asked, told: &Told, loaded: &Loaded) 
     }
     let Context { undeclared, mounted, .. } = context;
     volumes.extend(undeclared.into_iter().map(|(key, driver)| undeclared_volume(&key, driver)));
-    configs.extend(mounted);
+    configs.extend(mounted.into_iter().map(|(_, config)| config));
     let grouped = assemble::services(drafts, told);
     volumes.extend(grouped.volumes);
     networks.extend(grouped.networks);

@@ -50,8 +50,8 @@ pub(crate) struct Context<'a, 'f> {
     pub configs: BTreeSet<String>,
     /// Volumes that are used and not declared, where that is allowed.
     pub undeclared: BTreeMap<String, Option<String>>,
-    /// Files that are mounted, as configs.
-    pub mounted: Vec<WantedConfig>,
+    /// Paths of files that are mounted, and the configs that they become.
+    pub mounted: Vec<(String, WantedConfig)>,
 }
 
 /// A service as it is written.

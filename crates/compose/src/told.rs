@@ -135,6 +135,11 @@ impl Told {
         self.filled.get() <= MOST_FILLED
     }
 
+    /// How many bytes variables may still make.
+    pub fn left_filled(&self) -> usize {
+        MOST_FILLED.saturating_sub(self.filled.get())
+    }
+
     /// Whether something was refused.
     pub fn failed(&self) -> bool {
         !self.faults.borrow().is_empty()

@@ -30,11 +30,18 @@ pub struct Written {
     pub left_out: Vec<String>,
 }
 
-/// The variable that a file which was written has a secret from.
+/// The variable that a file which was written has a secret from; each key has another one. What a
+/// variable cannot have, and capital letters, become `_x2d`, and small letters capital ones.
 #[must_use]
 pub fn variable(key: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
-    format!("SECRET_{}", key.chars().map(plain).collect::<String>())
+    let mut name = String::from("SECRET_");
+    for byte in key.bytes() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'_' => name.push(byte.to_ascii_uppercase().into()),
+            _ => name.push_str(&format!("_x{byte:02x}")),
+        }
+    }
+    name
 }
 
 /// Writes a Compose file.

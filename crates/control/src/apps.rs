@@ -6,6 +6,7 @@
 //! `objects` prepares it, `revisions` keeps it.
 
 mod compose;
+pub(crate) mod copies;
 mod objects;
 pub(crate) mod revisions;
 
@@ -48,6 +49,8 @@ pub struct Wish {
     pub origin: Option<(Origin, BTreeMap<String, String>)>,
     /// Take the last revision that worked again when this one fails.
     pub roll_back_on_failure: bool,
+    /// Copy its volumes before it is brought about.
+    pub copy_volumes: bool,
 }
 
 /// What a verb made of an app, and how that differs from what was there.
@@ -120,6 +123,8 @@ impl Apps {
                 files: sealed()?,
                 what: wish.what.clone(),
                 roll_back_on_failure: wish.roll_back_on_failure,
+                copy_volumes: wish.copy_volumes,
+                put_back: None,
                 back: None,
             };
             put(&context, old, (project, name, id), draft, batch)
@@ -148,20 +153,21 @@ impl Apps {
             })?;
         }
         let words: Vec<_> = counts.iter().map(|(name, count)| format!("{name}={count}")).collect();
-        self.take(caller, &app, kept, format!("scale {}", words.join(" ")), mode).await
+        self.take(caller, &app, kept, None, format!("scale {}", words.join(" ")), mode).await
     }
 
     /// Takes a revision of an app again: that of this number, or the last before the present one that
-    /// did not fail.
+    /// did not fail. With its volumes as they were when it was left, where that is wanted.
     ///
     /// # Errors
-    /// `NotFound` for a revision that is not kept, `Conflict` when there is none to go back to.
+    /// `NotFound` for a revision that is not kept, `Conflict` when there is none to go back to, or no
+    /// copies of its volumes are kept; `Unsupported` for volumes in storage that makes none.
     pub async fn roll_back(
         &self,
         caller: &Caller,
         project: &str,
         name: &str,
-        to: Option<u64>,
+        (to, volumes): (Option<u64>, bool),
         mode: Mode,
     ) -> Result<Deployed> {
         let app = self.own(caller, project, name)?;
@@ -172,7 +178,14 @@ impl Apps {
                 .next(format!("hull app history {name}"))
         })?;
         let kept = self.kept(&app, number).await?;
-        self.take(caller, &app, kept, format!("rollback to {number}"), mode).await
+        let put_back = match volumes {
+            true => {
+                Some(self.core.read(|state| copies::put_back(state, &app, number, &kept.objects))?)
+            }
+            false => None,
+        };
+        let with = if volumes { " with its volumes" } else { "" };
+        self.take(caller, &app, kept, put_back, format!("rollback to {number}{with}"), mode).await
     }
 
     /// Removes an app and all it made; its volumes only where that is said.
@@ -257,6 +270,7 @@ impl Apps {
         caller: &Caller,
         app: &App,
         kept: Kept,
+        put_back: Option<copies::PutBack>,
         what: String,
         mode: Mode,
     ) -> Result<Deployed> {
@@ -264,7 +278,10 @@ impl Apps {
         let plan = |state: &State, batch: &mut Batch| {
             let context = Context { state, caller, core: &self.core, now: self.core.now() };
             let old = state.apps.by_id(id).ok_or_else(|| gone(app))?;
-            let draft = Draft::of(kept.clone(), what.clone(), old.spec.roll_back_on_failure);
+            let draft = Draft {
+                put_back: put_back.clone(),
+                ..Draft::of(kept.clone(), what.clone(), old.spec.roll_back_on_failure)
+            };
             let names = (old.meta.project.as_str(), old.meta.name.as_str(), id);
             put(&context, Some(old), names, draft, batch)
         };
@@ -300,6 +317,9 @@ pub(crate) struct Draft {
     files: model::data::Sealed,
     what: String,
     roll_back_on_failure: bool,
+    copy_volumes: bool,
+    /// Its volumes as they were.
+    put_back: Option<copies::PutBack>,
     /// The revision that failed, when it is taken back by itself.
     back: Option<u64>,
 }
@@ -307,7 +327,17 @@ pub(crate) struct Draft {
 impl Draft {
     fn of(kept: Kept, what: String, roll_back_on_failure: bool) -> Self {
         let Kept { objects, origin, print, files } = kept;
-        Self { objects, origin, print, files, what, roll_back_on_failure, back: None }
+        Self {
+            objects,
+            origin,
+            print,
+            files,
+            what,
+            roll_back_on_failure,
+            copy_volumes: false,
+            put_back: None,
+            back: None,
+        }
     }
 
     /// What was kept of an earlier revision, in the place of one that failed.
@@ -328,16 +358,21 @@ pub(crate) fn put(
         not_deleted(old)?;
     }
     let present = present(context.state, project);
+    let restored = old.map(|old| old.spec.restored.clone()).unwrap_or_default();
+    let restored = copies::apply(&restored, draft.put_back.as_ref(), &mut draft.objects);
     objects::complete(context, name, old.map(|it| &**it), &mut draft.objects)?;
     let changes = differences(old.map(|it| &**it), &draft.objects, &present, Look::AsIs);
     objects::ask_again(&mut draft.objects, &changes, &present);
-    let app = next(old.map(|it| &**it), (project, name, id), &draft, context.now, context.caller);
+    let mut app =
+        next(old.map(|it| &**it), (project, name, id), &draft, context.now, context.caller);
+    app.spec.restored = restored;
     app.validate()?;
     objects::check(context, &app, &changes)?;
     // One that was taken back by itself and is asked for now is what is wanted.
     let same = old
         .is_some_and(|old| is_same(&old.spec, &app.spec) && old.status.rolled_back_from.is_none())
-        && draft.back.is_none();
+        && draft.back.is_none()
+        && draft.put_back.is_none();
     if let (true, Some(old)) = (same, old) {
         return Ok((App::clone(old), changes));
     }
@@ -373,6 +408,7 @@ fn next(
     app.spec.files.clone_from(&draft.print);
     app.spec.origin.clone_from(&draft.origin);
     app.spec.roll_back_on_failure = draft.roll_back_on_failure;
+    app.spec.copy_volumes = draft.copy_volumes;
     app.status.rolled_back_from = draft.back;
     app.status.revisions.push(AppRevision {
         number,
@@ -381,6 +417,7 @@ fn next(
         what: draft.what.clone(),
         version: draft.origin.as_ref().map(|it| it.version.clone()).unwrap_or_default(),
         failed: false,
+        copies: Vec::new(),
     });
     app
 }

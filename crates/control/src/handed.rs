@@ -8,7 +8,7 @@ use link::desired::HandedData;
 use model::config::ConfigNoun;
 use model::instance::{ContainerSpec, Handed, Instance, InstanceSpec};
 use model::secret::SecretNoun;
-use model::{Error, Object, Result, Uid};
+use model::{Error, Kind, Object, Result, Uid};
 
 use crate::core::Core;
 use crate::mirror::{Mirrored, State};
@@ -73,6 +73,10 @@ pub(crate) fn check_unused<N: AsFile>(context: &Context<'_>, object: &Object<N>)
         _ => format!("{} and {} more", names[..5].join(", "), names.len() - 5),
     };
     let next = match first.split_once(' ') {
+        Some(("service", name)) if name.ends_with(')') => {
+            "a service can go back to its revisions: remove it, or change it until that one is not kept"
+                .to_owned()
+        }
         Some(("service", name)) => {
             format!("`hull service rm {name}`, or change it, then try again")
         }
@@ -81,12 +85,20 @@ pub(crate) fn check_unused<N: AsFile>(context: &Context<'_>, object: &Object<N>)
     Err(Error::conflict(format!("{} is read by {list}", object.title())).next(next))
 }
 
-/// Who names a secret or config: services by their templates, and instances, each once.
+/// Who names a secret or config: services by their templates, those of revisions that they can go back to
+/// among them, and instances, each once. What an app owns it makes again when it goes back.
 fn users<N: AsFile>(state: &State, object: &Object<N>) -> Vec<String> {
     let (project, name) = (&object.meta.project, object.meta.name.as_str());
     let names = |spec: &InstanceSpec| named::<N>(spec).any(|it| it == name);
-    let services = state.services.in_project(project);
-    let services = services.filter(|it| names(&it.spec.template.spec)).map(|it| it.title());
+    let of_app = object.meta.owner.as_ref().is_some_and(|owner| owner.kind == Kind::App);
+    let services = state.services.in_project(project).filter_map(|service| {
+        if names(&service.spec.template.spec) {
+            return Some(service.title());
+        }
+        let mut earlier = service.status.revisions.iter().filter(|_| !of_app);
+        let earlier = earlier.find(|revision| names(&revision.template.spec))?;
+        Some(format!("{} (revision {})", service.title(), earlier.number))
+    });
     let instances = state.instances.in_project(project);
     let instances = instances.filter(|it| names(&it.spec)).map(|it| it.title());
     services.chain(instances).collect()
@@ -135,7 +147,14 @@ fn check_each<'a, N: AsFile>(
 
 /// What nodes are told of secrets and configs, opened once: neither changes.
 #[derive(Default)]
-pub(crate) struct Opened(Mutex<BTreeMap<Uid, Arc<HandedData>>>);
+pub(crate) struct Opened(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    opened: BTreeMap<Uid, Arc<HandedData>>,
+    /// What could not be opened, which is logged once.
+    failed: BTreeSet<Uid>,
+}
 
 impl Opened {
     /// What these instances are handed, in the order of ids.
@@ -168,26 +187,34 @@ impl Opened {
     /// Forgets what is not there any more.
     pub(crate) fn forget(&self, state: &State) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known
-            .retain(|id, _| state.secrets.by_id(id).is_some() || state.configs.by_id(id).is_some());
+        let is_there =
+            |id: &Uid| state.secrets.by_id(id).is_some() || state.configs.by_id(id).is_some();
+        known.opened.retain(|id, _| is_there(id));
+        known.failed.retain(is_there);
     }
 }
 
 fn opened<N: AsFile>(
-    known: &mut BTreeMap<Uid, Arc<HandedData>>,
+    known: &mut Known,
     object: &Object<N>,
     open: impl FnOnce() -> Result<model::data::Data>,
 ) -> Option<Arc<HandedData>> {
-    if let Some(known) = known.get(&object.meta.id)
+    if let Some(known) = known.opened.get(&object.meta.id)
         && known.name == object.meta.name
     {
         return Some(known.clone());
     }
-    let data = open()
-        .inspect_err(|error| {
-            tracing::error!(error = error.chain(), "a node cannot be told a secret")
-        })
-        .ok()?;
+    let data = match open() {
+        Ok(data) => data,
+        Err(error) => {
+            if known.failed.insert(object.meta.id.clone()) {
+                let name = &object.meta.name;
+                tracing::error!(error = error.chain(), name, "a node cannot be told a secret");
+            }
+            return None;
+        }
+    };
+    known.failed.remove(&object.meta.id);
     let made = Arc::new(HandedData {
         kind: N::KIND,
         id: object.meta.id.clone(),
@@ -195,6 +222,6 @@ fn opened<N: AsFile>(
         name: object.meta.name.clone(),
         data,
     });
-    known.insert(object.meta.id.clone(), made.clone());
+    known.opened.insert(object.meta.id.clone(), made.clone());
     Some(made)
 }

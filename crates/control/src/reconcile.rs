@@ -25,6 +25,7 @@ pub(crate) mod placement;
 pub(crate) mod removal;
 pub(crate) mod retention;
 pub(crate) mod services;
+mod stacks;
 pub(crate) mod usage;
 
 use std::sync::Arc;
@@ -63,7 +64,7 @@ pub(crate) fn start(core: &Arc<Core>, tasks: &Tasks, node_grace: Duration) {
     tasks.spawn(placement::Placement::new(core.clone()), slow, on_change(&placed));
     let removed = [Kind::Instance, Kind::Network, Kind::Snapshot, Kind::Volume];
     tasks.spawn(removal::Removal(core.clone()), slow, on_change(&removed));
-    let told = [&removed[..], &[Kind::Config, Kind::Secret, Kind::Service]].concat();
+    let told = [&removed[..], &[Kind::App, Kind::Config, Kind::Secret, Kind::Service]].concat();
     tasks.spawn(desired::Desires(core.clone()), slow, on_change(&told));
     let kept = [Kind::Service, Kind::Instance, Kind::Node];
     // What instances are refused for want of.
@@ -74,7 +75,7 @@ pub(crate) fn start(core: &Arc<Core>, tasks: &Tasks, node_grace: Duration) {
     tasks.spawn(services, soon, core.wakes.services.clone());
     let parts = [Kind::App, Kind::Service, Kind::Network, Kind::Volume, Kind::Secret, Kind::Config];
     core.mirror.on_change(&parts, core.wakes.apps.clone());
-    core.mirror.on_change(&[Kind::Instance], core.wakes.apps.clone());
+    core.mirror.on_change(&[Kind::Instance, Kind::Snapshot], core.wakes.apps.clone());
     tasks.spawn(apps::Apps::new(core.clone()), soon, core.wakes.apps.clone());
     core.mirror.on_change(&[Kind::Catalog], core.wakes.catalogs.clone());
     let minutely = Timing::every(Duration::from_secs(60));

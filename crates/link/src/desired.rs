@@ -10,6 +10,8 @@ use model::volume::{Snapshot, Volume};
 use model::{Kind, Uid};
 use serde::{Deserialize, Serialize};
 
+use crate::stacks::Stacks;
+
 /// Everything one node should have, as control decided it. It is complete: what is not in it, the
 /// node takes down. Objects with `meta.deleted` set are in it until the node has reported them
 /// removed.
@@ -35,6 +37,8 @@ pub struct Desired {
     /// Secrets and configs that instances placed on the node read, and no others. A node keeps them in
     /// memory alone.
     pub handed: Vec<Arc<HandedData>>,
+    /// What instances placed on the node may read of their projects' apps.
+    pub stacks: Vec<Arc<Stacks>>,
 }
 
 /// A secret or config with its data.

@@ -17,6 +17,7 @@ pub mod machine;
 pub mod report;
 pub mod session;
 pub mod snapshot;
+pub mod stacks;
 pub mod storage;
 
 use std::pin::Pin;

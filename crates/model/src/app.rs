@@ -36,6 +36,14 @@ pub const KEY: &str = "io.monohull.app.key";
 /// The annotation of an object that says as what it was wanted last.
 pub const DIGEST: &str = "io.monohull.app.digest";
 
+/// The annotation of an instance with its data for the metadata service, by what the app's files call its
+/// containers.
+pub const METADATA: &str = "io.monohull.metadata";
+/// The label of an instance that says which app it is of, where that was made from Rancher's files.
+pub const RANCHER_STACK: &str = "io.rancher.stack.name";
+/// The label that says which of its services, as `app/service`.
+pub const RANCHER_SERVICE: &str = "io.rancher.stack_service.name";
+
 /// Most objects of one app.
 pub const MOST_OBJECTS: usize = 500;
 /// Most files of an app.
@@ -79,6 +87,35 @@ pub struct AppSpec {
     /// Its volumes go with it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub volumes_go: bool,
+    /// Its volumes are copied before the revision is brought about, where their storage can.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub copy_volumes: bool,
+    /// Volumes that are other ones than the files say since it went back with them, by what the files
+    /// call them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub restored: BTreeMap<String, Restored>,
+}
+
+/// A volume that stands in the place of another one.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Restored {
+    /// The name of the one that the files say.
+    pub from: String,
+    /// The name of the one that the app has.
+    pub name: String,
+}
+
+/// A copy of a volume of an app.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VolumeCopy {
+    /// What the files call the volume.
+    pub key: String,
+    /// The volume's name in the project.
+    pub volume: String,
+    /// The snapshot's name.
+    pub snapshot: String,
 }
 
 /// The objects of an app.
@@ -259,6 +296,9 @@ pub struct AppStatus {
     /// The last revision of which everything was ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub good: Option<u64>,
+    /// The revision before which volumes were copied last, or did not have to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copied: Option<u64>,
     /// The revision that failed and was taken back by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rolled_back_from: Option<u64>,
@@ -305,6 +345,9 @@ pub struct AppRevision {
     /// Whether it failed before all of it was ready.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub failed: bool,
+    /// Copies of the app's volumes, taken before it was brought about.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<VolumeCopy>,
 }
 
 /// The files of an app as they were sent, and what they were read with.

@@ -327,7 +327,9 @@ pub fn step(app: &App, present: &Present<'_>) -> Step {
     status.ready = count(&states, |state| state.status.ready);
     status.services = states.iter().map(|state| state.status.clone()).collect();
     tell(&mut status.services, &waits);
-    let failed = states.iter().find(|state| state.failed);
+    // On the way back one that is not well yet may still become it; one that was given up does not.
+    let back = status.rolled_back_from.is_some();
+    let failed = states.iter().find(|state| state.failed && (!back || state.given_up));
     let done = changes.is_empty() && states.iter().all(|state| state.status.ready);
     judge(app, &mut status, done, failed.map(|state| &state.status), &waits);
     let roll_back = roll_back(app, &status);
@@ -452,7 +454,10 @@ fn user<'a>(kind: Kind, name: &str, present: &Present<'a>) -> Option<&'a Instanc
 /// How a service of the app is.
 struct State {
     status: AppServiceStatus,
+    /// It will not become ready, or one of its instances is not well.
     failed: bool,
+    /// The service itself was given up.
+    given_up: bool,
 }
 
 impl State {
@@ -465,7 +470,7 @@ impl State {
             ..AppServiceStatus::default()
         };
         let Some(there) = present.service(name).filter(|it| it.meta.deleted.is_none()) else {
-            return Self { status, failed: false };
+            return Self { status, failed: false, given_up: false };
         };
         let seen = &there.status;
         let current = digest(&there.meta) == wished;
@@ -484,7 +489,8 @@ impl State {
             };
         let why = if told && !status.ready { failure(wanted, there, present) } else { None };
         status.reason = why.clone().or_else(|| seen.reason.clone()).filter(|_| !status.ready);
-        Self { failed: why.is_some(), status }
+        let given_up = why.is_some() && is_given_up(wanted, there);
+        Self { failed: why.is_some(), given_up, status }
     }
 }
 
@@ -494,9 +500,9 @@ fn as_wanted(wanted: &AppService, service: &Service) -> bool {
     wanted.spec == there.spec && wanted.labels == there.labels
 }
 
-/// Why a service will not become ready by itself, if so.
-fn failure(wanted: &AppService, service: &Service, present: &Present<'_>) -> Option<Reason> {
-    let given_up = match service.status.phase {
+/// Whether a service has stopped to become what is wanted.
+fn is_given_up(wanted: &AppService, service: &Service) -> bool {
+    match service.status.phase {
         ServicePhase::Paused => !service.spec.paused,
         ServicePhase::RolledBack | ServicePhase::RollingBack => !as_wanted(wanted, service),
         ServicePhase::Failed => true,
@@ -506,8 +512,12 @@ fn failure(wanted: &AppService, service: &Service, present: &Present<'_>) -> Opt
         | ServicePhase::Scheduled
         | ServicePhase::Complete
         | ServicePhase::Removing => false,
-    };
-    if given_up {
+    }
+}
+
+/// Why a service will not become ready by itself, if so.
+fn failure(wanted: &AppService, service: &Service, present: &Present<'_>) -> Option<Reason> {
+    if is_given_up(wanted, service) {
         let phase = service.status.phase.as_str();
         let why = service.status.reason.clone();
         return Some(why.unwrap_or_else(|| Reason::new("ServiceFailed", format!("it is {phase}"))));
@@ -602,7 +612,8 @@ fn reason(status: &AppStatus, waits: &Waits) -> Option<Reason> {
 }
 
 /// The last revision that worked, when the present one failed and it is to be taken back.
-fn roll_back(app: &App, status: &AppStatus) -> Option<u64> {
+#[must_use]
+pub fn roll_back(app: &App, status: &AppStatus) -> Option<u64> {
     let good = status.good.filter(|good| *good != app.spec.revision)?;
     let kept = status.revisions.iter().any(|revision| revision.number == good);
     let wanted = app.spec.roll_back_on_failure && status.rolled_back_from.is_none();

@@ -11,6 +11,7 @@ mod e2e {
     mod api;
     mod apps;
     mod backup;
+    mod catalog_sources;
     mod catalogs;
     mod changes;
     mod clean_node;
@@ -40,6 +41,7 @@ mod e2e {
     mod network;
     mod outside;
     mod plugins;
+    mod rancher;
     mod reads;
     mod reboot;
     mod refusals;

@@ -12,7 +12,7 @@ use serde_json::json;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct About {
     pub(super) id: Uid,
-    project: String,
+    pub(super) project: String,
     name: String,
     hostname: String,
     image: String,

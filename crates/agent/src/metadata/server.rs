@@ -8,18 +8,20 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, SERVER};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, SERVER};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use link::Desired;
 use model::Uid;
 use network::METADATA;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::documents::About;
+use super::rancher::{self, Told, Tree};
 use super::token::{LONGEST, Tokens};
 use crate::context::Context;
 
@@ -34,6 +36,11 @@ const HEADERS: Duration = Duration::from_secs(5);
 const LONGEST_HEADERS: usize = 16 << 10;
 /// Pause after a failure to take a connection, as when descriptors are short.
 const AGAIN: Duration = Duration::from_millis(100);
+
+/// Longest wait for something else than before: a connection does not last longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// What Rancher's service is called. A page cannot be told these names for an address of its own.
+const RANCHERS: [&str; 2] = ["rancher-metadata", "rancher-metadata.rancher.internal"];
 
 const TOKEN: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token");
 const TOKEN_LIFE: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token-ttl-seconds");
@@ -129,8 +136,110 @@ async fn respond(
     let Some(context) = context.upgrade() else {
         return said(StatusCode::SERVICE_UNAVAILABLE, "ask again\n");
     };
+    if let Some(question) = Question::of(request) {
+        return ranchers(&question, &about, context.desired.clone()).await;
+    }
     let tokens = &context.metadata.tokens;
     answer(request.method(), request.uri().path(), request.headers(), &about, tokens)
+}
+
+/// What is asked of Rancher's tree.
+#[derive(Debug, PartialEq, Eq)]
+struct Question {
+    path: String,
+    /// Answer when it is something else than this, and no later than then.
+    wait: Option<(String, Duration)>,
+    /// The kind of document that is wanted, which is text when it is none of the others.
+    kind: Option<&'static str>,
+}
+
+impl Question {
+    fn of<T>(request: &Request<T>) -> Option<Self> {
+        let by_name = asked_name(request.headers()).is_some_and(|name| RANCHERS.contains(&name));
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        let here = by_name || is_ours(request.headers().get(HOST));
+        let path = request.uri().path();
+        if !here || !is_read || !rancher::is_ours(path, by_name) {
+            return None;
+        }
+        let query: HashMap<_, _> =
+            form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()).collect();
+        let waits = query.get("wait").is_some_and(|it| it == "true");
+        let wait = query.get("value").filter(|_| waits).map(|old| {
+            let seconds = query.get("maxWait").and_then(|it| it.parse().ok()).filter(|it| *it > 0);
+            let most = seconds.map_or(LONGEST_WAIT, Duration::from_secs).min(LONGEST_WAIT);
+            (old.clone().into_owned(), most)
+        });
+        let accept = request.headers().get(ACCEPT).and_then(|it| it.to_str().ok());
+        Some(Self { path: path.to_owned(), wait, kind: kind_of(accept.unwrap_or_default()) })
+    }
+}
+
+/// The first kind of document that is asked for and is known; JSON is YAML, too.
+fn kind_of(accept: &str) -> Option<&'static str> {
+    let kinds = accept.split(',').map(|it| it.split(';').next().unwrap_or_default().trim());
+    let known =
+        ["application/json", "application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"];
+    kinds
+        .filter_map(|kind| match kind {
+            "text/plain" | "text/*" | "*/*" => Some(None),
+            _ => known.into_iter().find(|it| *it == kind).map(Some),
+        })
+        .next()
+        .flatten()
+}
+
+/// Answers as Rancher's service did; where that is asked, once it is something else than before.
+async fn ranchers(
+    question: &Question,
+    about: &About,
+    mut desired: watch::Receiver<Arc<Desired>>,
+) -> Response<Full<Bytes>> {
+    let end = question.wait.as_ref().map(|(_, most)| Instant::now() + *most);
+    loop {
+        let told = {
+            let desired = desired.borrow_and_update().clone();
+            let of = desired.stacks.iter().find(|it| it.project == about.project);
+            of.map_or(Told::Nothing, |of| Tree { of, instance: &about.id }.find(&question.path))
+        };
+        let old = question.wait.as_ref().map(|(old, _)| old.as_str());
+        let is_news = match &told {
+            Told::Found(value) => old.is_none_or(|old| rancher::text(value) != old),
+            Told::Nothing => old.is_none(),
+            Told::TooMuch => true,
+        };
+        let changed = match end {
+            Some(end) if !is_news => {
+                timeout_at(end, desired.changed()).await.is_ok_and(|it| it.is_ok())
+            }
+            Some(_) | None => false,
+        };
+        if !changed {
+            return rendered(told, question.kind);
+        }
+    }
+}
+
+fn rendered(told: Told, kind: Option<&'static str>) -> Response<Full<Bytes>> {
+    let (status, value) = match told {
+        Told::Found(value) => (StatusCode::OK, value),
+        Told::Nothing => failed(StatusCode::NOT_FOUND, "Not found"),
+        Told::TooMuch => failed(StatusCode::PAYLOAD_TOO_LARGE, "Too much: ask for a part of it"),
+    };
+    let text = match kind {
+        Some(_) => value.to_string(),
+        None if status == StatusCode::OK => rancher::text(&value),
+        None => format!("{}\n", value["message"].as_str().unwrap_or_default()),
+    };
+    let mut response = said(status, &text);
+    if let Some(kind) = kind {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    }
+    response
+}
+
+fn failed(status: StatusCode, why: &str) -> (StatusCode, serde_json::Value) {
+    (status, serde_json::json!({ "type": "error", "code": status.as_u16(), "message": why }))
 }
 
 /// What is answered to an instance.
@@ -186,6 +295,12 @@ fn session(headers: &HeaderMap, about: &About, tokens: &Tokens) -> Response<Full
             said(StatusCode::BAD_REQUEST, &text)
         }
     }
+}
+
+/// The name that was asked for, without the port.
+fn asked_name(headers: &HeaderMap) -> Option<&str> {
+    let host = headers.get(HOST)?.to_str().ok()?;
+    Some(host.strip_suffix(":80").unwrap_or(host))
 }
 
 /// Whether the address is what was asked for. Who doesn't say (HTTP/1.0) is no browser.
@@ -264,5 +379,66 @@ mod tests {
         assert!(Seat::take(&guests, Ipv4Addr::BROADCAST).is_some());
         drop(seats);
         assert!(guests.lock().unwrap().is_empty());
+    }
+
+    fn question(path: &str, headers: &[(&str, &str)]) -> Option<Question> {
+        let mut request = Request::builder().uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Question::of(&request.body(()).unwrap())
+    }
+
+    #[test]
+    fn rancher_is_asked_by_its_name_or_its_versions() {
+        let name = ("host", "rancher-metadata");
+        for (path, headers, asked) in [
+            ("/2015-12-19/self", &[name][..], true),
+            ("/latest", &[("host", "rancher-metadata.rancher.internal:80")], true),
+            ("/", &[name], true),
+            ("/2015-12-19/self", &[("host", "169.254.169.254")], true),
+            ("/2015-12-19/self", &[], true),
+            ("/latest/meta-data/", &[], false),
+            ("/2009-04-04/meta-data/", &[("host", "169.254.169.254")], false),
+            ("/2015-12-19/self", &[("host", "evil.example")], false),
+        ] {
+            assert_eq!(question(path, headers).is_some(), asked, "{path} {headers:?}");
+        }
+        let asked = |query: &str, accept: &str| {
+            question(&format!("/latest/version?{query}"), &[name, ("accept", accept)]).unwrap()
+        };
+        let waits = |seconds| Some(("a b".to_owned(), Duration::from_secs(seconds)));
+        for (query, accept, wait, kind) in [
+            ("", "*/*", None, None),
+            ("wait=true&value=a+b", "application/json", waits(20), Some("application/json")),
+            ("value=a%20b&wait=true&maxWait=5", "text/yaml;q=1", waits(5), Some("text/yaml")),
+            ("wait=true&value=a+b&maxWait=900", "text/plain, application/json", waits(20), None),
+            ("wait=true", "text/html", None, None),
+            ("wait=false&value=a", "", None, None),
+        ] {
+            let asked = asked(query, accept);
+            assert_eq!((asked.wait, asked.kind), (wait, kind), "{query} {accept}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_told_of_a_change() {
+        let mut stacks = super::super::rancher::tests::stacks();
+        let told = |stacks: &link::stacks::Stacks| {
+            Arc::new(Desired { stacks: vec![Arc::new(stacks.clone())], ..Desired::default() })
+        };
+        let (sender, receiver) = watch::channel(told(&stacks));
+        let mut about = about();
+        about.id = Uid::from_bytes([1; 32]);
+        let path = "/latest/self/service/scale?wait=true&value=2";
+        let ask = question(path, &[("host", "rancher-metadata")]).unwrap();
+        let asked = tokio::spawn(async move { ranchers(&ask, &about, receiver).await });
+        tokio::task::yield_now().await;
+        assert!(!asked.is_finished());
+        stacks.stacks[0].services[0].scale = Some(3);
+        sender.send_replace(told(&stacks));
+        let answer = timeout(Duration::from_secs(10), asked).await.unwrap().unwrap();
+        let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+        assert_eq!(body, "3");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use client::wire::{
-    self, DeleteQuery, PlanQuery, RevisionQuery, RollBackRequest, ScaleRequest, UpRequest,
+    self, AppRollBackRequest, DeleteQuery, PlanQuery, RevisionQuery, ScaleRequest, UpRequest,
     UpgradeRequest,
 };
 use control::{Control, Service};
@@ -41,7 +41,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
     let scale = told("scale", "Changes how many instances services of one app have.")
         .body::<ScaleRequest>();
     let back = told("rollback", "Takes an earlier revision of one app again, as a new revision.")
-        .body::<RollBackRequest>();
+        .body::<AppRollBackRequest>();
     let summary = "Removes one app and all it made; its volumes with `volumes=true`.";
     let down = describe::<AppNoun>("delete", false, summary.into()).query::<DeleteQuery>().answers(
         200,
@@ -95,11 +95,11 @@ async fn up(
     By(caller): By,
     Path(Place { project, name }): Path<Place>,
     Params(PlanQuery { plan }): Params<PlanQuery>,
-    Json(UpRequest { files, roll_back_on_failure }): Json<UpRequest>,
+    Json(UpRequest { files, roll_back_on_failure, copy_volumes }): Json<UpRequest>,
 ) -> Reply<Response> {
     let apps = api.control.apps();
     let (wish, ignored) = control::Wish::read(&name, files, "up")?;
-    let wish = control::Wish { roll_back_on_failure, ..wish };
+    let wish = control::Wish { roll_back_on_failure, copy_volumes, ..wish };
     answer(apps.deploy(&caller, &project, &name, &wish, mode(plan)).await?, ignored)
 }
 
@@ -108,7 +108,7 @@ async fn upgrade(
     By(caller): By,
     Path(Place { project, name }): Path<Place>,
     Params(PlanQuery { plan }): Params<PlanQuery>,
-    Json(UpgradeRequest { set, roll_back_on_failure }): Json<UpgradeRequest>,
+    Json(UpgradeRequest { set, roll_back_on_failure, copy_volumes }): Json<UpgradeRequest>,
 ) -> Reply<Response> {
     let apps = api.control.apps();
     if apps.get(&caller, &project, &name)?.spec.origin.is_some() {
@@ -121,7 +121,7 @@ async fn upgrade(
     let what = format!("upgrade {}", words.join(" "));
     files.variables.extend(set);
     let (wish, ignored) = control::Wish::read(&name, files, what.trim())?;
-    let wish = control::Wish { roll_back_on_failure, ..wish };
+    let wish = control::Wish { roll_back_on_failure, copy_volumes, ..wish };
     answer(apps.deploy(&caller, &project, &name, &wish, mode(plan)).await?, ignored)
 }
 
@@ -141,10 +141,11 @@ async fn roll_back(
     By(caller): By,
     Path(Place { project, name }): Path<Place>,
     Params(PlanQuery { plan }): Params<PlanQuery>,
-    Json(RollBackRequest { revision }): Json<RollBackRequest>,
+    Json(AppRollBackRequest { revision, volumes }): Json<AppRollBackRequest>,
 ) -> Reply<Response> {
     let apps = api.control.apps();
-    answer(apps.roll_back(&caller, &project, &name, revision, mode(plan)).await?, Vec::new())
+    let to = (revision, volumes);
+    answer(apps.roll_back(&caller, &project, &name, to, mode(plan)).await?, Vec::new())
 }
 
 async fn down(

@@ -74,7 +74,8 @@ async fn upgrade(
     Params(PlanQuery { plan }): Params<PlanQuery>,
     Json(request): Json<TemplateUpgradeRequest>,
 ) -> Reply<Response> {
-    let TemplateUpgradeRequest { version: asked, latest, answers, keep_failed } = request;
+    let TemplateUpgradeRequest { version: asked, latest, answers, keep_failed, no_copies } =
+        request;
     let (origin, secret) = api.control.apps().answers(&caller, &project, &name)?;
     let source = (origin.catalog.clone(), origin.template.clone());
     let (catalog, template) = chosen(&api, &caller, &project, source).await?;
@@ -95,7 +96,8 @@ async fn upgrade(
     let before = origin.answers.into_iter().chain(secret).collect();
     let choice = Choice { catalog, template, version, given: answers, before };
     let (wish, ignored) = wish(&api, &name, choice, what).await?;
-    let wish = control::Wish { roll_back_on_failure: !keep_failed, ..wish };
+    let wish =
+        control::Wish { roll_back_on_failure: !keep_failed, copy_volumes: !no_copies, ..wish };
     answer(api.control.apps().deploy(&caller, &project, &name, &wish, mode(plan)).await?, ignored)
 }
 

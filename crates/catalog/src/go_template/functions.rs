@@ -1,32 +1,15 @@
 //! The functions that templates call, beside those of the engine.
 
-use std::cell::Cell;
-use std::time::{Duration, Instant};
-
 use gtmpl_ng::{Func, FuncError, Value, funcs};
 
-/// Most turns of all loops together.
-const TURNS: u32 = 10_000;
-/// Longest time for all loops together.
-const TIME: Duration = Duration::from_secs(2);
 /// Longest text that a function makes.
-const MAX_TEXT: usize = 64 << 10;
+pub(super) const MAX_TEXT: usize = 64 << 10;
 /// Most elements that a function makes.
 const MAX_LIST: i64 = 1000;
 
-thread_local! {
-    static TICKS: Cell<(u32, Option<Instant>)> = const { Cell::new((0, None)) };
-}
-
 type Outcome = Result<Value, FuncError>;
 
-/// Begins to count; each rendering has a thread of its own.
-pub(super) fn begin() {
-    TICKS.set((0, Some(Instant::now())));
-}
-
 pub(super) const TABLE: &[(&str, Func)] = &[
-    ("loopTick", loop_tick),
     ("print", |args| bounded(args, funcs::print)),
     ("println", |args| bounded(args, funcs::println)),
     ("printf", printf),
@@ -70,16 +53,6 @@ pub(super) const TABLE: &[(&str, Func)] = &[
 
 fn wrong(why: &str) -> FuncError {
     FuncError::Generic(why.to_owned())
-}
-
-fn loop_tick(_: &[Value]) -> Outcome {
-    let (count, began) = TICKS.get();
-    TICKS.set((count + 1, began));
-    let late = began.is_none_or(|began| began.elapsed() > TIME);
-    if count >= TURNS || late {
-        return Err(wrong("its loops take too many turns"));
-    }
-    Ok(Value::from(""))
 }
 
 /// A value as text.

@@ -158,7 +158,6 @@ mod tests {
         link.set_cksum();
         let mut linked = tar::Builder::new(Vec::new());
         linked.append(&link, &[][..]).unwrap();
-        let bomb = gzip(&vec![0; 16 << 20]);
         for bytes in [
             Vec::new(),
             b"no archive".to_vec(),
@@ -169,9 +168,37 @@ mod tests {
             gzip(b"no tar"),
             gzip(&tar(&[("a", "text")]))[..20].to_vec(),
             linked.into_inner().unwrap(),
-            bomb,
         ] {
             assert!(read(&bytes).is_err());
         }
+    }
+
+    /// A tar of files of nothing but zeros, packed in parts: each file's zeros are the same bytes.
+    fn bomb(count: usize, size: u64) -> Vec<u8> {
+        let zeros = gzip(&vec![0; usize::try_from(size).unwrap()]);
+        let mut packed = Vec::new();
+        for i in 0..count {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(size);
+            header.set_mode(0o644);
+            header.set_path(format!("cat/{i}")).unwrap();
+            header.set_cksum();
+            packed.extend(gzip(header.as_bytes()));
+            packed.extend_from_slice(&zeros);
+        }
+        packed.extend(gzip(&[0; 1024]));
+        packed
+    }
+
+    #[test]
+    fn bombs_are_not_unpacked() {
+        let harmless = bomb(2, MAX_FILE);
+        assert_eq!(read(&harmless).unwrap().files().count(), 2);
+        let most = usize::try_from(MAX_BYTES / MAX_FILE).unwrap();
+        let large = bomb(most + 2, MAX_FILE);
+        assert!(large.len() < 4 << 20, "{} bytes are no bomb", large.len());
+        assert_eq!(read(&large).unwrap_err().kind(), model::ErrorKind::Exhausted);
+        let many = bomb(MAX_FILES + 1, 0);
+        assert_eq!(read(&many).unwrap_err().kind(), model::ErrorKind::Exhausted);
     }
 }

@@ -52,4 +52,43 @@ mod tests {
             }
         }
     }
+
+    /// They are handed to containers as files. A machine's first-boot data is another matter.
+    #[test]
+    fn passwords_are_in_no_environment_or_command() {
+        const SECRET: &str = "hunter2hunter2";
+        let mut tree = read().unwrap();
+        for template in &crate::formats::read("builtin", &mut tree).unwrap() {
+            let name = &template.name;
+            let version = template.version(None).unwrap();
+            let secret = version.questions.iter().filter(|it| it.is_secret());
+            let given: Answers =
+                secret.map(|it| (it.variable.clone(), SECRET.to_owned())).collect();
+            let settled =
+                answers::settle(&version.questions, &given, &Answers::new(), &mut || 7).unwrap();
+            let files = crate::render::render(&tree, template, version, "app", &settled).unwrap();
+            let main: Vec<String> = files.iter().map(|file| file.path.clone()).collect();
+            let files: std::collections::BTreeMap<String, Vec<u8>> =
+                files.into_iter().map(|file| (file.path, file.text.into_bytes())).collect();
+            let asked = compose::Asked {
+                files: main,
+                name: "app".to_owned(),
+                variables: settled.into_iter().collect(),
+                ..compose::Asked::default()
+            };
+            let wanted =
+                compose::read(&files, &asked).unwrap_or_else(|why| panic!("{name}: {why}"));
+            for service in &wanted.services {
+                for container in &service.spec.template.spec.containers {
+                    let told = format!(
+                        "{:?}",
+                        (&container.env, &container.command, &container.entrypoint)
+                    );
+                    assert!(!told.contains(SECRET), "{name}: {told}");
+                }
+            }
+            let handed = wanted.secrets.iter().filter(|it| it.value == SECRET.as_bytes()).count();
+            assert_eq!(handed, given.len(), "{name}");
+        }
+    }
 }

@@ -6,11 +6,12 @@
 
 use std::num::NonZeroU32;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use gix::protocol::transport::client::blocking_io::http;
 use gix::remote::Direction;
 use gix::remote::fetch::{Shallow, Tags};
 use model::{Error, Result};
@@ -19,6 +20,8 @@ use crate::tree::{MAX_FILE, Tree};
 
 /// Longest time for all of it.
 const TIME: Duration = Duration::from_secs(120);
+/// Longest time in which nothing comes.
+const SILENCE: Duration = Duration::from_secs(30);
 /// Most bytes of a fetched repository on the disk.
 const MAX_DISK: u64 = 512 << 20;
 /// How often it is looked at.
@@ -52,6 +55,7 @@ pub fn read(url: &str, branch: Option<&str>, scratch: &Path) -> Result<(Tree, St
         Error::exhausted("no thread for a repository can be started").caused_by(error)
     })?;
     let end = Instant::now() + TIME;
+    let (mut seen, mut silent_from) = (0, Instant::now());
     loop {
         match outcome.recv_timeout(LOOK) {
             Ok(outcome) => return outcome,
@@ -68,7 +72,19 @@ pub fn read(url: &str, branch: Option<&str>, scratch: &Path) -> Result<(Tree, St
             ))
             .next("try again, or download an archive of it and add that"));
         }
-        if size(scratch) > MAX_DISK {
+        let size = size(scratch);
+        if size != seen {
+            (seen, silent_from) = (size, Instant::now());
+        }
+        if silent_from.elapsed() > SILENCE {
+            stop.store(true, Ordering::Relaxed);
+            return Err(Error::unavailable(format!(
+                "{url} gave nothing for {} s",
+                SILENCE.as_secs()
+            ))
+            .next("try again, or download an archive of it and add that"));
+        }
+        if size > MAX_DISK {
             stop.store(true, Ordering::Relaxed);
             return Err(Error::exhausted(format!("{url} has more than {} MB", MAX_DISK >> 20)));
         }
@@ -123,6 +139,7 @@ fn fetch(
         .with_fetch_tags(Tags::None);
     let connection =
         remote.connect(Direction::Fetch).map_err(|error| unreachable(chain(&error)))?;
+    let connection = connection.with_transport_options(Box::new(options()));
     let prepared = connection
         .prepare_fetch(gix::progress::Discard, gix::remote::ref_map::Options::default())
         .map_err(|error| unreachable(chain(&error)))?;
@@ -138,6 +155,18 @@ fn fetch(
     let commit = repository.find_commit(commit).map_err(|error| unreachable(error.to_string()))?;
     let tree = commit.tree().map_err(|error| unreachable(error.to_string()))?;
     Ok((files(&repository, &tree, url)?, commit.id.to_string()))
+}
+
+/// How the other side is asked: no request outlives who waits for it.
+fn options() -> http::Options {
+    let bounded = http::reqwest::Options {
+        configure_request: Some(Box::new(|request| {
+            *request.timeout_mut() = Some(TIME);
+            Ok(())
+        })),
+        ..http::reqwest::Options::default()
+    };
+    http::Options { backend: Some(Arc::new(Mutex::new(bounded))), ..http::Options::default() }
 }
 
 /// The files of a commit. Links are passed over.

@@ -1,7 +1,9 @@
 //! `hull app`.
 
+mod adopt;
 mod files;
 pub(super) mod progress;
+mod repository;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
 use client::Objects;
-use client::wire::{ListQuery, UpRequest, UpgradeRequest};
+use client::wire::{AppRollBackRequest, ListQuery, UpRequest, UpgradeRequest};
 use futures::StreamExt;
 use link::instance::LogsRequest;
 use model::app::{APP, App as Known, AppFiles, AppNoun};
@@ -39,6 +41,8 @@ const EXAMPLES: &str = "Examples:
 pub enum App {
     /// Install an app from Compose files, or change it to what they say
     Up(Up),
+    /// Make an app of what a Docker client's Compose runs here
+    Adopt(adopt::Adopt),
     /// List apps
     Ls(Ls),
     /// Show apps
@@ -66,7 +70,7 @@ pub enum App {
 /// Installs an app, or changes it.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  hull app up\n  hull app up -f compose.yaml -f production.yaml --name shop\n  hull app up --plan shop/\n  hull app up --rollback --set TAG=1.27 shop.tar.gz\n  hull app up --name shop -f -"
+    after_help = "Examples:\n  hull app up\n  hull app up -f compose.yaml -f production.yaml --name shop\n  hull app up --plan shop/\n  hull app up --rollback --set TAG=1.27 shop.tar.gz\n  hull app up --name shop -f -\n  hull app up https://example.org/shop.git#main:deploy"
 )]
 pub struct Up {
     /// A Compose file, merged onto those before it; - reads standard input
@@ -87,9 +91,12 @@ pub struct Up {
     /// Take the last revision that worked again if this one fails
     #[arg(long)]
     rollback: bool,
+    /// Copy its volumes first, to go back with them
+    #[arg(long)]
+    snapshot: bool,
     #[command(flatten)]
     ending: Ending,
-    /// A directory, a Compose file or a tar archive; the present directory when not given
+    /// A directory, a Compose file, a tar archive or a git repository; the present directory when not given
     #[arg(conflicts_with = "file")]
     path: Option<String>,
 }
@@ -165,6 +172,9 @@ pub struct Upgrade {
     /// Take the last revision that worked again if this one fails
     #[arg(long)]
     rollback: bool,
+    /// Copy its volumes first, to go back with them
+    #[arg(long)]
+    snapshot: bool,
     #[command(flatten)]
     ending: Ending,
     /// The app
@@ -175,12 +185,15 @@ pub struct Upgrade {
 /// Takes an earlier revision again.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  hull app rollback shop\n  hull app rollback --to 3 --plan shop"
+    after_help = "Examples:\n  hull app rollback shop\n  hull app rollback --to 3 --plan shop\n  hull app rollback --volumes shop"
 )]
 pub struct Rollback {
     /// Number of the revision; the last before the present one that did not fail when not given
     #[arg(long, value_name = "N")]
     to: Option<u64>,
+    /// Its volumes, too, as they were copied when it was left; the present ones stay beside them
+    #[arg(short, long)]
+    volumes: bool,
     #[command(flatten)]
     ending: Ending,
     /// The app
@@ -239,6 +252,7 @@ impl App {
         let apps = context.client.apps(&context.project);
         match self {
             App::Up(args) => return args.run(&apps).await,
+            App::Adopt(args) => return args.run(context, &apps).await,
             App::Ls(args) => args.listing.show(&apps, &VIEW).await?,
             App::Show(args) => {
                 return each(&args.names, async |name| {
@@ -291,7 +305,11 @@ impl Up {
             profiles: self.profile,
         };
         let packed = files::pack(&wanted, |name| std::env::var(name).ok())?;
-        let request = UpRequest { files: packed.files, roll_back_on_failure: self.rollback };
+        let request = UpRequest {
+            files: packed.files,
+            roll_back_on_failure: self.rollback,
+            copy_volumes: self.snapshot,
+        };
         let done = apps.up(&packed.name, &request, self.ending.plan).await?;
         conclude(apps, done, self.ending).await
     }
@@ -401,7 +419,11 @@ impl Scale {
 impl Upgrade {
     async fn run(self, apps: &Objects<AppNoun>) -> Result<ExitCode> {
         let set = parse::env::labels(&[], &self.set)?;
-        let request = UpgradeRequest { set, roll_back_on_failure: self.rollback };
+        let request = UpgradeRequest {
+            set,
+            roll_back_on_failure: self.rollback,
+            copy_volumes: self.snapshot,
+        };
         let done = apps.upgrade(&self.name, &request, self.ending.plan).await?;
         conclude(apps, done, self.ending).await
     }
@@ -409,7 +431,8 @@ impl Upgrade {
 
 impl Rollback {
     async fn run(self, apps: &Objects<AppNoun>) -> Result<ExitCode> {
-        let done = apps.take_back(&self.name, self.to, self.ending.plan).await?;
+        let request = AppRollBackRequest { revision: self.to, volumes: self.volumes };
+        let done = apps.take_back(&self.name, request, self.ending.plan).await?;
         conclude(apps, done, self.ending).await
     }
 }
@@ -429,6 +452,12 @@ impl History {
             if revision.failed {
                 words.push("failed");
             }
+            let copied = match revision.copies.len() {
+                0 => String::new(),
+                1 => "1 volume copied before".to_owned(),
+                more => format!("{more} volumes copied before"),
+            };
+            words.extend(Some(copied.as_str()).filter(|it| !it.is_empty()));
             vec![
                 revision.number.to_string(),
                 revision.what.clone(),

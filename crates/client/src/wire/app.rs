@@ -14,6 +14,9 @@ pub struct UpRequest {
     /// Take the last revision that worked again when this one fails.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub roll_back_on_failure: bool,
+    /// Copy its volumes before anything is changed, where their storage can.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub copy_volumes: bool,
 }
 
 /// The files of an app, read again with other variables.
@@ -25,6 +28,9 @@ pub struct UpgradeRequest {
     /// Take the last revision that worked again when this one fails.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub roll_back_on_failure: bool,
+    /// Copy its volumes before anything is changed, where their storage can.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub copy_volumes: bool,
 }
 
 /// How many instances services of an app are to have.
@@ -33,6 +39,18 @@ pub struct UpgradeRequest {
 pub struct ScaleRequest {
     /// The number for each service, by what the files call it.
     pub services: BTreeMap<String, u32>,
+}
+
+/// To which revision an app goes back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AppRollBackRequest {
+    /// Its number; the last one before the present that did not fail when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+    /// Its volumes, too, as they were copied when the revision was left. The present ones stay beside them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub volumes: bool,
 }
 
 /// Which revision of an app is meant.

@@ -134,6 +134,9 @@ pub struct TemplateUpgradeRequest {
     /// Leave the app as it is when it fails, and do not take back the last revision that worked.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub keep_failed: bool,
+    /// Do not copy the app's volumes before anything is changed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_copies: bool,
 }
 
 // Answers may be passwords: only their names are shown.

@@ -286,11 +286,7 @@ fn sent(
             }
             Err(_) => continue,
         };
-        let key = volume_name(file.trim_start_matches('.'));
-        if !context.mounted.iter().any(|it| it.object.key == key) {
-            let object = Named { key: key.clone(), ..Named::default() };
-            context.mounted.push(WantedConfig { object, value });
-        }
+        let key = config_key(&file, value, context);
         draft.container.configs.push(Handed {
             source: key,
             target,
@@ -298,4 +294,22 @@ fn sent(
             ..Handed::default()
         });
     }
+}
+
+/// The key of the config that a file becomes: made of its path, and another one where a config of the
+/// author's or of another path is called so.
+fn config_key(file: &str, value: Vec<u8>, context: &mut Context<'_, '_>) -> String {
+    if let Some((_, known)) = context.mounted.iter().find(|(path, _)| path == file) {
+        return known.object.key.clone();
+    }
+    let usual = volume_name(file.trim_start_matches('.'));
+    let is_taken = |key: &str| {
+        context.configs.contains(key) || context.mounted.iter().any(|(_, it)| it.object.key == key)
+    };
+    let others = (2..).map(|count| format!("{usual}-{count}"));
+    let key = std::iter::once(usual.clone()).chain(others).find(|key| !is_taken(key));
+    let key = key.unwrap_or(usual);
+    let object = Named { key: key.clone(), ..Named::default() };
+    context.mounted.push((file.to_owned(), WantedConfig { object, value }));
+    key
 }

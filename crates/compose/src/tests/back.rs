@@ -146,6 +146,14 @@ fn all_of_it_comes_back() {
     assert!(!text.contains("hush"));
 }
 
+#[test]
+fn each_secret_has_a_variable_of_its_own() {
+    let keys = ["a-b", "a_b", "a.b", "A-b", "ab", "a_x2db", "a-x2db", "a__b", "a-_b", "a_-b"];
+    let names: std::collections::BTreeSet<String> = keys.iter().map(|it| variable(it)).collect();
+    assert_eq!(names.len(), keys.len(), "{names:?}");
+    assert_eq!(variable("db_password"), "SECRET_DB_PASSWORD");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 

@@ -170,6 +170,68 @@ fn faults_and_notes_have_an_end() {
     assert_eq!(refused(&many).len(), 50);
 }
 
+/// What is refused after much work must not have cost more than what is allowed.
+#[test]
+fn work_that_comes_to_nothing_counts() {
+    let started = Instant::now();
+    let value = "v".repeat(1 << 20);
+    let asked_for = Asked { variables: [("V".into(), value)].into(), ..asked() };
+    // Each is refused: some for their length, some for what they demand.
+    let long = (0..20_000).fold(String::from("x-a:\n"), |mut text, _| {
+        text.push_str("  - $V$V$V$V$V\n  - ${W:?$V$V}\n");
+        text
+    });
+    let faults = refused_of(&[("compose.yaml", &long)], &asked_for);
+    assert!(faults.iter().any(|it| it.contains("variables make too much")), "{faults:?}");
+    assert!(faults.iter().all(|it| it.len() < 1000), "a fault is as long as what it is about");
+    let big =
+        (0..40_000).fold(String::from("services:\n  s: {image: x}\nx-b:\n"), |mut text, _| {
+            text.push_str("- x\n");
+            text
+        });
+    let many = (0..5_000).fold(String::from("services:\n"), |mut text, i| {
+        writeln!(text, "  s{i}: {{extends: {{file: big.yaml, service: s}}}}").unwrap();
+        text
+    });
+    let faults = refused_of(&[("compose.yaml", &many), ("big.yaml", &big)], &asked());
+    assert!(faults.iter().any(|it| it.contains("500 services at most")), "{faults:?}");
+    let included = (0..10_000).fold(String::from("services: {}\ninclude:\n"), |mut text, _| {
+        text.push_str("- big.yaml\n");
+        text
+    });
+    let faults = refused_of(&[("compose.yaml", &included), ("big.yaml", &big)], &asked());
+    assert!(!faults.is_empty());
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+}
+
+#[test]
+fn large_trees_are_merged_in_time() {
+    let list = |start: usize, line: &dyn Fn(usize) -> String| {
+        (start..start + 20_000).fold(String::new(), |mut text, i| {
+            text.push_str("\n      - ");
+            text.push_str(&line(i));
+            text
+        })
+    };
+    type Line = fn(usize) -> String;
+    let words: [(&str, Line); 4] = [
+        ("ports", |i| format!("\"{i}:{i}\"")),
+        ("environment", |i| format!("V{i}=1")),
+        ("cap_add", |i| format!("c{i}")),
+        ("depends_on", |i| format!("d{i}")),
+    ];
+    for (word, line) in words {
+        let started = Instant::now();
+        let file =
+            |start| format!("services:\n  web:\n    image: x\n    {word}:{}\n", list(start, &line));
+        let both = [("a.yaml", file(0)), ("b.yaml", file(10_000))];
+        let both: Vec<(&str, &str)> = both.iter().map(|(path, it)| (*path, it.as_str())).collect();
+        let asked = Asked { files: vec!["a.yaml".into(), "b.yaml".into()], ..asked() };
+        let _ = read(&files(&both), &asked);
+        assert!(started.elapsed() < Duration::from_secs(30), "{word} {:?}", started.elapsed());
+    }
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig { cases: 200, ..Default::default() })]
 

@@ -161,3 +161,27 @@ fn files_that_were_sent_are_mounted_as_configs() {
     };
     assert_eq!(source, "/home/me/shop/gone");
 }
+
+#[test]
+fn files_whose_keys_are_alike_are_different_configs() {
+    let text = "services:\n  web:\n    image: w\n    configs: [app.conf]\n    volumes:\n      \
+                - ./conf/app.conf:/a:ro\n      - ./conf-app.conf:/b:ro\n      \
+                - ./app.conf:/c:ro\n      - ./conf/app.conf:/d:ro\nconfigs: {app.conf: {content: own}}\n";
+    let wanted = read_of(
+        &[
+            ("compose.yaml", text),
+            ("conf/app.conf", "one"),
+            ("conf-app.conf", "two"),
+            ("app.conf", "three"),
+        ],
+        &asked(),
+    );
+    let value = |target: &str| {
+        let handed = &main(&wanted, "web").configs;
+        let source = &handed.iter().find(|it| it.target == target).unwrap().source;
+        let config = wanted.configs.iter().find(|it| it.object.key == *source).unwrap();
+        std::str::from_utf8(&config.value).unwrap()
+    };
+    assert_eq!(["/a", "/b", "/c", "/d"].map(value), ["one", "two", "three", "one"]);
+    assert_eq!(wanted.configs.len(), 4);
+}

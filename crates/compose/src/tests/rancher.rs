@@ -49,6 +49,7 @@ masters:
   health_check: {port: 9200, request_line: "GET / HTTP/1.0", interval: 5000, response_timeout: 3000, unhealthy_threshold: 4, strategy: recreate}
   upgrade_strategy: {start_first: true}
   retain_ip: true
+  drain_timeout_ms: 15000
 "#,
     );
     let masters = service(&wanted, "masters");
@@ -58,6 +59,7 @@ masters:
     assert_eq!(spec.containers[2].volumes_from[0].container, "data");
     assert_eq!(masters.spec.mode, ServiceMode::Replicated { replicas: 3 });
     assert_eq!(masters.spec.update.order, UpdateOrder::StartFirst);
+    assert_eq!(masters.spec.access.drain, Some(Span::seconds(15)));
     assert_eq!(masters.metadata["masters"]["es"]["yml"]["shards"], 5);
     assert_eq!(spec.nodes.labels, "!old,es=true");
     let health = spec.containers[0].health.as_ref().unwrap();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use compose::{Asked, Named, Wanted, WantedService};
 use model::app::{
     AppConfig, AppFiles, AppNetwork, AppNote, AppObject, AppObjects, AppSecret, AppService,
-    AppVolume,
+    AppVolume, METADATA, RANCHER_SERVICE, RANCHER_STACK,
 };
 use model::config::ConfigSpec;
 use model::instance::{InstanceSpec, MountKind, NetworkMode};
@@ -13,9 +13,6 @@ use model::secret::SecretSpec;
 use model::{Error, Kind, Result};
 
 use super::Wish;
-
-/// The annotation of an instance with its data for the metadata service.
-const METADATA: &str = "io.monohull.metadata";
 
 impl Wish {
     /// Reads the files of an app that is to be called so; with it what of them is not acted on.
@@ -37,15 +34,35 @@ impl Wish {
         };
         let wanted = compose::read(&contents, &asked).map_err(Error::from)?;
         let notes = notes(&wanted);
-        let objects = objects(name, wanted)?;
+        let mut objects = objects(name, wanted)?;
+        if files.files.iter().any(|it| is_ranchers(&it.path)) {
+            label_as_rancher(name, &mut objects);
+        }
         let wish = Self {
             objects,
             files,
             what: what.to_owned(),
             origin: None,
             roll_back_on_failure: false,
+            copy_volumes: false,
         };
         Ok((wish, notes))
+    }
+}
+
+/// Whether it is the file that Rancher has beside a Compose file.
+fn is_ranchers(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    matches!(name, "rancher-compose.yml" | "rancher-compose.yaml")
+}
+
+/// Labels that Rancher gives containers, and programs of its time look for. Who has them may ask for
+/// metadata by Rancher's name.
+fn label_as_rancher(app: &str, objects: &mut AppObjects) {
+    for service in &mut objects.services {
+        let labels = &mut service.spec.template.labels;
+        labels.insert(RANCHER_STACK.to_owned(), app.to_owned());
+        labels.insert(RANCHER_SERVICE.to_owned(), format!("{app}/{}", service.object.key));
     }
 }
 

@@ -15,13 +15,14 @@ use model::meta::{Labels, Owner};
 use model::network::NetworkNoun;
 use model::secret::{SecretNoun, SecretSpec};
 use model::service::{ServiceNoun, ServiceSpec};
-use model::volume::VolumeNoun;
+use model::volume::{SnapshotNoun, SnapshotSpec, VolumeNoun};
 use model::{Error, ErrorKind, Kind, Noun, Result, Uid};
 use planner::app::{Act, Step, is_gone, step};
 use tasks::Pass;
 use tokio::task::JoinSet;
 
 use super::removal::release;
+use crate::apps::copies::{self, Next};
 use crate::apps::revisions;
 use crate::apps::{self, Draft, OBJECTS, present};
 use crate::batch::Batch;
@@ -130,6 +131,8 @@ impl Apps {
             (Kind::Secret, AppAction::Remove) => self.remove::<SecretNoun>(app, name).await,
             (Kind::Config, AppAction::Remove) => self.remove::<ConfigNoun>(app, name).await,
             (Kind::Service, AppAction::Remove) => self.remove::<ServiceNoun>(app, name).await,
+            (Kind::Snapshot, AppAction::Remove) => self.remove::<SnapshotNoun>(app, name).await,
+            (Kind::Snapshot, _) => self.copy(app, name).await,
             (Kind::Network, _) => self.network(app, objects, name).await,
             (Kind::Volume, _) => self.volume(app, objects, name).await,
             (Kind::Secret, _) => {
@@ -154,11 +157,24 @@ impl Apps {
                 | Kind::Node
                 | Kind::Operation
                 | Kind::Project
-                | Kind::Snapshot
                 | Kind::Token,
                 _,
             ) => Err(lost(act)),
         }
+    }
+
+    /// Copies a volume before it is changed.
+    async fn copy(&self, app: &App, snapshot: &str) -> Result<()> {
+        let next = self.core.read(|state| copies::next(state, app));
+        let Next::Take(copy) = next else { return Ok(()) };
+        let spec = SnapshotSpec { volume: copy.volume, ..SnapshotSpec::default() };
+        let labels = Labels::from([
+            (model::app::APP.to_owned(), app.meta.name.clone()),
+            (model::app::KEY.to_owned(), copy.key.clone()),
+        ]);
+        let name = snapshot.to_owned();
+        let object = AppObject { key: copy.key, name, labels, ..AppObject::default() };
+        self.make::<SnapshotNoun>(app, &object, spec, true).await
     }
 
     async fn network(&self, app: &App, objects: &AppObjects, name: &str) -> Result<()> {
@@ -310,10 +326,11 @@ fn write(state: &State, batch: &mut Batch, core: &Core, id: &Uid) -> Option<(App
     let present = present(state, &old.meta.project);
     if old.meta.deleted.is_some() && is_gone(old, &present) {
         old.status.revisions.iter().for_each(|it| revisions::forget(id, it.number, batch));
+        forget_copies(state, old, core.now(), batch);
         release(old, OBJECTS, core.now(), batch);
         return None;
     }
-    let step = step(old, &present);
+    let mut step = step(old, &present);
     let mut new = App::clone(old);
     new.status = step.status.clone();
     // What was refused is said until it could be done: two words in turns would be a change each time.
@@ -324,6 +341,20 @@ fn write(state: &State, batch: &mut Batch, core: &Core, id: &Uid) -> Option<(App
     {
         new.status.reason.clone_from(&old.status.reason);
         new.status.phase = old.status.phase;
+        // What can never be made has failed as one that never gets ready has.
+        step.roll_back = planner::app::roll_back(old, &new.status);
+        if step.roll_back.is_some() {
+            fail(&mut new);
+        }
+    }
+    if step.act.is_some() && new.meta.deleted.is_none() {
+        before_it(state, old, &mut new, &mut step);
+    } else if let Some(snapshot) = copies::surplus(state, old) {
+        step.act = Some(Act {
+            action: AppAction::Remove,
+            kind: Kind::Snapshot,
+            name: snapshot.meta.name.clone(),
+        });
     }
     if new.status.phase != old.status.phase {
         let event = Event::new(core.now(), AppNoun::KIND, new.status.phase.as_str(), &new.meta);
@@ -333,4 +364,45 @@ fn write(state: &State, batch: &mut Batch, core: &Core, id: &Uid) -> Option<(App
         batch.replace(old, &new);
     }
     Some((new, step))
+}
+
+/// Has the volumes copied before anything else is done for a revision.
+fn before_it(state: &State, old: &App, new: &mut App, step: &mut Step) {
+    match copies::next(state, old) {
+        Next::Nothing => {}
+        Next::Taken(found) => copies::note(new, found),
+        Next::Take(copy) => {
+            let (action, kind) = (AppAction::Create, Kind::Snapshot);
+            step.act = Some(Act { action, kind, name: copy.snapshot });
+        }
+        Next::Wait(reason) => {
+            step.act = None;
+            new.status.reason = Some(reason);
+        }
+        Next::Failed(reason) => {
+            step.act = None;
+            new.status.reason = Some(reason);
+            new.status.phase = AppPhase::Failed;
+            fail(new);
+            step.roll_back = planner::app::roll_back(old, &new.status);
+        }
+    }
+}
+
+/// Writes that the present revision failed.
+fn fail(app: &mut App) {
+    let revision = app.spec.revision;
+    if let Some(entry) = app.status.revisions.iter_mut().find(|it| it.number == revision) {
+        entry.failed = true;
+    }
+}
+
+/// Copies of an app's volumes go with it: nobody can go back any more.
+fn forget_copies(state: &State, app: &App, now: model::Time, batch: &mut Batch) {
+    let own = state.snapshots.in_project(&app.meta.project);
+    for snapshot in own.filter(|it| model::app::is_of(&it.meta, &app.meta.id)) {
+        if snapshot.meta.deleted.is_none() {
+            batch.delete(snapshot, model::Object::clone(snapshot), now, &Caller::platform());
+        }
+    }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use link::stacks::Stacks;
 use link::{Desired, NameEntry, ServiceLinks};
 use model::instance::{Instance, InstanceNoun, Interface, Phase, RunState};
 use model::network::NetworkNoun;
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 
 use super::placement::network_finalizer;
 use super::services::reach;
+use super::stacks;
 use crate::core::Core;
 use crate::mirror::State;
 
@@ -47,6 +49,7 @@ struct Page {
     names: Names,
     services: Kept<ServiceLinks>,
     service_names: Kept<NameEntry>,
+    stacks: Kept<Stacks>,
 }
 
 impl Board {
@@ -88,6 +91,7 @@ impl Page {
             names: Names::default(),
             services: Kept::default(),
             service_names: Kept::default(),
+            stacks: Kept::default(),
         };
         let desired = page.make(core, state, node);
         page.sender.send_replace(Arc::new(desired));
@@ -119,6 +123,7 @@ impl Page {
         let services = kept().flat_map(|service| reach::links_of(state, service));
         let services = services.filter(|it| known.contains(&&it.network_id));
         let names = kept().flat_map(|service| reach::names_of(state, service));
+        let names = names.chain(stacks::names(state, instances()));
         let names = names.filter(|it| known.contains(&&it.network_id));
         let names = self.service_names.tell(names);
         Desired {
@@ -131,6 +136,7 @@ impl Page {
             names: self.names.tell(state, &known).into_iter().chain(names).collect(),
             networks,
             handed,
+            stacks: self.stacks.tell(stacks::of(state, instances()).into_iter()),
         }
     }
 }
@@ -150,6 +156,7 @@ fn same(one: &Desired, two: &Desired) -> bool {
         services,
         names,
         handed,
+        stacks,
     } = one;
     *node == two.node
         && lists(instances, &two.instances)
@@ -159,6 +166,7 @@ fn same(one: &Desired, two: &Desired) -> bool {
         && lists(services, &two.services)
         && lists(names, &two.names)
         && lists(handed, &two.handed)
+        && lists(stacks, &two.stacks)
 }
 
 /// A list of which what is equal to what was told is told as the same.

@@ -103,7 +103,7 @@ async fn it_comes_up_in_order_and_only_what_differs_changes() {
 
     // Back to what it was, the old value with it.
     let apps = rig.control.apps();
-    let back = apps.roll_back(caller(), PROJECT, "shop", None, Mode::Apply).await.unwrap();
+    let back = apps.roll_back(caller(), PROJECT, "shop", (None, false), Mode::Apply).await.unwrap();
     assert_eq!(back.app.spec.revision, 3);
     until(&rig, AppPhase::Ready).await;
     assert_eq!(rig.get("shop-db-1").unwrap().spec.containers[0].secrets[0].source, secret.source);
@@ -189,6 +189,7 @@ async fn what_cannot_be_is_refused_and_nothing_is_made() {
     let mut hostile = files(SHOP, "one", "1");
     hostile.files[1].path = "../pw.txt".into();
     assert!(Wish::read("shop", hostile, "up").is_err());
-    let error = apps.roll_back(caller(), PROJECT, "shop", None, Mode::Apply).await.unwrap_err();
+    let error =
+        apps.roll_back(caller(), PROJECT, "shop", (None, false), Mode::Apply).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
 }

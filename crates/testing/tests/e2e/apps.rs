@@ -142,6 +142,49 @@ fn from_nothing_to_changed_back_and_gone() {
     });
 }
 
+/// An upgrade with a copy of the volume, and the way back with what was in it.
+#[test]
+fn volumes_go_back_with_their_app() {
+    let Some(node) = node() else { return };
+    let text = |word: &str| {
+        format!(
+            "services:\n  db:\n    image: busybox\n    stop_signal: KILL\n    environment: {{WORD: {word}}}\n    \
+             command: [sh, -c, 'echo $$WORD >> /data/log; exec sleep 600']\n    volumes: ['data:/data']\n\
+             volumes: {{data: {{}}}}\n"
+        )
+    };
+    let it = app(node, "kept", &[("compose.yaml", text("one"))]);
+    it.up_well(&["--snapshot"]);
+    let log = || node.ok(&["exec", "kept-db-1", "cat", "/data/log"]);
+    assert_eq!(log(), "one");
+    it.write("compose.yaml", &text("two"));
+    it.up_well(&["--snapshot"]);
+    assert_eq!(log(), "one\ntwo");
+    let history = node.ok(&["app", "history", "kept"]);
+    assert_eq!(history.matches("1 volume copied before").count(), 1, "{history}");
+    assert!(node.ok(&["volume", "snapshots"]).contains("kept_data-before-2"));
+
+    // Without its volumes, what was written stays.
+    node.ok(&["app", "rollback", "kept"]);
+    assert_eq!(log(), "one\ntwo\none");
+    let planned = node.ok(&["app", "rollback", "--to", "1", "--volumes", "--plan", "kept"]);
+    assert!(planned.contains("create   volume   kept_data-r4"), "{planned}");
+    node.ok(&["app", "rollback", "--to", "1", "--volumes", "kept"]);
+    assert_eq!(log(), "one\none");
+    // From now on that is its volume, and what it had before is beside it.
+    it.write("compose.yaml", &text("three"));
+    it.up_well(&[]);
+    assert_eq!(log(), "one\none\nthree");
+    assert_eq!(node.hull(&["volume", "show", "kept_data"]).code, 0);
+    let none = node.hull(&["app", "rollback", "--to", "4", "--volumes", "kept"]);
+    assert!(none.code == 4 && none.stderr.contains("no copies"), "{}", none.stderr);
+    node.ok(&["app", "down", "--volumes", "kept"]);
+    until("its copies are gone, too", || {
+        (!node.ok(&["volume", "snapshots"]).contains("kept_data-before")).then_some(())
+    });
+    node.hull(&["volume", "rm", "kept_data"]);
+}
+
 #[test]
 fn a_revision_that_fails_says_why_and_is_taken_back() {
     let Some(node) = node() else { return };

@@ -11,6 +11,8 @@ use model::data::Data;
 use model::error::Context;
 use model::{Error, ErrorKind, Result};
 
+use super::repository::Repository;
+
 /// Most bytes of one file, and of an archive unpacked; the API takes no more of all together.
 const MOST_BYTES: u64 = 1 << 20;
 /// Most files looked at below a directory that is mounted, and most entries of an archive.
@@ -157,6 +159,11 @@ fn place(wanted: &Wanted) -> Result<(Place, Vec<String>)> {
     let here = std::env::current_dir().unwrap_or_else(|_| "/".into());
     let open =
         |root: PathBuf, given| Place { root, given, closed: false, taken: RefCell::default() };
+    if let Some(repository) = repository(wanted)? {
+        let files = repository.read()?;
+        let place = open(here.join(&repository.name), files);
+        return Ok((Place { closed: true, ..place }, Vec::new()));
+    }
     if let Some(path) = &wanted.path {
         let full = here.join(path);
         if full.is_dir() {
@@ -187,6 +194,18 @@ fn place(wanted: &Wanted) -> Result<(Place, Vec<String>)> {
     }
     let main = files.iter().map(|path| relative(&root, path)).collect::<Result<_>>()?;
     Ok((open(root, BTreeMap::new()), main))
+}
+
+/// The repository that is asked for instead of files of this machine.
+fn repository(wanted: &Wanted) -> Result<Option<Repository>> {
+    let mut words = wanted.files.iter().chain(&wanted.path);
+    let Some(word) = words.find(|word| word.contains("://")) else { return Ok(None) };
+    if wanted.files.len() + usize::from(wanted.path.is_some()) > 1 {
+        return Err(Error::invalid("a repository is not merged with other files")
+            .at("--file")
+            .next("name it alone; what is in it may include other files of its"));
+    }
+    Repository::of(word).map(Some)
 }
 
 /// A path below the root, with `/` between its parts.

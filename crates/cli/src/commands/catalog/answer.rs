@@ -65,7 +65,13 @@ pub fn ask(questions: &[Question], given: &mut Answers) -> Result<()> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Ok(());
     }
+    // What is asked depends on answers as they count: `yes` is `true`.
     let mut known = given.clone();
+    for question in questions {
+        if let Some(answer) = known.get_mut(&question.variable) {
+            *answer = answers::normal(question, std::mem::take(answer));
+        }
+    }
     let mut group = "";
     for question in questions {
         let open = !question.hidden && !known.contains_key(&question.variable);
@@ -80,9 +86,9 @@ pub fn ask(questions: &[Question], given: &mut Answers) -> Result<()> {
                 given.insert(question.variable.clone(), answer);
             }
         }
-        known
-            .entry(question.variable.clone())
-            .or_insert_with(|| question.default.clone().unwrap_or_default());
+        known.entry(question.variable.clone()).or_insert_with(|| {
+            answers::normal(question, question.default.clone().unwrap_or_default())
+        });
     }
     Ok(())
 }
@@ -110,7 +116,7 @@ fn ask_one(question: &Question) -> Result<Option<String>> {
         }
         let answer = chosen(question, text);
         match answers::check(question, &answer) {
-            Ok(()) => return Ok(Some(answer)),
+            Ok(()) => return Ok(Some(answers::normal(question, answer))),
             Err(error) => say(&format!("  it {}\n", error.message())),
         }
     }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use clap_complete::ArgValueCompleter;
-use client::wire::{InstallRequest, TemplateUpgradeRequest};
+use client::wire::{AppRollBackRequest, InstallRequest, TemplateUpgradeRequest};
 use model::app::App;
 use model::template::Question;
 use model::{Error, Result};
@@ -67,6 +67,9 @@ pub struct Upgrade {
     /// To the version that the catalog offers
     #[arg(long)]
     latest: bool,
+    /// Do not copy its volumes first, with which it could go back
+    #[arg(long)]
+    no_snapshot: bool,
     #[command(flatten)]
     how: How,
     /// The app
@@ -83,6 +86,9 @@ pub struct Rollback {
     /// Number of the revision; the last one that did not fail when not given
     #[arg(long, value_name = "N")]
     to: Option<u64>,
+    /// Its volumes, too, as they were copied when it was left; the present ones stay beside them
+    #[arg(short, long)]
+    volumes: bool,
     #[command(flatten)]
     ending: Ending,
     /// The app
@@ -131,6 +137,7 @@ impl Upgrade {
             latest: self.latest,
             answers: self.given.read()?,
             keep_failed: self.how.keep_failed,
+            no_copies: self.no_snapshot,
         };
         let apps = context.client.apps(&context.project);
         let done = apps.upgrade_template(&self.app, &request, self.how.ending.plan).await?;
@@ -142,7 +149,8 @@ impl Rollback {
     pub(super) async fn run(self, context: &Context) -> Result<ExitCode> {
         let apps = context.client.apps(&context.project);
         from_template(&apps.get(&self.app).await?)?;
-        let done = apps.take_back(&self.app, self.to, self.ending.plan).await?;
+        let request = AppRollBackRequest { revision: self.to, volumes: self.volumes };
+        let done = apps.take_back(&self.app, request, self.ending.plan).await?;
         conclude(&apps, done, self.ending).await
     }
 }
