@@ -3,8 +3,8 @@
 
 They are fetched below ~/.cache/monohull/docker-others, nothing is installed; --fetch does that alone, for a network
 from which it cannot be done. What is here are a user's programs for docker-py, dockerode, testcontainers and act, a
-session of lazydocker, and for bollard the integration tests that its crate ships. `bollard.skip` names those of them
-that cannot be run, each with its reason.
+session of lazydocker, and for bollard and testcontainers the integration tests that their crates ship. `*.skip` name
+those of them that cannot be run, each with its reason.
 """
 
 import os
@@ -17,7 +17,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[2] / "images")]
-import bollard  # noqa: E402
+import crates  # noqa: E402
 import registries  # noqa: E402
 
 PLACE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "monohull/docker-others"
@@ -128,14 +128,16 @@ CLIENTS = {
     "dockerode": dockerode,
     "act": act,
     "lazydocker": lazydocker,
-    "bollard": lambda: bollard.run(PLACE),
+    "bollard": lambda: crates.run(crates.BOLLARD, PLACE),
+    "testcontainers-rs": lambda: crates.run(crates.TESTCONTAINERS, PLACE),
 }
 
 
 def main():
     if sys.argv[1:] == ["--fetch"]:
         fetch()
-        bollard.fetch(PLACE / "bollard")
+        for crate in crates.ALL:
+            crates.fetch(crate, PLACE)
         return
     names = sys.argv[1:] or list(CLIENTS)
     if "DOCKER_HOST" not in os.environ:
@@ -149,7 +151,7 @@ def main():
                 CLIENTS[name]()
                 passed += 1
                 print(f"ok     {name} ({time.monotonic() - started:.1f} s)", flush=True)
-            except (Failed, bollard.Failed, subprocess.TimeoutExpired, OSError) as error:
+            except (Failed, crates.Failed, subprocess.TimeoutExpired, OSError) as error:
                 failed += 1
                 print(f"FAILED {name} ({time.monotonic() - started:.1f} s)\n{error}", flush=True)
     print(f"{passed} passed, {failed} failed")
