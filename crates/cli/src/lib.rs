@@ -21,6 +21,7 @@ mod screen;
 mod source;
 mod stream;
 mod terminal;
+mod usage;
 
 use std::process::ExitCode;
 

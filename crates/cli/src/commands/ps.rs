@@ -139,7 +139,8 @@ fn service_of(instance: &Instance) -> Option<&Uid> {
     (owner.kind == Kind::Service).then_some(&owner.id)
 }
 
-fn kind(instance: &Instance) -> &'static str {
+/// Whether it is a container or a machine.
+pub fn kind(instance: &Instance) -> &'static str {
     match instance.status.machine.is_some() || instance.spec.machine.is_some() {
         true => "machine",
         false => "container",

@@ -12,12 +12,13 @@ use futures::future::ready;
 use futures::stream::{LocalBoxStream, select_all};
 use link::instance::Stats as Sample;
 use model::instance::Phase;
-use model::{Bytes, Error, ErrorKind, Result};
+use model::{Error, ErrorKind, Result};
 use serde::Serialize;
 
 use crate::context::{Context, Output};
 use crate::out::{self, Format};
 use crate::screen::Screen;
+use crate::usage::{self, Rates, compact};
 use crate::{complete, exit};
 
 const TITLES: [&str; 7] = ["NAME", "CPU", "MEMORY", "OF LIMIT", "NET IN/OUT", "DISK R/W", "PIDS"];
@@ -62,6 +63,11 @@ type Samples = LocalBoxStream<'static, (String, Result<Sample>)>;
 const LOOKS: usize = 2;
 
 impl Stats {
+    /// What all instances use, once.
+    pub fn once_for_all(output: Output) -> Self {
+        Self { no_stream: true, container: String::new(), output, names: Vec::new() }
+    }
+
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<ExitCode> {
         let samples = match self.names.as_slice() {
@@ -173,41 +179,23 @@ async fn running(context: &Context) -> Result<Vec<String>> {
     Ok(names)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a share for people")]
 fn between(name: &str, before: &Sample, now: Sample) -> Use {
-    let passed = match (before.time, now.time) {
-        (Some(before), Some(now)) => now.since(before).as_nanos() as f64,
-        _ => 0.0,
-    };
-    let used = now.cpu_ns.saturating_sub(before.cpu_ns) as f64;
-    let cpus = if passed > 0.0 { used / passed } else { 0.0 };
+    let cpus = Rates::between(before, &now).cpus;
     Use { name: name.to_owned(), cpus, stats: now }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a share for people")]
 fn row(it: &Use) -> Vec<String> {
     let stats = &it.stats;
     let pair = |one: u64, two: u64| format!("{}/{}", compact(one), compact(two));
-    let sum =
-        |of: fn(&link::instance::InterfaceStats) -> u64| stats.interfaces.iter().map(of).sum();
-    let share = match stats.memory_limit {
-        0 => "-".to_owned(),
-        limit => out::percent(stats.memory as f64 / limit as f64),
-    };
     vec![
         it.name.clone(),
         out::percent(it.cpus),
         compact(stats.memory),
-        share,
-        pair(sum(|interface| interface.rx_bytes), sum(|interface| interface.tx_bytes)),
+        usage::of_limit(stats).map_or_else(|| "-".to_owned(), out::percent),
+        pair(usage::sum(stats, |it| it.rx_bytes), usage::sum(stats, |it| it.tx_bytes)),
         pair(stats.block.0, stats.block.1),
         stats.pids.to_string(),
     ]
-}
-
-/// `1.5 MiB` without the space and the letters that every size has.
-fn compact(bytes: u64) -> String {
-    Bytes(bytes).to_string().replace(' ', "").replace("iB", "")
 }
 
 /// Whether an instance is not there any more, or does not run.

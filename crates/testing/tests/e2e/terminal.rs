@@ -1,6 +1,6 @@
 //! Instances at a terminal: keys, sizes, leaving and coming back.
 
-use testing::node::Node;
+use testing::node::{Node, until};
 use testing::terminal::Terminal;
 
 use super::process::{Named, begin, node, sh};
@@ -137,4 +137,36 @@ fn output_that_nobody_reads_holds_nothing_up() {
     let _it = begin(node, "unread", &flags, "seq 1 1000000");
     assert_eq!(node.ok(&["wait", "unread"]), "0");
     assert_eq!(node.ok(&["logs", "-n", "1", "unread"]), "1000000");
+}
+
+#[test]
+fn a_view_of_all_is_driven_by_keys() {
+    let Some(node) = node() else { return };
+    let it = begin(node, "tty-view", &[], "echo printed; exec sleep 600");
+    let printed: serde_json::Value = serde_json::from_str(&node.ok(&["top", "-o", "json"])).unwrap();
+    assert!(printed.as_array().unwrap().iter().any(|row| row["name"] == "tty-view"), "{printed}");
+    let mut view = open(node, &["top"]);
+    view.expect("tty-view");
+    assert!(view.is_raw(), "keys need no Enter");
+    // Only that one, so that it is the selected one.
+    view.send("/tty-view\r");
+    view.expect("only");
+    view.send("l");
+    view.expect("printed");
+    view.send("\x1b");
+    view.send("x");
+    view.expect("and re");
+    view.send("n");
+    view.expect("stays");
+    assert_eq!(node.field("tty-view", "/status/phase"), "running");
+    view.send("x");
+    view.expect("and re");
+    view.send("y");
+    until("it is gone", || (node.hull(&["inspect", "tty-view"]).code != 0).then_some(()));
+    view.send("q");
+    assert_eq!(view.wait(), 0);
+    assert!(!view.is_raw(), "the terminal is as it was");
+    drop(it);
+    let nowhere = node.hull(&["top"]);
+    assert!(nowhere.code != 0 && nowhere.stderr.contains("hull stats"), "{}", nowhere.stderr);
 }
