@@ -19,7 +19,7 @@ pub mod mount;
 pub mod net;
 pub mod status;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -435,19 +435,23 @@ impl InstanceSpec {
         Ok(())
     }
 
-    /// The containers whose volumes a container has, near ones first.
+    /// The containers whose volumes a container has, near ones first; with each, whether it may only
+    /// read them: where one on the way may, no one behind it may more.
     #[must_use]
-    pub fn lenders(&self, container: &ContainerSpec) -> Vec<&ContainerSpec> {
-        let mut lenders: Vec<&ContainerSpec> = Vec::new();
-        let mut open: Vec<&str> = Vec::new();
-        open.extend(container.volumes_from.iter().map(|from| from.container.as_str()));
-        while !open.is_empty() {
-            let name = open.remove(0);
-            let known = |it: &&ContainerSpec| it.name == name;
+    pub fn lenders(&self, container: &ContainerSpec) -> Vec<(&ContainerSpec, bool)> {
+        let mut lenders: Vec<(&ContainerSpec, bool)> = Vec::new();
+        let from = |container: &ContainerSpec, read_only: bool| {
+            let each = container.volumes_from.iter();
+            each.map(|from| (from.container.clone(), from.read_only || read_only))
+                .collect::<Vec<_>>()
+        };
+        let mut open = VecDeque::from(from(container, false));
+        while let Some((name, read_only)) = open.pop_front() {
             let found = self.all_containers().find(|it| it.name == name);
-            if let Some(lender) = found.filter(|_| !lenders.iter().any(known)) {
-                lenders.push(lender);
-                open.extend(lender.volumes_from.iter().map(|from| from.container.as_str()));
+            let new = |it: &&ContainerSpec| !lenders.iter().any(|(known, _)| known.name == it.name);
+            if let Some(lender) = found.filter(new) {
+                lenders.push((lender, read_only));
+                open.extend(from(lender, read_only));
             }
         }
         lenders
@@ -515,5 +519,41 @@ impl InstanceSpec {
             .next("only net.* and System V / mqueue parameters can be set"));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_only_be_read_on_the_way_may_only_be_read() {
+        let container = |name: &str, from: &[(&str, bool)]| ContainerSpec {
+            name: name.to_owned(),
+            volumes_from: from
+                .iter()
+                .map(|&(name, read_only)| VolumesFrom { container: name.to_owned(), read_only })
+                .collect(),
+            ..ContainerSpec::default()
+        };
+        let spec = InstanceSpec {
+            containers: vec![
+                container("data", &[]),
+                container("middle", &[("data", false)]),
+                container("reader", &[("middle", true)]),
+                container("both", &[("middle", true), ("data", false)]),
+            ],
+            ..InstanceSpec::default()
+        };
+        let lenders = |of: usize| -> Vec<(&str, bool)> {
+            let lenders = spec.lenders(&spec.containers[of]);
+            lenders
+                .into_iter()
+                .map(|(lender, read_only)| (lender.name.as_str(), read_only))
+                .collect()
+        };
+        assert_eq!(lenders(1), [("data", false)]);
+        assert_eq!(lenders(2), [("middle", true), ("data", true)]);
+        assert_eq!(lenders(3), [("middle", true), ("data", false)]);
     }
 }

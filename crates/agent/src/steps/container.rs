@@ -182,9 +182,7 @@ fn binds(
 fn lent<'a>(wanted: &'a Instance, container: &'a ContainerSpec) -> Vec<(&'a Mount, bool)> {
     let mut lent: Vec<(&Mount, bool)> = Vec::new();
     let own = |mount: &Mount| container.mounts.iter().any(|it| it.target == mount.target);
-    for lender in wanted.spec.lenders(container) {
-        let direct = container.volumes_from.iter().find(|from| from.container == lender.name);
-        let read_only = direct.is_some_and(|from| from.read_only);
+    for (lender, read_only) in wanted.spec.lenders(container) {
         for mount in lender.mounts.iter().filter(|mount| !own(mount)) {
             if !lent.iter().any(|(known, _)| known.target == mount.target) {
                 lent.push((mount, read_only));

@@ -131,7 +131,8 @@ fn image_volumes(
     container: &ContainerSpec,
     image: &Image,
 ) -> Vec<ImageVolume> {
-    let lenders = wanted.spec.lenders(container);
+    let lenders: Vec<&ContainerSpec> =
+        wanted.spec.lenders(container).into_iter().map(|(lender, _)| lender).collect();
     let taken = |path: &str| {
         let mut all = lenders.iter().copied().chain([container]);
         all.any(|it| it.mounts.iter().any(|mount| mount.target.trim_end_matches('/') == path))

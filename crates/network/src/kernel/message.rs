@@ -8,7 +8,7 @@ use netlink_packet_core::{
     NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::address::{
-    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope,
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope, CacheInfo,
 };
 use netlink_packet_route::link::{
     BridgePortState, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth,
@@ -218,6 +218,11 @@ pub fn get_bridge_port(bridge: u32, mac: Vec<u8>) -> Request {
 /// Gives a link an address. IPv6 addresses count at once: duplicate detection (RFC 4862, section
 /// 5.4) would make every start wait a second for addresses that control already keeps apart.
 pub fn add_address(index: u32, net: IpNet) -> Request {
+    let message = address_message(index, net);
+    Request::new(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
+}
+
+fn address_message(index: u32, net: IpNet) -> AddressMessage {
     let mut message = address(index, net);
     match net {
         // A single address has no other that means all of its network.
@@ -228,7 +233,19 @@ pub fn add_address(index: u32, net: IpNet) -> Request {
             message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
         }
     }
-    Request::new(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
+    message
+}
+
+/// Gives a link a single address, as services have them. One of IPv6 is deprecated from the start (RFC
+/// 4862, section 5.5.4): it is answered at, and never chosen as the source of what the host sends.
+pub fn add_single(index: u32, address: IpAddr) -> Request {
+    let mut request = address_message(index, address.into());
+    if address.is_ipv6() {
+        let mut times = CacheInfo::default();
+        (times.ifa_preferred, times.ifa_valid) = (0, u32::MAX);
+        request.attributes.push(AddressAttribute::CacheInfo(times));
+    }
+    Request::new(RouteNetlinkMessage::NewAddress(request), NLM_F_CREATE | NLM_F_REPLACE)
 }
 
 /// Takes an address from a link, if it has it.

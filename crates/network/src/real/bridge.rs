@@ -136,7 +136,7 @@ pub(crate) fn settle_singles(host: &mut Rtnl, name: &str, wanted: &[IpAddr]) -> 
     let missing = wanted.iter().filter(|net| !present.contains(net));
     let requests = surplus
         .map(|net| message::remove_address(link.index, *net))
-        .chain(missing.map(|net| message::add_address(link.index, *net)));
+        .chain(missing.map(|net| message::add_single(link.index, net.addr())));
     host.all(requests.collect(), || format!("giving {name} the addresses of services"))
 }
 

@@ -143,7 +143,8 @@ fn output_that_nobody_reads_holds_nothing_up() {
 fn a_view_of_all_is_driven_by_keys() {
     let Some(node) = node() else { return };
     let it = begin(node, "tty-view", &[], "echo printed; exec sleep 600");
-    let printed: serde_json::Value = serde_json::from_str(&node.ok(&["top", "-o", "json"])).unwrap();
+    let printed: serde_json::Value =
+        serde_json::from_str(&node.ok(&["top", "-o", "json"])).unwrap();
     assert!(printed.as_array().unwrap().iter().any(|row| row["name"] == "tty-view"), "{printed}");
     let mut view = open(node, &["top"]);
     view.expect("tty-view");
