@@ -16,7 +16,7 @@ use crate::event_log::EventLog;
 use crate::events::Events;
 use crate::failure;
 use crate::images::Images;
-use crate::mirror::Mirror;
+use crate::mirror::{Mirror, State};
 use crate::reconcile;
 use crate::service::Service;
 use crate::{
@@ -187,6 +187,13 @@ impl Control {
     #[must_use]
     pub fn secrets(&self) -> Secrets {
         Service::new(self.core.clone())
+    }
+
+    /// What is wrong with what it keeps, one sentence each.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let unreadable = |state: &State| crate::secrets::unreadable(state, &self.core.keyring);
+        self.core.read(unreadable).into_iter().collect()
     }
 
     /// Configs.

@@ -89,6 +89,11 @@ impl Keyring {
         Ok(Sealed { key: key.id.clone(), text: Data::new(text) })
     }
 
+    /// Whether it has the key of what was sealed.
+    pub(crate) fn has_key_of(&self, sealed: &Sealed) -> bool {
+        self.keys().any(|key| key.id == sealed.key)
+    }
+
     /// Opens what was sealed for this place.
     ///
     /// # Errors

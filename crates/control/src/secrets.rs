@@ -9,6 +9,8 @@ use model::{Error, Result, Uid};
 use crate::batch::Batch;
 use crate::core::Core;
 use crate::handed;
+use crate::keyring::Keyring;
+use crate::mirror::State;
 use crate::service::{Context, Rules, Service};
 
 /// The verbs of secrets. Nobody is shown the value of one.
@@ -44,6 +46,26 @@ impl Rules for SecretNoun {
     fn delete(context: &Context<'_>, secret: &mut Secret, _: &mut Batch) -> Result<()> {
         handed::check_unused(context, secret)
     }
+}
+
+/// What cannot be read because its key is not in the keyring, in a sentence; none when all can.
+pub(crate) fn unreadable(state: &State, keyring: &Keyring) -> Option<String> {
+    let lost = |sealed: &Option<Sealed>| sealed.as_ref().is_some_and(|it| !keyring.has_key_of(it));
+    let secrets = state.secrets.iter().filter(|it| lost(&it.spec.sealed)).map(|it| it.title());
+    let apps = state
+        .apps
+        .iter()
+        .filter(|it| it.spec.origin.as_ref().is_some_and(|origin| lost(&origin.sealed)));
+    let all: Vec<String> = secrets.chain(apps.map(|it| it.title())).collect();
+    let first = all.first()?;
+    let others = match all.len() - 1 {
+        0 => String::new(),
+        more => format!(" and {more} others"),
+    };
+    Some(format!(
+        "{first}{others} cannot be read: their key is not in secret.keys; put the lines of its copy \
+         back and start hull again, or make them anew"
+    ))
 }
 
 fn place(id: &Uid) -> String {

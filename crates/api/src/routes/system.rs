@@ -142,7 +142,7 @@ async fn status(State(api): State<Arc<Api>>, By(caller): By) -> Reply<Response> 
         running: running.count() as u64,
         instances: instances.items.len() as u64,
         nodes: nodes.items.len() as u64,
-        warnings: node.status.warnings.clone(),
+        warnings: node.status.warnings.iter().cloned().chain(control.warnings()).collect(),
     })
 }
 

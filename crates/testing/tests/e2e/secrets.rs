@@ -151,3 +151,30 @@ fn what_cannot_be_is_refused() {
     node.ok(&["rm", "-f", "locked"]);
     node.ok(&["secret", "rm", "taken"]);
 }
+
+#[test]
+fn a_lost_key_is_told_until_it_is_back() {
+    if !able() {
+        return;
+    }
+    let node = Node::start().unwrap();
+    secret(&node, "before", VALUE);
+    let keys = node.root().join("var/lib/hull/secret.keys");
+    let kept = std::fs::read_to_string(&keys).unwrap();
+    std::fs::remove_file(&keys).unwrap();
+    node.kill_daemon().unwrap();
+    node.await_ready();
+    let status = node.ok(&["status"]);
+    assert!(status.contains("secret \"before\" cannot be read"), "{status}");
+    // What is made meanwhile has a key of its own, and both are good together.
+    secret(&node, "after", VALUE);
+    let fresh = std::fs::read_to_string(&keys).unwrap();
+    assert_ne!(fresh, kept);
+    std::fs::write(&keys, format!("{kept}{fresh}")).unwrap();
+    node.kill_daemon().unwrap();
+    node.await_ready();
+    assert!(!node.ok(&["status"]).contains("cannot be read"));
+    let flags = ["--secret", "before", "--secret", "after"];
+    let read = sh(&node, &flags, "cat /run/secrets/before /run/secrets/after");
+    assert_eq!(read, format!("{VALUE}{VALUE}"));
+}
