@@ -136,6 +136,7 @@ fn draw_list(frame: &mut Frame<'_>, area: Rect, view: &View) {
     });
     if shown.is_empty() {
         let text = match view.filter.as_str() {
+            _ if view.unread => "reading …",
             "" => "no instance; hull run -d IMAGE makes one",
             _ => "none of them; / changes the filter",
         };

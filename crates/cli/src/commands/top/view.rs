@@ -157,6 +157,8 @@ pub struct View {
     pub prompt: Prompt,
     /// What was done last, or why it was not.
     pub message: String,
+    /// Nothing was told yet.
+    pub unread: bool,
     rows: BTreeMap<Uid, Row>,
     selected: Option<Uid>,
 }
@@ -173,6 +175,7 @@ impl View {
             pane: Pane::None,
             prompt: Prompt::None,
             message: String::new(),
+            unread: true,
             rows: BTreeMap::new(),
             selected: None,
         }
@@ -180,6 +183,7 @@ impl View {
 
     /// Takes a change of an instance; the instance, unless it is gone.
     pub fn change(&mut self, change: Change<InstanceNoun>) -> Option<Arc<Instance>> {
+        self.unread = false;
         let instance = change.object?;
         let id = instance.meta.id.clone();
         match change.r#type {
@@ -214,6 +218,7 @@ impl View {
     /// Nothing is known any more: the platform went away.
     pub fn forget(&mut self) {
         self.rows.clear();
+        self.unread = true;
     }
 
     /// All instances, shown or not.
