@@ -60,10 +60,13 @@ impl HostNetwork {
     }
 }
 
+/// What the names of such chains begin with, and no others.
+pub(super) const LEADING: &str = "to_";
+
 /// Name of the chain that an address has.
 pub(super) fn chain(network: &NetworkLinks, service: &Balanced, address: IpAddr) -> String {
     let family = if address.is_ipv4() { 4 } else { 6 };
-    format!("to_{}_{}_{family}", network.bridge, service.id.short())
+    format!("{LEADING}{}_{}_{family}", network.bridge, service.id.short())
 }
 
 /// Name of the chain that leads from ports of the host to a port of the members.

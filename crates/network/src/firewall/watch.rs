@@ -2,7 +2,7 @@
 //!
 //! The kernel tells every change, ours among them (`NFNLGRP_NFTABLES`, linux/netfilter/nfnetlink.h):
 //! a message for each object, and one that ends the transaction. Ours are told from others' by what
-//! they do: we replace our table whole, or change entries of its maps.
+//! they do: we replace our table whole, or change entries of its maps and the chains that lead to services.
 
 use std::io;
 
@@ -10,6 +10,7 @@ use model::error::Context;
 use model::{ErrorKind, Result};
 use tokio::io::unix::AsyncFd;
 
+use super::balance::LEADING;
 use crate::driver::Disturbance;
 use crate::kernel::route::failed;
 use crate::kernel::socket::{Frame, Socket};
@@ -18,14 +19,30 @@ use crate::kernel::socket::{Frame, Socket};
 const NFTABLES: u16 = 10;
 // Message types (linux/netfilter/nf_tables.h).
 const NEW_TABLE: u16 = 0;
+const NEW_CHAIN: u16 = 3;
+const DELETE_CHAIN: u16 = 5;
+const NEW_RULE: u16 = 6;
+const DELETE_RULE: u16 = 8;
+const NEW_SET: u16 = 9;
+const DELETE_SET: u16 = 11;
 const NEW_SET_ELEMENT: u16 = 12;
 const DELETE_SET_ELEMENT: u16 = 14;
 const NEW_GENERATION: u16 = 15;
+const DESTROY_CHAIN: u16 = 27;
+const DESTROY_RULE: u16 = 28;
+const DESTROY_SET: u16 = 29;
 const DESTROY_SET_ELEMENT: u16 = 30;
 /// Length of `struct nfgenmsg`.
 const HEADER: usize = 4;
 /// The attribute that names the table, in messages of tables, chains, rules and sets alike.
 const TABLE: u16 = 1;
+/// That which names the chain in messages of rules, and the set in those of sets.
+const CHAIN_OF_RULE: u16 = 2;
+const SET: u16 = 2;
+/// That which names the chain in messages of chains.
+const CHAIN: u16 = 3;
+/// What the kernel calls a map without a name that a rule has.
+const NAMELESS: &[u8] = b"__map";
 
 /// Listens.
 #[derive(Debug)]
@@ -40,7 +57,7 @@ struct Transaction {
     own: String,
     /// Our table was made in it.
     made: bool,
-    /// Something of our table was changed or taken away, but for entries.
+    /// Something of our table was changed or taken away, but for entries and what leads to services.
     touched: bool,
     /// So was something of another.
     others: bool,
@@ -100,7 +117,8 @@ impl Transaction {
         if matches!(kind, NEW_SET_ELEMENT | DELETE_SET_ELEMENT | DESTROY_SET_ELEMENT) {
             return None;
         }
-        match table_of(&frame.body) {
+        match attribute(&frame.body, TABLE) {
+            Some(table) if table == self.own.as_bytes() && leads(kind, &frame.body) => {}
             // Those of another node are no obstacle, whatever they are.
             Some(table) if table == self.own.as_bytes() => {
                 self.made |= kind == NEW_TABLE;
@@ -113,15 +131,27 @@ impl Transaction {
     }
 }
 
-/// The name of the table that a message is about.
-fn table_of(body: &[u8]) -> Option<&[u8]> {
+/// Whether a message is about a chain that leads to a service's instances, which changes with them, or
+/// about a map of such a chain.
+fn leads(kind: u16, body: &[u8]) -> bool {
+    let (named, begins) = match kind {
+        NEW_CHAIN | DELETE_CHAIN | DESTROY_CHAIN => (CHAIN, LEADING.as_bytes()),
+        NEW_RULE | DELETE_RULE | DESTROY_RULE => (CHAIN_OF_RULE, LEADING.as_bytes()),
+        NEW_SET | DELETE_SET | DESTROY_SET => (SET, NAMELESS),
+        _ => return false,
+    };
+    attribute(body, named).is_some_and(|name| name.starts_with(begins))
+}
+
+/// A text that a message has of what it is about.
+fn attribute(body: &[u8], wanted: u16) -> Option<&[u8]> {
     let mut bytes = body.get(HEADER..)?;
     while let Some([a, b, c, d]) = bytes.first_chunk() {
         let length = usize::from(u16::from_ne_bytes([*a, *b]));
         // The two upper bits are flags (linux/netlink.h).
         let kind = u16::from_ne_bytes([*c, *d]) & 0x3fff;
         let value = bytes.get(4..length)?;
-        if kind == TABLE {
+        if kind == wanted {
             return Some(value.strip_suffix(&[0]).unwrap_or(value));
         }
         bytes = bytes.get(length.next_multiple_of(4)..)?;
@@ -135,17 +165,22 @@ mod tests {
     use proptest::prelude::*;
 
     const DELETE_TABLE: u16 = 2;
-    const NEW_CHAIN: u16 = 3;
-    const DELETE_RULE: u16 = 8;
 
+    /// `table`, or `table/name` of a chain, a rule's chain or a set.
     fn frame(kind: u16, table: &str) -> Frame {
         let mut body = vec![1, 0, 0, 0];
-        let length = u16::try_from(4 + table.len() + 1).unwrap();
-        body.extend(length.to_ne_bytes());
-        body.extend(TABLE.to_ne_bytes());
-        body.extend(table.as_bytes());
-        body.resize(body.len() + 1, 0);
-        body.resize(body.len().next_multiple_of(4), 0);
+        let (table, name) = table.split_once('/').unwrap_or((table, ""));
+        let place = if matches!(kind, NEW_CHAIN | DELETE_CHAIN) { CHAIN } else { SET };
+        for (place, text) in
+            [(TABLE, table), (place, name)].into_iter().filter(|it| !it.1.is_empty())
+        {
+            let length = u16::try_from(4 + text.len() + 1).unwrap();
+            body.extend(length.to_ne_bytes());
+            body.extend(place.to_ne_bytes());
+            body.extend(text.as_bytes());
+            body.resize(body.len() + 1, 0);
+            body.resize(body.len().next_multiple_of(4), 0);
+        }
         Frame { kind: NFTABLES << 8 | kind, flags: 0, sequence: 0, body }
     }
 
@@ -165,6 +200,19 @@ mod tests {
             (vec![(DELETE_TABLE, own), (NEW_TABLE, own), (NEW_CHAIN, own)], None),
             (vec![(NEW_SET_ELEMENT, own), (DELETE_SET_ELEMENT, own)], None),
             (vec![(NEW_SET_ELEMENT, "site")], None),
+            // A service's instances are others.
+            (
+                vec![
+                    (NEW_CHAIN, "hull-ab12c/to_br0_1_4"),
+                    (NEW_SET, "hull-ab12c/__map0"),
+                    (NEW_RULE, "hull-ab12c/to_br0_1_4"),
+                    (DELETE_RULE, "hull-ab12c/to_br0_2_4"),
+                    (DELETE_CHAIN, "hull-ab12c/to_br0_2_4"),
+                ],
+                None,
+            ),
+            (vec![(DELETE_RULE, "hull-ab12c/forward")], ours),
+            (vec![(DELETE_SET, "hull-ab12c/bridges")], ours),
             (vec![(DELETE_TABLE, "hull-other")], None),
             (vec![], None),
             (vec![(DELETE_TABLE, own)], ours),
@@ -179,7 +227,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_message_breaks_it(body in prop::collection::vec(any::<u8>(), 0..80)) {
-            table_of(&body);
+            attribute(&body, TABLE);
         }
     }
 }
