@@ -95,14 +95,36 @@ fn settings(root: &Path) -> String {
     let name = name.replace(|c: char| !c.is_ascii_alphanumeric(), "");
     let mut hash = std::hash::DefaultHasher::new();
     root.hash(&mut hash);
-    let place = hash.finish();
-    let (second, third) = (64 + (place >> 2) % 64, place % 4 * 64);
+    let first = hash.finish() % POOLS;
+    let place = claim(root, first).unwrap_or(first);
+    let (second, third) = (64 + (place >> 2), place % 4 * 64);
     format!(
         "[node]\nname = \"e2e{}\"\n[api]\nlisten = \"127.0.0.1:0\"\n\
          [network]\npool = \"10.{second}.{third}.0/18\"\n\
          [registries.\"docker.io\"]\nmirrors = [\"http://{REGISTRY}\"]\n",
         name.get(4..12).unwrap_or(&name)
     )
+}
+
+/// How many pools there are for nodes of one machine.
+const POOLS: u64 = 256;
+
+/// The first pool from this one on that no other node has: each is claimed by a file that names the node's
+/// root, and is free again when that is gone.
+fn claim(root: &Path, first: u64) -> std::io::Result<u64> {
+    let claims = std::env::temp_dir().join("hull-pools");
+    std::fs::create_dir_all(&claims)?;
+    let lock = std::fs::File::create(claims.join("lock"))?;
+    flock(&lock, FlockOperation::LockExclusive)?;
+    let file = |place: u64| claims.join(place.to_string());
+    let free = |place: &u64| {
+        let owner = std::fs::read_to_string(file(*place)).unwrap_or_default();
+        owner.is_empty() || !Path::new(&owner).exists()
+    };
+    let places = (first..first + POOLS).map(|place| place % POOLS);
+    let place = places.into_iter().find(free).unwrap_or(first);
+    std::fs::write(file(place), root.as_os_str().as_encoded_bytes())?;
+    Ok(place)
 }
 
 /// The container engine's part of it.
