@@ -34,11 +34,14 @@ fn show(node: &Node, name: &str) -> Value {
 
 /// Who answered how often, of so many connections to a name and port from one client.
 fn asked(node: &Node, at: &str, times: u32) -> BTreeMap<String, u32> {
-    let script = format!(
-        "for i in $(seq {times}); do nc -w 2 {at} </dev/null 2>/dev/null || echo refused; done"
-    );
+    told(node, &[], &format!("nc -w 2 {at} </dev/null 2>/dev/null"), times)
+}
+
+/// What a command said how often, of so many times.
+fn told(node: &Node, flags: &[&str], command: &str, times: u32) -> BTreeMap<String, u32> {
+    let script = format!("for i in $(seq {times}); do {command} || echo refused; done");
     let mut answers = BTreeMap::new();
-    for line in sh(node, &[], &script).lines() {
+    for line in sh(node, flags, &script).lines() {
         *answers.entry(line.to_owned()).or_insert(0) += 1;
     }
     answers
@@ -181,5 +184,68 @@ fn a_port_that_somebody_has_is_told_of() {
     // The node looks again each minute.
     within(Duration::from_secs(150), "it is published once the port is free", || {
         show(node, "taken")["status"]["reason"].is_null().then_some(())
+    });
+}
+
+/// Asks a server of HTTP for its page.
+fn page(at: &str) -> String {
+    format!("printf 'GET /page HTTP/1.0\\r\\n\\r\\n' | nc -w 5 {at} 80 2>/dev/null | tail -n 1")
+}
+
+/// A network that goes with the test.
+struct Network<'a>(&'a Node, &'a str);
+
+impl Drop for Network<'_> {
+    fn drop(&mut self) {
+        self.0.hull(&["network", "rm", self.1]);
+    }
+}
+
+#[test]
+fn an_address_of_each_family() {
+    let Some(node) = node() else { return };
+    node.ok(&["network", "create", "--ipv6", "both"]);
+    let _both = Network(node, "both");
+    let flags = ["--replicas", "2", "--network", "both", "-p", "80"];
+    let script = "mkdir /www; hostname >/www/page; exec httpd -f -p 80 -h /www";
+    let _it = serve(node, "dual", &flags, script);
+    let status = until("it has an address of each", || {
+        let status = show(node, "dual")["status"].clone();
+        (status["addresses"][0]["addresses"].as_array()?.len() == 2).then_some(status)
+    });
+    let addresses = status["addresses"][0]["addresses"].as_array().unwrap();
+    for address in addresses.iter().filter_map(Value::as_str) {
+        until(&format!("both answer at {address} in turn"), || {
+            let answers = told(node, &["--network", "both"], &page(address), 4);
+            (answers.values().copied().collect::<Vec<_>>() == [2, 2]).then_some(())
+        });
+    }
+    let port = status["ports"][0]["host"].to_string();
+    for words in [["ps"].as_slice(), &["service", "ls"]] {
+        let listed = node.ok(words);
+        let shows = |line: &str| line.starts_with("dual") && line.contains(&format!("{port}->80"));
+        assert!(listed.lines().any(shows), "{port} {listed}");
+    }
+}
+
+#[test]
+fn machines_share_an_address() {
+    let Some(node) = node() else { return };
+    let words = ["service", "create", "-d", "--name", "guests", "--replicas", "2"];
+    let small = ["--memory", "192m", "--health-http", "80/page", "--health-interval", "2s"];
+    node.ok(&[&words[..], &small, &["hull-tiny"]].concat());
+    let _it = Kept(node, "guests");
+    for name in ["guests-1", "guests-2"] {
+        within(Duration::from_secs(240), "the guest says who it is", || {
+            let told = node.hull(&["exec", name, "sh", "-c", "hostname >/www/page"]);
+            (told.code == 0).then_some(())
+        });
+    }
+    within(Duration::from_secs(120), "both are healthy", || {
+        (show(node, "guests")["status"]["ready"] == 2).then_some(())
+    });
+    within(Duration::from_secs(120), "both guests answer at the one address", || {
+        let answers = told(node, &[], &page("guests"), 4);
+        (answers.values().copied().collect::<Vec<_>>() == [2, 2]).then_some(())
     });
 }

@@ -4,9 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testing::node::{Node, until, within};
+use testing::node::{Node, until, within, within_or};
 
 use super::process::{mortal, node};
+use super::services::everything;
+
+/// So long a busy machine may take.
+const LONG: Duration = Duration::from_secs(180);
 
 /// A service that goes with the test.
 struct Kept<'a>(&'a Node, &'a str);
@@ -115,9 +119,8 @@ fn a_run_at_a_set_time_is_made_once_whatever_dies() {
     node.dies_while("services.make", || {
         within(Duration::from_secs(120), "its time has come", || (!node.is_to_die()).then_some(()));
     });
-    until("the run ends well", || {
-        (status(&node, "minutely")["succeeded"].as_u64()? > 0).then_some(())
-    });
+    let well = || (status(&node, "minutely")["succeeded"].as_u64()? > 0).then_some(());
+    within_or(LONG, "the run ends well", well, || everything(&node, "minutely"));
     node.ok(&["service", "pause", "minutely"]);
     until("it is suspended, and nothing runs", || {
         let status = status(&node, "minutely");
@@ -150,10 +153,13 @@ fn what_was_to_go_goes_also_when_the_platform_dies_before() {
     let script = "mkdir /d/first 2>/dev/null && until test -e /d/fail; do usleep 50000; done && exit 1; \
                   trap 'exit 0' TERM; while :; do usleep 50000; done";
     let it = make(&node, "given-up", &flags, script);
-    until("both run", || (status(&node, "given-up")["running"] == 2).then_some(()));
+    let tell = || everything(&node, "given-up");
+    let both = || (status(&node, "given-up")["running"] == 2).then_some(());
+    within_or(LONG, "both run", both, tell);
     // The one that fails has the job given up, and the other one ended.
     node.dies_while("services.remove", || std::fs::write(dir.path().join("fail"), "").unwrap());
     assert_eq!(status(&node, "given-up")["phase"], "failed");
-    until("the other one is gone", || (names(&node, "given-up").len() == 1).then_some(()));
+    let gone = || (names(&node, "given-up").len() == 1).then_some(());
+    within_or(LONG, "the other one is gone", gone, tell);
     drop(it);
 }

@@ -41,7 +41,7 @@ fn members(node: &Node, name: &str) -> Vec<(String, String, String)> {
 }
 
 /// All that is known of a service and its instances, for who has to find out why it is not as it should be.
-fn everything(node: &Node, name: &str) -> String {
+pub fn everything(node: &Node, name: &str) -> String {
     let all: Value =
         serde_json::from_str(&node.ok(&["service", "ps", name, "-o", "json"])).unwrap();
     let mut service = show(node, name)["status"].clone();
