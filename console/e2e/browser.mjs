@@ -67,7 +67,8 @@ export async function open(options = {}) {
 async function takeFiles(context, dist) {
   await context.grantPermissions(['local-network-access'])
   await context.route('**/console/**', async (route) => {
-    const answer = await route.fetch()
+    const answer = await route.fetch().catch(() => undefined)
+    if (!answer) return route.abort()
     const file = `${dist}/${new URL(route.request().url()).pathname.replace('/console/', '')}`
     if (existsSync(file) && file.includes('/assets/')) {
       const type = { js: 'text/javascript', css: 'text/css', svg: 'image/svg+xml' }[file.split('.').pop()]

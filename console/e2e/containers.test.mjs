@@ -132,9 +132,24 @@ test('containers are run, seen, read, entered, scaled and removed', async (t) =>
     await page.getByRole('button', { name: '3 replicas' }).waitFor()
   })
 
-  await t.test('signing out ends it', async () => {
+  const signOut = async () => {
     await page.getByRole('button', { name: /Signed in as/ }).click()
     await page.getByRole('menuitem', { name: 'Sign out' }).click()
+  }
+
+  await t.test('signing out holds, and is told, when hull does not hear of it', async () => {
+    await page.route('**/v1/session', (route) => (route.request().method() === 'DELETE' ? route.abort() : route.continue()))
+    await signOut()
+    await page.getByText('hull could not be told').waitFor()
+    await usable(page, 'signed out here alone')
+    await page.reload()
+    await page.getByRole('heading', { name: 'Sign in to Monohull' }).waitFor()
+    await page.unroute('**/v1/session')
+    await signIn(page)
+  })
+
+  await t.test('signing out ends it', async () => {
+    await signOut()
     await page.getByRole('heading', { name: 'Sign in to Monohull' }).waitFor()
     const status = await page.evaluate(async () => (await fetch('/v1/nodes')).status)
     assert.equal(status, 401)

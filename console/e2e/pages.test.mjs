@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fits, hull, open, picture, signIn, url, usable } from './browser.mjs'
 
-const PAGES = ['', 'instances', 'services', 'images', 'volumes', 'networks', 'secrets', 'nodes', 'activity', 'activity?tab=events', 'projects', 'tokens', 'settings', 'create', 'instances/default/web', 'instances/default/web?tab=yaml', 'instances/default/broken', 'nowhere']
+const PAGES = ['', 'apps', 'catalog', 'catalog?tab=sources', 'catalog/builtin/elk', 'instances', 'services', 'images', 'volumes', 'networks', 'secrets', 'nodes', 'activity', 'activity?tab=events', 'projects', 'tokens', 'settings', 'create', 'instances/default/web', 'instances/default/web?tab=yaml', 'instances/default/broken', 'nowhere']
 
 async function settled(page) {
   await page.locator('main h1, main h2').first().waitFor()
@@ -27,10 +27,7 @@ test('every page can be used', async (t) => {
       const { browser, page, faults } = await open(options)
       try {
         await signIn(page)
-        // Those of nouns that the server does not have are not shown.
-        const more = []
-        for (const name of ['Apps', 'Catalog']) if (await page.getByRole('link', { name }).count()) more.push(name.toLowerCase())
-        for (const path of [...PAGES, ...more]) {
+        for (const path of PAGES) {
           await page.goto(`${url}/console/${path}`)
           await settled(page)
           await picture(page, `${name}-${path.replace(/\W+/g, '-') || 'overview'}`)
@@ -43,15 +40,21 @@ test('every page can be used', async (t) => {
       }
     })
   }
-  await t.test('in Chinese', async () => {
-    const { browser, page } = await open({ locale: 'zh-CN', colorScheme: 'dark' })
+  await t.test('in Chinese, on a wall', async () => {
+    const { browser, page } = await open({ locale: 'zh-CN', colorScheme: 'dark', viewport: { width: 3840, height: 2160 } })
     try {
       await page.goto(`${url}/console/`)
       await page.getByRole('heading', { name: '登录 Monohull' }).waitFor()
       await page.getByLabel('令牌').fill(process.env.HULL_TOKEN)
       await page.getByRole('button', { name: '登录' }).click()
       await page.getByRole('heading', { name: '概览' }).waitFor()
-      await picture(page, 'chinese')
+      for (const path of ['', 'catalog', 'catalog/builtin/postgres', 'instances', 'nodes', 'tokens']) {
+        await page.goto(`${url}/console/${path}`)
+        await page.locator('main h1').first().waitFor()
+        await picture(page, `wall-${path.replace(/\W+/g, '-') || 'overview'}`)
+        await fits(page, `wall ${path}`)
+        await usable(page, `wall ${path}`)
+      }
     } finally {
       await browser.close()
     }
@@ -66,7 +69,12 @@ test('every page can be used', async (t) => {
         await page.goto('about:blank')
         await page.goto(`${url}/console/`)
         await page.getByRole('heading', { name: 'Overview' }).waitFor()
-        times.push(await page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? Infinity))
+        const painted = () =>
+          new Promise((resolve) => {
+            const take = (list) => list.getEntriesByName('first-contentful-paint').forEach((it) => resolve(it.startTime))
+            new PerformanceObserver(take).observe({ type: 'paint', buffered: true })
+          })
+        times.push(await page.evaluate(painted))
       }
       console.log(`first paint after ${times.map(Math.round).join(', ')} ms`)
       assert.ok(Math.min(...times) < 2000, `it took ${times} ms`)

@@ -498,4 +498,6 @@ export const zh = {
   'reaches': '可访问',
   'A further machine': '添加机器',
   'Clusters of more than one node are not there yet, so there is nothing to join: hull join says so, too. Until then each machine is a platform of its own, with its own console:': '目前尚不支持多节点集群，因此还没有可以加入的集群：hull join 也会这样回答。在此之前，每台机器都是独立的平台，有各自的控制台：',
+  'of version {version}': '版本 {version}',
+  'version {version} is offered': '目录提供版本 {version}',
 } as const

@@ -11,7 +11,7 @@ import { Command, Empty, Head, Loading, ProblemNote, SearchBox } from '../ui/par
 import { OperationRow } from './activity-parts'
 import { EventRow, useEvents } from './events'
 
-const KINDS = ['instance', 'service', 'network', 'volume', 'snapshot', 'secret', 'config', 'image', 'node', 'project', 'token'] as const
+const KINDS = ['instance', 'service', 'app', 'catalog', 'network', 'volume', 'snapshot', 'secret', 'config', 'image', 'node', 'project', 'token'] as const
 
 export function Activity() {
   const { tab } = useSearch({ from: '/activity' })

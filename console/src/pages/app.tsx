@@ -7,9 +7,9 @@ import { useState } from 'react'
 import { appPath, decode, deploy, encode, type AppFiles, type Deployed } from '../api/apps'
 import { useCollection, useObject } from '../api/collection'
 import { get, remove } from '../api/http'
-import { apps, instances, type App, type Instance, type Schemas } from '../api/objects'
+import { apps, instances, services, type App, type Instance, type Schemas } from '../api/objects'
 import { openAddress } from '../api/open-address'
-import { getTemplate } from '../api/templates'
+import { getTemplate, type TemplateDetail } from '../api/templates'
 import { t } from '../i18n'
 import { Detail } from '../ui/detail'
 import { FormDialog } from '../ui/dialog'
@@ -65,11 +65,14 @@ function Title({ app }: { app: App }) {
   const [volumes, setVolumes] = useState(false)
   const { name, project } = app.meta
   const origin = app.spec.origin
+  const detail = useTemplate(app)
+  const offered = detail?.template.version
   return (
     <Head crumb={<Link to="/apps">{t('Apps')}</Link>} title={name}>
       <AppState app={app} />
+      {offered && origin && offered !== origin.version && <Badge tone="none">{t('version {version} is offered', { version: offered })}</Badge>}
       <div className="actions">
-        <OpenLink app={app} />
+        <OpenLink app={app} detail={detail} />
         {origin && (
           <Link className="button" to="/catalog/$catalog/$name" params={{ catalog: origin.catalog, name: origin.template }} search={{ app: name }}>
             <RotateCcw aria-hidden />
@@ -104,7 +107,8 @@ function StatusTab({ app }: { app: App }) {
   const { project, name } = app.meta
   const origin = app.spec.origin
   const own = useCollection(instances).items.filter((it) => it.meta.project === project && it.meta.labels?.['io.monohull.app'] === name)
-  const ports = own.flatMap((it) => it.spec.placement?.ports ?? [])
+  const names = new Set((app.status?.services ?? []).map((it) => it.name))
+  const ports = useCollection(services).items.filter((it) => it.meta.project === project && names.has(it.meta.name)).flatMap((it) => it.status?.ports ?? [])
   return (
     <div className="stack">
       <AppGraph app={app} />
@@ -118,7 +122,7 @@ function StatusTab({ app }: { app: App }) {
               [t('From'), origin ? `${origin.catalog}/${origin.template} ${origin.version}` : t('a Compose file')],
               [t('Revision'), app.spec.revision],
               [t('Project'), project],
-              [t('Open'), ports.length > 0 && <Ports ports={ports} />],
+              [t('Ports'), ports.length > 0 && <Ports ports={ports} />],
               ...Object.entries(origin?.answers ?? {}).map(([key, value]): [string, string] => [key, value]),
               ...(origin?.secretAnswers ?? []).map((key): [string, string] => [key, '••••••']),
             ]}
@@ -157,9 +161,12 @@ function Own({ app, own }: { app: App; own: readonly Instance[] }) {
       <ul className="timeline" style={{ maxHeight: 320, overflow: 'auto' }}>
         {own.slice(0, 200).map((it) => (
           <li key={it.meta.id} style={{ alignItems: 'center' }}>
-            <Link className="grow cut" to="/instances/$project/$name" params={{ project: it.meta.project, name: it.meta.name }}>
-              {it.meta.name}
-            </Link>
+            <div className="grow">
+              <Link to="/instances/$project/$name" params={{ project: it.meta.project, name: it.meta.name }}>
+                {it.meta.name}
+              </Link>
+              {it.status?.reason && <div className="faint">{it.status.reason.message}</div>}
+            </div>
             <InstanceState instance={it} />
           </li>
         ))}
@@ -168,17 +175,23 @@ function Own({ app, own }: { app: App; own: readonly Instance[] }) {
   )
 }
 
-/** The address that its template says is opened, once it is ready. */
-function OpenLink({ app }: { app: App }) {
+/** Its template in the version that it is of. */
+function useTemplate(app: App): TemplateDetail | undefined {
   const origin = app.spec.origin
   const { data } = useQuery({
     queryKey: ['template', app.meta.project, origin?.catalog, origin?.template, origin?.version],
     queryFn: ({ signal }) => getTemplate(app.meta.project, origin?.catalog ?? '', origin?.template ?? '', origin?.version, signal),
     enabled: Boolean(origin),
     staleTime: 60_000,
+    retry: false,
   })
-  const version = data?.template.versions?.find((it) => it.version === data.version)
-  const address = version && origin && openAddress(version, origin.answers ?? {}, location.hostname)
+  return data
+}
+
+/** The address that its template says is opened, once it is ready. */
+function OpenLink({ app, detail }: { app: App; detail?: TemplateDetail }) {
+  const version = detail?.template.versions?.find((it) => it.version === detail.version)
+  const address = version && openAddress(version, app.spec.origin?.answers ?? {}, location.hostname)
   if (!address || app.status?.phase !== 'ready') return null
   return (
     <a className="button primary" href={address} target="_blank" rel="noreferrer" title={address}>
@@ -193,14 +206,14 @@ const serviceTone = (it: Schemas['AppServiceStatus']): Tone => (it.ready ? 'good
 /** What its services wait for, and which networks they are on. */
 function AppGraph({ app }: { app: App }) {
   const { project, name } = app.meta
-  const services = app.spec.objects?.services ?? []
+  const wanted = app.spec.objects?.services ?? []
   const networks = app.spec.objects?.networks ?? []
-  if (services.length === 0) return null
-  const named = new Map(services.flatMap((it) => [[it.object.name, it.object.key], [it.object.key, it.object.key]]))
+  if (wanted.length === 0) return null
+  const named = new Map(wanted.flatMap((it) => [[it.object.name, it.object.key], [it.object.key, it.object.key]]))
   const network = new Map(networks.flatMap((it) => [[it.object.name, it.object.key], [it.object.key, it.object.key]]))
   const states = new Map((app.status?.services ?? []).map((it) => [it.key, it]))
   const boxes: GraphBox[] = [
-    ...services.map((it): GraphBox => {
+    ...wanted.map((it): GraphBox => {
       const state = states.get(it.object.key)
       return {
         id: `service ${it.object.key}`,
@@ -216,7 +229,7 @@ function AppGraph({ app }: { app: App }) {
     }),
     ...networks.map((it): GraphBox => ({ id: `network ${it.object.key}`, title: it.object.key, about: it.object.external ? t('network, not its own') : t('network'), last: true })),
   ]
-  const edges: GraphEdge[] = services.flatMap(({ object, spec }) => {
+  const edges: GraphEdge[] = wanted.flatMap(({ object, spec }) => {
     const from = `service ${object.key}`
     const mode = spec.template?.spec.network ?? {}
     return [
@@ -233,15 +246,15 @@ function AppGraph({ app }: { app: App }) {
 }
 
 function Services({ app }: { app: App }) {
-  const services = app.status?.services ?? []
+  const all = app.status?.services ?? []
   const { project, name } = app.meta
   const scale = (key: string, to: number) => attempt(() => deploy(project, name, 'scale', { services: { [key]: to } }, false))
-  if (services.length === 0) return null
+  if (all.length === 0) return null
   return (
     <section className="card">
       <h2>{t('Services')}</h2>
       <ul className="timeline">
-        {services.map((it) => (
+        {all.map((it) => (
           <li key={it.key} style={{ alignItems: 'center' }}>
             <div className="grow">
               <Link to="/services/$project/$name" params={{ project, name: it.name }}>
@@ -276,7 +289,7 @@ function History({ app }: { app: App }) {
             <b style={{ width: '5ch' }}>{it.number}</b>
             <div className="grow" style={{ overflowWrap: 'anywhere' }}>
               <span className="mono">{it.what}</span>
-              {it.version && <span className="faint"> {it.version}</span>}
+              {it.version && !it.what?.endsWith(` ${it.version}`) && <span className="faint"> {t('of version {version}', { version: it.version })}</span>}
               <span className="faint">
                 {' '}
                 · {it.by} · <Age time={it.made} />

@@ -1,15 +1,12 @@
 // What is around every page: the way to the others, and whether the server answers.
 
-import { useQuery } from '@tanstack/react-query'
 import { Link, Outlet, useRouterState, type ErrorComponentProps } from '@tanstack/react-router'
 import { Activity, Boxes, FileLock2, FolderKanban, HardDrive, KeyRound, Languages, Layers, LayoutDashboard, LayoutGrid, LogOut, Menu, Network, Package, Plus, Server, Settings, Store, Sun, type LucideIcon } from 'lucide-react'
 import { DropdownMenu } from 'radix-ui'
 import { useEffect, useState } from 'react'
 import { useCollection, useWarm } from '../api/collection'
 import { connection, useConnection, useUpgraded } from '../api/connection'
-import { get } from '../api/http'
 import { instances, nodes, projects } from '../api/objects'
-import { Problem } from '../api/problem'
 import { signOut, useSession } from '../api/session'
 import { choose, currentLanguage, t, type Word } from '../i18n'
 import icon from '../icon.svg'
@@ -21,8 +18,6 @@ interface Place {
   to: string
   word: Word
   icon: LucideIcon
-  /** It is there only with a server that answers here. */
-  needs?: string
 }
 
 const PLACES: [Word, Place[]][] = [
@@ -30,8 +25,8 @@ const PLACES: [Word, Place[]][] = [
     'Run',
     [
       { to: '/', word: 'Overview', icon: LayoutDashboard },
-      { to: '/apps', word: 'Apps', icon: LayoutGrid, needs: '/v1/projects/-/apps?limit=1' },
-      { to: '/catalog', word: 'Catalog', icon: Store, needs: '/v1/projects/default/templates' },
+      { to: '/apps', word: 'Apps', icon: LayoutGrid },
+      { to: '/catalog', word: 'Catalog', icon: Store },
       { to: '/instances', word: 'Instances', icon: Boxes },
       { to: '/services', word: 'Services', icon: Layers },
     ],
@@ -114,17 +109,7 @@ function Side({ open }: { open: boolean }) {
 }
 
 function Entry({ place, count }: { place: Place; count: number }) {
-  const { to, word, icon: Icon, needs } = place
-  const { data } = useQuery({
-    queryKey: ['served', needs],
-    queryFn: ({ signal }) => get(needs ?? '', {}, signal).then(
-      () => true,
-      (error) => Problem.from(error).status !== 404,
-    ),
-    enabled: needs !== undefined,
-    staleTime: Infinity,
-  })
-  if (needs !== undefined && !data) return null
+  const { to, word, icon: Icon } = place
   return (
     <Link to={to} activeOptions={{ exact: to === '/', includeSearch: false }}>
       <Icon aria-hidden />

@@ -30,7 +30,8 @@ export function Graph({ label, boxes, edges }: { label: string; boxes: readonly 
   }
   const titles = new Map(boxes.map((it) => [it.id, it.title]))
   const width = 2 * MARGIN + columns * (WIDTH + ACROSS) - ACROSS
-  const height = 2 * MARGIN + rows * (HEIGHT + DOWN)
+  // Lines to a column further off pass below the boxes between.
+  const height = 2 * MARGIN + rows * (HEIGHT + DOWN) - (columns > 2 ? 0 : DOWN)
   return (
     <div className="diagram">
       <svg viewBox={`0 0 ${width} ${height}`} width={width} height={height} role="group" aria-label={label}>

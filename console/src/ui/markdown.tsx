@@ -4,11 +4,7 @@
 import { Component, type ReactNode } from 'react'
 import Markdown from 'react-markdown'
 import remarkGfm from 'remark-gfm'
-
-/** Longer ones are cut: what is read must not stop the page. */
-const MOST = 50_000
-/** Quotes and lists in each other, deeper than anybody writes them. */
-const DEEP = /^(?:\s*(?:>|[-*+]|\d{1,9}[.)])[ \t]*){16}/m
+import { isTangled } from './tangled'
 
 const Plain = ({ text }: { text: string }) => <pre style={{ whiteSpace: 'pre-wrap', overflowWrap: 'anywhere' }}>{text}</pre>
 
@@ -26,11 +22,10 @@ class Guard extends Component<{ text: string; children: ReactNode }, { failed: b
 }
 
 export default function Prose({ text }: { text: string }) {
-  const shown = text.slice(0, MOST)
-  if (DEEP.test(shown)) return <Plain text={shown} />
+  if (isTangled(text)) return <Plain text={text} />
   return (
-    <Guard text={shown}>
-      <Rendered text={shown} />
+    <Guard text={text}>
+      <Rendered text={text} />
     </Guard>
   )
 }
