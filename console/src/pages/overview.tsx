@@ -5,7 +5,7 @@ import { Link } from '@tanstack/react-router'
 import { CircleCheck } from 'lucide-react'
 import { useCollection } from '../api/collection'
 import { get } from '../api/http'
-import { instances, isMachine, nodes, operations, services, volumes, type DiskUsage, type Instance, type Status } from '../api/objects'
+import { apps, instances, isMachine, nodes, operations, services, volumes, type DiskUsage, type Instance, type Status } from '../api/objects'
 import { formatBytes, t } from '../i18n'
 import { Age, Badge, Bar, Command, Facts, Head, ProblemNote, ReasonNote, WarningNote } from '../ui/parts'
 import { inProject, useProject } from '../ui/project'
@@ -18,22 +18,30 @@ export function Overview() {
   const own = inProject(all.items, project)
   const bad = own.filter(needsLook)
   const running = own.filter((it) => it.status?.phase === 'running')
-  const failing = inProject(useCollection(services).items, project).filter((it) => it.status?.reason)
-  const held = inProject(useCollection(volumes).items, project)
-  const machines = useCollection(nodes).items
+  const allServices = useCollection(services)
+  const failing = inProject(allServices.items, project).filter((it) => it.status?.reason)
+  const allApps = useCollection(apps)
+  const failed = inProject(allApps.items, project).filter((it) => it.status?.reason && ['degraded', 'failed', 'rollingBack', 'rolledBack'].includes(it.status.phase))
+  const allVolumes = useCollection(volumes)
+  const held = inProject(allVolumes.items, project)
+  const allNodes = useCollection(nodes)
+  const machines = allNodes.items
+  const complete = [all, allServices, allApps, allNodes].every((it) => it.complete)
+  // Before anything was told, nought would be a claim.
+  const count = (from: { complete: boolean }, number: number) => (from.complete ? number : undefined)
   return (
     <div className="page">
       <Head title={t('Overview')} />
       <div className="tiles">
-        <Tile to="/instances" search={{ state: 'running' }} count={running.length} word={t('running')} of={own.length} />
-        <Tile to="/instances" search={{ type: 'container' }} count={own.filter((it) => !isMachine(it)).length} word={t('containers')} />
-        <Tile to="/instances" search={{ type: 'machine' }} count={own.filter(isMachine).length} word={t('machines')} />
-        <Tile to="/volumes" count={held.length} word={t('volumes')} />
-        <Tile to="/nodes" count={machines.filter((it) => it.status?.ready).length} word={t('nodes ready')} of={machines.length} />
+        <Tile to="/instances" search={{ state: 'running' }} count={count(all, running.length)} word={t('running')} of={own.length} />
+        <Tile to="/instances" search={{ type: 'container' }} count={count(all, own.filter((it) => !isMachine(it)).length)} word={t('containers')} />
+        <Tile to="/instances" search={{ type: 'machine' }} count={count(all, own.filter(isMachine).length)} word={t('machines')} />
+        <Tile to="/volumes" count={count(allVolumes, held.length)} word={t('volumes')} />
+        <Tile to="/nodes" count={count(allNodes, machines.filter((it) => it.status?.ready).length)} word={t('nodes ready')} of={machines.length} />
       </div>
       <section className="card stack">
         <h2 style={{ margin: 0 }}>{t('What needs a look')}</h2>
-        {all.complete && bad.length === 0 && failing.length === 0 && machines.every((it) => it.status?.ready && !it.status.warnings?.length) && (
+        {complete && bad.length + failing.length + failed.length === 0 && machines.every((it) => it.status?.ready && !it.status.warnings?.length) && (
           <p className="row" style={{ margin: 0 }}>
             <CircleCheck color="var(--good)" size={18} aria-hidden /> {t('All is well.')}
           </p>
@@ -56,6 +64,14 @@ export function Overview() {
             {t('{n} more', { n: bad.length - 8 })}
           </Link>
         )}
+        {failed.slice(0, 8).map((it) => (
+          <div key={it.meta.id} className="stack" style={{ gap: 6 }}>
+            <Link to="/apps/$project/$name" params={{ project: it.meta.project, name: it.meta.name }}>
+              {it.meta.name}
+            </Link>
+            {it.status?.reason && <ReasonNote reason={it.status.reason} />}
+          </div>
+        ))}
         {failing.slice(0, 8).map((it) => (
           <div key={it.meta.id} className="stack" style={{ gap: 6 }}>
             <Link to="/services/$project/$name" params={{ project: it.meta.project, name: it.meta.name }}>
@@ -73,12 +89,12 @@ export function Overview() {
   )
 }
 
-function Tile({ to, search, count, of, word }: { to: string; search?: object; count: number; of?: number; word: string }) {
+function Tile({ to, search, count, of, word }: { to: string; search?: object; count?: number; of?: number; word: string }) {
   return (
     <Link to={to} search={search as never} className="card tile">
       <b>
-        {count}
-        {of !== undefined && <small className="faint"> / {of}</small>}
+        {count ?? '…'}
+        {count !== undefined && of !== undefined && <small className="faint"> / {of}</small>}
       </b>
       <span className="faint">{word}</span>
     </Link>
