@@ -50,7 +50,7 @@ export async function open(options = {}) {
   })
   browser.on('disconnected', relay.close)
   const context = await browser.newContext({ ignoreHTTPSErrors: true, locale: 'en', viewport: { width: 1280, height: 800 }, ...options })
-  context.setDefaultTimeout(20_000)
+  context.setDefaultTimeout(60_000)
   if (process.env.HULL_CONSOLE_FROM) await takeFiles(context, process.env.HULL_CONSOLE_FROM)
   const page = await context.newPage()
   const faults = []
