@@ -142,6 +142,43 @@ fn from_nothing_to_changed_back_and_gone() {
     });
 }
 
+/// What a Docker client's Compose leaves: labels on all it made.
+#[test]
+fn a_project_of_composes_becomes_an_app() {
+    let Some(node) = node() else { return };
+    let text = "services:\n  db:\n    image: busybox\n    stop_signal: KILL\n    \
+                command: [sh, -c, 'cat /data/log; exec sleep 600']\n    volumes: ['data:/data']\nvolumes: {data: {}}\n";
+    let it = app(node, "taken", &[("compose.yaml", text.to_owned())]);
+    let label = |key: &str, value: &str| format!("com.docker.compose.{key}={value}");
+    let project = label("project", "taken");
+    let files = label("project.config_files", it.dir.path().join("compose.yaml").to_str().unwrap());
+    let network = label("network", "default");
+    let volume = label("volume", "data");
+    node.ok(&["network", "create", "--label", &project, "--label", &network, "taken_default"]);
+    node.ok(&["volume", "create", "--label", &project, "--label", &volume, "taken_data"]);
+    let write = "echo precious > /data/log; exec sleep 600";
+    let flags = ["--stop-signal", "KILL", "--network", "taken_default", "-v", "taken_data:/data"];
+    let head = ["run", "-d", "--name", "taken-db-1", "--label", &project, "--label", &files];
+    node.ok(&[&head[..], &flags[..], &["busybox", "sh", "-c", write]].concat());
+    until("it has written", || {
+        (node.hull(&["exec", "taken-db-1", "cat", "/data/log"]).text() == "precious").then_some(())
+    });
+    let old = it.id("taken-db-1");
+    let refused = it.up(&[]);
+    assert!(refused.code != 0 && refused.stderr.contains("not of this app"), "{}", refused.stderr);
+    let planned = node.ok(&["app", "adopt", "--plan", "taken"]);
+    for line in ["remove   instance taken-db-1", "take     volume   taken_data"] {
+        assert!(planned.contains(line), "{planned}");
+    }
+    assert_eq!(it.id("taken-db-1"), old);
+    node.ok(&["app", "adopt", "taken"]);
+    assert_ne!(it.id("taken-db-1"), old);
+    assert_eq!(node.ok(&["exec", "taken-db-1", "cat", "/data/log"]), "precious");
+    assert_eq!(it.show()["status"]["phase"], json!("ready"));
+    let again = node.hull(&["app", "adopt", "nothing-like-it"]);
+    assert_eq!(again.code, 3, "{}", again.stderr);
+}
+
 /// An upgrade with a copy of the volume, and the way back with what was in it.
 #[test]
 fn volumes_go_back_with_their_app() {
