@@ -423,26 +423,11 @@ impl Noun for ServiceNoun {
             );
         }
         dependency::validate(&spec.depends_on)?;
-        spec.validate_mode()?;
-        spec.validate_ports()
+        spec.validate_mode()
     }
 }
 
 impl ServiceSpec {
-    /// Without an address of the service's, each instance holds its ports of its node for itself.
-    fn validate_ports(&self) -> Result<()> {
-        let several = matches!(self.mode, ServiceMode::Replicated { replicas } if replicas > 1);
-        let single = self.access.mode == AccessMode::VirtualAddress;
-        let named = self.template.spec.ports.iter().find_map(|port| port.host);
-        let Some(host) = named.filter(|_| several && !single) else { return Ok(()) };
-        Err(Error::invalid(format!(
-            "each instance would hold port {host} of its node, as the service has no address of its own \
-             that it could lead to"
-        ))
-        .at("access.mode")
-        .next("leave the endpoint mode at vip, name no port of the node, or have one instance a node (--global)"))
-    }
-
     fn validate_mode(&self) -> Result<()> {
         let bounded = |count: u32, least: u32, field: &str| match count {
             count if (least..=MOST).contains(&count) => Ok(()),
@@ -516,7 +501,7 @@ impl ServiceSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::instance::{ContainerSpec, Protocol};
+    use crate::instance::ContainerSpec;
 
     fn spec() -> ServiceSpec {
         let container = ContainerSpec {
@@ -552,7 +537,7 @@ mod tests {
         let mut good = spec();
         job(&mut good);
         assert!(ServiceNoun::validate(&good).is_ok());
-        let cases: [(&str, Edit); 6] = [
+        let cases: [(&str, Edit); 5] = [
             ("template.spec.containers", |it| it.template.spec.containers.clear()),
             ("template.spec.autoRemove", |it| it.template.spec.auto_remove = true),
             ("mode.replicated.replicas", |it| {
@@ -560,17 +545,6 @@ mod tests {
             }),
             ("update.maxFailurePercent", |it| it.update.max_failure_percent = 101),
             ("keep", |it| it.keep = Some(MOST_KEPT + 1)),
-            ("access.mode", |it| {
-                it.access.mode = AccessMode::EachInstance;
-                it.mode = ServiceMode::Replicated { replicas: 2 };
-                it.template.spec.ports = vec![Port {
-                    target: 80,
-                    host: Some(80),
-                    address: None,
-                    protocol: Protocol::Tcp,
-                    count: 1,
-                }];
-            }),
         ];
         for (field, edit) in cases {
             let mut bad = spec();

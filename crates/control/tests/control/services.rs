@@ -126,12 +126,15 @@ async fn ports_go_to_the_instances_with_the_address() {
     })
     .await;
     assert!(get(&rig, "web").status.ports.is_empty());
+    rig.until_running("web-1").await;
     let edit = |(_, _, spec): control::Editable<'_, model::service::ServiceNoun>| {
         spec.mode = ServiceMode::Replicated { replicas: 2 };
         Ok(())
     };
-    let error = services.update(caller(), PROJECT, "web", None, edit, Mode::Apply).await;
-    assert_eq!(error.unwrap_err().field(), Some("spec.access.mode"));
+    services.update(caller(), PROJECT, "web", None, edit, Mode::Apply).await.unwrap();
+    // A node has the port once: the second one waits for another node, or for the port.
+    let reason = until_code(&rig, "web", Some("PortTaken")).await.unwrap();
+    assert!(reason.message.contains("web-2") && reason.message.contains("port 80"), "{reason:?}");
 }
 
 #[tokio::test]

@@ -94,7 +94,7 @@ fn a_machine_is_run_as_a_container_is() {
     let publish = format!("127.0.0.1:{port}:80");
     let it = run(node, "vm", &["-p", &publish]);
     let told = node.hull(&["ps"]).text();
-    assert!(told.contains("machine"), "{told}");
+    assert!(told.contains("machine"), "{told}\n{}", node.hull(&["inspect", "vm"]).text());
     let accelerator = node.field("vm", "/status/machine/accelerator");
     if accelerator == json!("tcg") {
         let warnings = node.field("vm", "/status/warnings").to_string();
