@@ -3,9 +3,10 @@
 import { useQuery } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
 import { CircleCheck } from 'lucide-react'
+import type { ReactNode } from 'react'
 import { useCollection } from '../api/collection'
 import { get } from '../api/http'
-import { apps, instances, isMachine, nodes, operations, services, volumes, type DiskUsage, type Instance, type Status } from '../api/objects'
+import { apps, instances, isMachine, nodes, operations, services, volumes, type App, type DiskUsage, type Instance, type Service, type Status } from '../api/objects'
 import { formatBytes, t } from '../i18n'
 import { Age, Badge, Bar, Command, Facts, Head, ProblemNote, ReasonNote, WarningNote } from '../ui/parts'
 import { inProject, useProject } from '../ui/project'
@@ -65,20 +66,10 @@ export function Overview() {
           </Link>
         )}
         {failed.slice(0, 8).map((it) => (
-          <div key={it.meta.id} className="stack" style={{ gap: 6 }}>
-            <Link to="/apps/$project/$name" params={{ project: it.meta.project, name: it.meta.name }}>
-              {it.meta.name}
-            </Link>
-            {it.status?.reason && <ReasonNote reason={it.status.reason} />}
-          </div>
+          <Ailing key={it.meta.id} of={it} to="/apps/$project/$name" />
         ))}
         {failing.slice(0, 8).map((it) => (
-          <div key={it.meta.id} className="stack" style={{ gap: 6 }}>
-            <Link to="/services/$project/$name" params={{ project: it.meta.project, name: it.meta.name }}>
-              {it.meta.name}
-            </Link>
-            {it.status?.reason && <ReasonNote reason={it.status.reason} />}
-          </div>
+          <Ailing key={it.meta.id} of={it} to="/services/$project/$name" />
         ))}
       </section>
       <div className="cards">
@@ -102,20 +93,28 @@ function Tile({ to, search, count, of, word }: { to: string; search?: object; co
 }
 
 function Trouble({ instance }: { instance: Instance }) {
-  const { project, name } = instance.meta
-  const reason = instance.status?.reason
+  return (
+    <Ailing of={instance} to="/instances/$project/$name">
+      <InstanceState instance={instance} />
+      <span className="faint">
+        <Age time={instance.meta.created} />
+      </span>
+    </Ailing>
+  )
+}
+
+/** Something that is not as it should be, and why. */
+function Ailing({ of, to, children }: { of: App | Instance | Service; to: `/${'apps' | 'instances' | 'services'}/$project/$name`; children?: ReactNode }) {
+  const { project, name } = of.meta
   return (
     <div className="stack" style={{ gap: 6 }}>
       <div className="row">
-        <Link to="/instances/$project/$name" params={{ project, name }}>
+        <Link to={to} params={{ project, name }}>
           {name}
         </Link>
-        <InstanceState instance={instance} />
-        <span className="faint">
-          <Age time={instance.meta.created} />
-        </span>
+        {children}
       </div>
-      {reason && <ReasonNote reason={reason} />}
+      {of.status?.reason && <ReasonNote reason={of.status.reason} />}
     </div>
   )
 }

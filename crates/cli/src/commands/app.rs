@@ -20,7 +20,7 @@ use model::error::Context as _;
 use model::instance::Instance;
 use model::{Error, ErrorKind, Result};
 
-use self::files::Wanted;
+use self::files::Reading;
 use self::progress::{Ending, conclude, show, until_gone};
 use crate::commands::each;
 use crate::context::{Context, Output};
@@ -79,15 +79,8 @@ pub struct Up {
     /// Its name; what the file says, or the directory's
     #[arg(short = 'n', long, value_name = "NAME")]
     name: Option<String>,
-    /// Give a variable of the files a value
-    #[arg(long, value_name = "NAME=VALUE")]
-    set: Vec<String>,
-    /// Read variables from a file instead of .env
-    #[arg(long, value_name = "FILE")]
-    env_file: Vec<String>,
-    /// Take in services of this profile
-    #[arg(long, value_name = "PROFILE")]
-    profile: Vec<String>,
+    #[command(flatten)]
+    reading: Reading,
     /// Take the last revision that worked again if this one fails
     #[arg(long)]
     rollback: bool,
@@ -296,14 +289,7 @@ const VIEW: View<AppNoun> = View {
 
 impl Up {
     async fn run(self, apps: &Objects<AppNoun>) -> Result<ExitCode> {
-        let wanted = Wanted {
-            files: self.file,
-            path: self.path,
-            name: self.name,
-            variables: parse::env::labels(&[], &self.set)?,
-            variable_files: self.env_file,
-            profiles: self.profile,
-        };
+        let wanted = self.reading.wanted(self.file, self.path, self.name)?;
         let packed = files::pack(&wanted, |name| std::env::var(name).ok())?;
         let request = UpRequest {
             files: packed.files,

@@ -13,10 +13,10 @@ use model::instance::Instance;
 use model::{Error, ErrorKind, Noun, Object, Result, Span};
 use serde_json::json;
 
-use super::files::{self, Wanted};
+use super::files::{self, Reading};
 use super::progress::{Ending, conclude};
 use crate::context::Context;
-use crate::{objects, out, parse};
+use crate::{objects, out};
 
 /// The label of a Docker client's Compose with its project.
 const PROJECT: &str = "com.docker.compose.project";
@@ -37,15 +37,8 @@ pub struct Adopt {
     /// A Compose file, merged onto those before it; those that Compose was started with when not given
     #[arg(short, long, value_name = "FILE")]
     file: Vec<String>,
-    /// Give a variable of the files a value
-    #[arg(long, value_name = "NAME=VALUE")]
-    set: Vec<String>,
-    /// Read variables from a file instead of .env
-    #[arg(long, value_name = "FILE")]
-    env_file: Vec<String>,
-    /// Take in services of this profile
-    #[arg(long, value_name = "PROFILE")]
-    profile: Vec<String>,
+    #[command(flatten)]
+    reading: Reading,
     #[command(flatten)]
     ending: Ending,
     /// The project's name, which is the app's then
@@ -69,14 +62,8 @@ impl Adopt {
             .next("docker compose ls tells their names"));
         }
         // What is wrong with the files is known before anything ends.
-        let wanted = Wanted {
-            files: if self.file.is_empty() { known(&instances)? } else { self.file.clone() },
-            path: None,
-            name: Some(self.name.clone()),
-            variables: parse::env::labels(&[], &self.set)?,
-            variable_files: self.env_file.clone(),
-            profiles: self.profile.clone(),
-        };
+        let files = if self.file.is_empty() { known(&instances)? } else { self.file };
+        let wanted = self.reading.wanted(files, None, Some(self.name.clone()))?;
         let packed = files::pack(&wanted, |name| std::env::var(name).ok())?;
         if self.ending.plan {
             told("remove", &instances);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use clap::Args;
 use compose::{Asked, Files};
 use model::app::{AppFile, AppFiles};
 use model::data::Data;
@@ -12,6 +13,7 @@ use model::error::Context;
 use model::{Error, ErrorKind, Result};
 
 use super::repository::Repository;
+use crate::parse;
 
 /// Most bytes of one file, and of an archive unpacked; the API takes no more of all together.
 const MOST_BYTES: u64 = 1 << 20;
@@ -35,6 +37,37 @@ pub struct Wanted {
     pub variable_files: Vec<String>,
     /// Profiles.
     pub profiles: Vec<String>,
+}
+
+/// How Compose files are read, as flags.
+#[derive(Debug, Args)]
+pub struct Reading {
+    /// Give a variable of the files a value
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// Read variables from a file instead of .env
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<String>,
+    /// Take in services of this profile
+    #[arg(long, value_name = "PROFILE")]
+    profile: Vec<String>,
+}
+
+impl Reading {
+    /// What is asked for with these flags.
+    ///
+    /// # Errors
+    /// `Invalid` for a variable that is not written `NAME=VALUE`.
+    pub fn wanted(
+        self,
+        files: Vec<String>,
+        path: Option<String>,
+        name: Option<String>,
+    ) -> Result<Wanted> {
+        let variables = parse::env::labels(&[], &self.set)?;
+        let (variable_files, profiles) = (self.env_file, self.profile);
+        Ok(Wanted { files, path, name, variables, variable_files, profiles })
+    }
 }
 
 /// An app ready to be sent.

@@ -8,10 +8,10 @@ use ratatui::style::{Color, Modifier, Style, Stylize};
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row as Cells, Table, TableState, Wrap};
 
-use super::view::{COLUMNS, Column, Log, Pane, Prompt, Row, View};
+use super::view::{Column, Log, Pane, Prompt, Row, View};
 use crate::commands::ps;
 use crate::out;
-use crate::usage::compact;
+use crate::usage::{compact, of_limit};
 
 /// What the keys do, for those who ask.
 const HELP: [(&str, &str); 14] = [
@@ -102,38 +102,73 @@ fn foot_line(view: &View) -> Line<'static> {
     }
 }
 
-/// A column: its title, its width, the narrowest screen that has it.
-fn columns(width: u16) -> Vec<(Option<Column>, &'static str, Constraint)> {
-    let all = [
-        (Some(Column::Name), "NAME", Constraint::Fill(3), 0),
-        (None, "TYPE", Constraint::Length(9), NARROW),
-        (Some(Column::State), "STATE", Constraint::Fill(2), 0),
-        (Some(Column::Cpu), "CPU", Constraint::Length(7), TINY),
-        (Some(Column::Memory), "MEMORY", Constraint::Length(8), TINY),
-        (None, "LIMIT", Constraint::Length(7), VERY_NARROW),
-        (Some(Column::Net), "NET IN/OUT /s", Constraint::Length(15), NARROW),
-        (Some(Column::Disk), "DISK R/W /s", Constraint::Length(15), NARROW),
-        (None, "PIDS", Constraint::Length(5), VERY_NARROW),
-        (Some(Column::Age), "AGE", Constraint::Length(5), VERY_NARROW),
-    ];
-    let fit = all.into_iter().filter(|it| width >= it.3);
-    fit.map(|(column, title, wide, _)| (column, title, wide)).collect()
+/// A column of the list.
+struct Field {
+    /// What it orders by, if it can.
+    by: Option<Column>,
+    title: &'static str,
+    width: Constraint,
+    /// The narrowest screen that has it.
+    least: u16,
+    /// Of numbers, which stand below each other.
+    right: bool,
+    text: fn(&Row) -> String,
 }
 
+impl Field {
+    const fn new(
+        by: Option<Column>,
+        title: &'static str,
+        width: Constraint,
+        least: u16,
+        right: bool,
+        text: fn(&Row) -> String,
+    ) -> Self {
+        Self { by, title, width, least, right, text }
+    }
+
+    fn cell(&self, text: String) -> Cell<'static> {
+        let text = Text::from(text);
+        Cell::from(if self.right { text.right_aligned() } else { text })
+    }
+}
+
+const FIELDS: [Field; 10] = {
+    use Constraint::{Fill, Length};
+    [
+        Field::new(Some(Column::Name), "NAME", Fill(3), 0, false, |row| {
+            row.instance.meta.name.clone()
+        }),
+        Field::new(None, "TYPE", Length(9), NARROW, false, |row| {
+            ps::kind(&row.instance).to_owned()
+        }),
+        Field::new(Some(Column::State), "STATE", Fill(2), 0, false, |row| ps::state(&row.instance)),
+        Field::new(Some(Column::Cpu), "CPU", Length(7), TINY, true, |row| {
+            row.rates.map(|rates| out::percent(rates.cpus)).unwrap_or_default()
+        }),
+        Field::new(Some(Column::Memory), "MEMORY", Length(8), TINY, true, |row| {
+            row.stats.as_ref().map(|it| compact(it.memory)).unwrap_or_default()
+        }),
+        Field::new(None, "LIMIT", Length(7), VERY_NARROW, true, |row| {
+            row.stats.as_ref().and_then(of_limit).map(out::percent).unwrap_or_default()
+        }),
+        Field::new(Some(Column::Net), "NET IN/OUT /s", Length(15), NARROW, true, |row| {
+            row.rates.map(|rates| pair(rates.net)).unwrap_or_default()
+        }),
+        Field::new(Some(Column::Disk), "DISK R/W /s", Length(15), NARROW, true, |row| {
+            row.rates.map(|rates| pair(rates.disk)).unwrap_or_default()
+        }),
+        Field::new(None, "PIDS", Length(5), VERY_NARROW, true, |row| {
+            row.stats.as_ref().map(|it| it.pids.to_string()).unwrap_or_default()
+        }),
+        Field::new(Some(Column::Age), "AGE", Length(5), VERY_NARROW, true, |row| {
+            out::age(row.instance.meta.created)
+        }),
+    ]
+};
+
 fn draw_list(frame: &mut Frame<'_>, area: Rect, view: &View) {
-    let columns = columns(area.width);
-    let (ordered, turned) = view.order;
-    let titles = columns.iter().map(|(column, title, _)| {
-        let mark = if turned { "\u{25b4}" } else { "\u{25be}" };
-        let mark = if *column == Some(ordered) { mark } else { "" };
-        aligned(title, format!("{title}{mark}"))
-    });
-    debug_assert!(COLUMNS.contains(&ordered), "every order has a column");
     let shown = view.shown();
-    let rows = shown.iter().map(|row| {
-        let cells = columns.iter().map(|(_, title, _)| cell(title, row));
-        Cells::new(cells.collect::<Vec<_>>()).style(style(&row.instance))
-    });
     if shown.is_empty() {
         let text = match view.filter.as_str() {
             _ if view.unread => "reading …",
@@ -142,36 +177,27 @@ fn draw_list(frame: &mut Frame<'_>, area: Rect, view: &View) {
         };
         return frame.render_widget(Paragraph::new(text).dim(), area);
     }
-    let table = Table::new(rows.collect::<Vec<_>>(), columns.iter().map(|it| it.2))
-        .header(Cells::new(titles.collect::<Vec<_>>()).style(Style::new().bold()))
+    let fields: Vec<&Field> = FIELDS.iter().filter(|field| area.width >= field.least).collect();
+    let (ordered, turned) = view.order;
+    let title = |field: &&Field| {
+        let mark = match field.by == Some(ordered) {
+            true if turned => "\u{25b4}",
+            true => "\u{25be}",
+            false => "",
+        };
+        field.cell(format!("{}{mark}", field.title))
+    };
+    let row = |row: &&Row| {
+        let cells = fields.iter().map(|field| field.cell((field.text)(row)));
+        Cells::new(cells.collect::<Vec<_>>()).style(style(&row.instance))
+    };
+    let header = Cells::new(fields.iter().map(title).collect::<Vec<_>>());
+    let rows: Vec<Cells<'_>> = shown.iter().map(row).collect();
+    let table = Table::new(rows, fields.iter().map(|field| field.width))
+        .header(header.style(Style::new().bold()))
         .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
     let mut state = TableState::new().with_selected(view.position());
     frame.render_stateful_widget(table, area, &mut state);
-}
-
-fn cell(title: &str, row: &Row) -> Cell<'static> {
-    let text = match title {
-        "NAME" => row.instance.meta.name.clone(),
-        "TYPE" => ps::kind(&row.instance).to_owned(),
-        "STATE" => ps::state(&row.instance),
-        "CPU" => row.rates.map(|rates| out::percent(rates.cpus)).unwrap_or_default(),
-        "MEMORY" => row.stats.as_ref().map(|it| compact(it.memory)).unwrap_or_default(),
-        "LIMIT" => {
-            let share = row.stats.as_ref().and_then(crate::usage::of_limit);
-            share.map(out::percent).unwrap_or_default()
-        }
-        "NET IN/OUT /s" => row.rates.map(|rates| pair(rates.net)).unwrap_or_default(),
-        "DISK R/W /s" => row.rates.map(|rates| pair(rates.disk)).unwrap_or_default(),
-        "PIDS" => row.stats.as_ref().map(|it| it.pids.to_string()).unwrap_or_default(),
-        _ => out::age(row.instance.meta.created),
-    };
-    aligned(title, text)
-}
-
-/// Numbers stand below each other.
-fn aligned(title: &str, text: String) -> Cell<'static> {
-    let text = Text::from(text);
-    Cell::from(if matches!(title, "NAME" | "TYPE" | "STATE") { text } else { text.right_aligned() })
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bytes a second")]

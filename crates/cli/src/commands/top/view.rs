@@ -33,17 +33,6 @@ pub enum Column {
     Age,
 }
 
-/// All of them, in the order in which they stand.
-pub const COLUMNS: [Column; 7] = [
-    Column::Name,
-    Column::State,
-    Column::Cpu,
-    Column::Memory,
-    Column::Net,
-    Column::Disk,
-    Column::Age,
-];
-
 impl Column {
     /// Whether most comes first.
     fn falls(self) -> bool {
