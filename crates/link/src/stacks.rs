@@ -1,14 +1,11 @@
 //! What instances may read of the apps of their project.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use model::Uid;
 use model::meta::Labels;
 use serde::{Deserialize, Serialize};
-
-/// Where instances ask: the address of clouds' metadata services.
-pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
 /// A project's apps and the nodes they are on, for instances that ask.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

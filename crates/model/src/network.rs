@@ -1,5 +1,7 @@
 //! Network: what instances are joined to.
 
+use std::net::Ipv4Addr;
+
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +10,9 @@ use crate::object::{Kind, Noun, Object};
 
 /// The network every project has, made with its first instance.
 pub const DEFAULT_NETWORK: &str = "default";
+
+/// Where instances ask for what they are, by HTTP: the address that clouds have for it.
+pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
 /// Addresses that can be set aside; more are better left out by the range.
 const MOST_RESERVED: usize = 256;

@@ -18,9 +18,6 @@ use crate::links::NetworkLinks;
 
 pub use balance::Balanced;
 
-/// Where instances ask for what they are, by HTTP: the address that clouds have for it.
-pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
-
 /// Everything the node's firewall depends on. [`crate::Driver::apply`] renders and replaces it whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct HostNetwork {
@@ -35,7 +32,7 @@ pub struct HostNetwork {
     pub ports: Vec<PublishedPort>,
     /// Ports that the platform itself listens on, which are never published.
     pub reserved: Vec<(Protocol, u16)>,
-    /// Port of each gateway that answers members who ask [`METADATA`]; none: they ask the outside.
+    /// Port of each gateway that answers members who ask [`model::network::METADATA`]; none: they ask the outside.
     #[serde(default)]
     pub metadata: Option<u16>,
 }

@@ -28,7 +28,7 @@ mod statistics;
 
 pub use driver::{Applied, Apply, Disturbance, Driver, PortConflict};
 pub use facts::{Observed, ObservedInterface, Uplink};
-pub use firewall::{Balanced, HostNetwork, METADATA, PublishedPort};
+pub use firewall::{Balanced, HostNetwork, PublishedPort};
 pub use kernel::namespace::{HostNamespace, new_namespace};
 pub use links::{InstanceLinks, InterfaceLink, NAMES_ANSWERED, NAMES_ASKED, NetworkLinks};
 pub use names::{Names, NodeTag};

@@ -8,6 +8,7 @@ use link::NameEntry;
 use link::stacks::{Stack, StackContainer, StackHost, StackService, Stacks};
 use model::app::{App, AppService, METADATA, RANCHER_STACK};
 use model::instance::{Health, Instance, Phase, Port};
+use model::network::METADATA as METADATA_ADDRESS;
 use model::service::{SLOT, ServiceMode, ServicePhase};
 use model::{Object, Uid};
 
@@ -52,7 +53,7 @@ pub(super) fn names<'a>(
             project: network.meta.project.clone(),
             name: NAME.to_owned(),
             aliases: vec![WHOLE_NAME.to_owned()],
-            addresses: vec![IpAddr::V4(link::stacks::ADDRESS)],
+            addresses: vec![IpAddr::V4(METADATA_ADDRESS)],
         })
     };
     networks.into_iter().filter_map(entry).collect()
@@ -103,7 +104,7 @@ fn parts(state: &State, app: &App, wanted: &AppService) -> Vec<StackService> {
     let mut instances: Vec<_> = state.instances.owned_by(&service.meta.id).collect();
     instances.retain(|it| it.meta.deleted.is_none());
     instances.sort_by_key(|it| (slot(it).unwrap_or(u32::MAX), it.meta.name.clone()));
-    let part = |name: &str| StackService {
+    let mut part = |name: &str| StackService {
         id: service.meta.id.clone(),
         name: name.to_owned(),
         primary: key.clone(),
@@ -127,7 +128,6 @@ fn parts(state: &State, app: &App, wanted: &AppService) -> Vec<StackService> {
             .collect(),
     };
     let names: Vec<String> = containers().map(|it| it.name.clone()).collect();
-    let mut part = part;
     // The first one has the service's own name, whatever its container is called.
     let first = std::iter::once(key.as_str());
     first.chain(names.iter().map(String::as_str).filter(|it| it != key)).map(&mut part).collect()

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -214,6 +215,11 @@ fn an_address_of_each_family() {
         (status["addresses"][0]["addresses"].as_array()?.len() == 2).then_some(status)
     });
     let addresses = status["addresses"][0]["addresses"].as_array().unwrap();
+    // The host never sends from a service's address (RFC 4862, section 5.5.4).
+    let six = addresses.iter().filter_map(Value::as_str).find(|it| it.contains(':')).unwrap();
+    let shown = Command::new("ip").args(["-6", "addr", "show", "to", six]).output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains(six) && shown.contains("deprecated"), "{shown}");
     for address in addresses.iter().filter_map(Value::as_str) {
         until(&format!("both answer at {address} in turn"), || {
             let answers = told(node, &["--network", "both"], &page(address), 4);
