@@ -6,7 +6,7 @@ mod instance;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use bridge::settle_singles;
 pub(crate) use facts::uplink;
@@ -40,6 +40,23 @@ pub struct NetDriver {
 struct Parts {
     names: Names,
     namespaces: NamespaceStore,
+    /// Held while bridges come and go. Two instances that start at once bring the same network, and the
+    /// route of a bridge half made is nobody's.
+    bridges: Arc<Mutex<()>>,
+}
+
+impl Parts {
+    /// Makes, or changes, a bridge.
+    fn ensure_bridge(&self, network: &NetworkLinks) -> Result<()> {
+        let _alone = self.bridges.lock().unwrap_or_else(PoisonError::into_inner);
+        bridge::ensure(&mut Rtnl::open()?, &self.names, network)
+    }
+
+    /// Removes a bridge.
+    fn remove_bridge(&self, network: &Uid) -> Result<()> {
+        let _alone = self.bridges.lock().unwrap_or_else(PoisonError::into_inner);
+        bridge::remove(&mut Rtnl::open()?, &self.names.bridge(network))
+    }
 }
 
 impl NetDriver {
@@ -52,7 +69,8 @@ impl NetDriver {
     pub fn in_namespace(names: Names, run_directory: &Path, host: HostNamespace) -> Self {
         let namespaces = NamespaceStore::new(run_directory.join("netns"));
         let firewall = Arc::new(Firewall::new(names.clone()));
-        Self { host, parts: Parts { names, namespaces }, firewall, watch: Default::default() }
+        let parts = Parts { names, namespaces, bridges: Arc::default() };
+        Self { host, parts, firewall, watch: Default::default() }
     }
 
     async fn run<T, F>(&self, work: F) -> Result<T>
@@ -77,13 +95,12 @@ impl Driver for NetDriver {
 
     async fn ensure_network(&self, network: &NetworkLinks) -> Result<()> {
         let network = network.clone();
-        self.run(move |parts| bridge::ensure(&mut Rtnl::open()?, &parts.names, &network)).await
+        self.run(move |parts| parts.ensure_bridge(&network)).await
     }
 
     async fn remove_network(&self, network: &Uid) -> Result<()> {
         let network = network.clone();
-        self.run(move |parts| bridge::remove(&mut Rtnl::open()?, &parts.names.bridge(&network)))
-            .await
+        self.run(move |parts| parts.remove_bridge(&network)).await
     }
 
     async fn attach(&self, instance: &InstanceLinks) -> Result<PathBuf> {

@@ -462,6 +462,33 @@ async fn a_subnet_that_the_host_reaches_otherwise_is_refused() {
     ground.end().await;
 }
 
+/// Instances that start at once each bring the networks that they join, while others go.
+#[tokio::test(flavor = "multi_thread")]
+async fn networks_made_at_once_are_nobody_elses() {
+    if !is_root() {
+        return;
+    }
+    let ground = Ground::new().await;
+    let links = |byte| network(&ground.driver, byte);
+    for round in 0..20 {
+        let (one, two) = (links(2), links(3 + round % 2));
+        let gone = links(3 + (round + 1) % 2).id;
+        let (driver, made) = (&ground.driver, "made at once with others");
+        let (a, b, c, d, uplink) = tokio::join!(
+            driver.ensure_network(&one),
+            driver.ensure_network(&one),
+            driver.ensure_network(&two),
+            driver.remove_network(&gone),
+            driver.uplink(),
+        );
+        [a, b, c, d].into_iter().for_each(|outcome| outcome.expect(made));
+        let foreign = uplink.unwrap().subnets;
+        assert!(!foreign.iter().any(|net| net.to_string().starts_with("10.213.")), "{foreign:?}");
+        driver.remove_network(&one.id).await.unwrap();
+    }
+    ground.end().await;
+}
+
 #[tokio::test]
 async fn a_thousand_ports_stay_quick() {
     if !is_root() {

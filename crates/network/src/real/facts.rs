@@ -17,9 +17,15 @@ use crate::statistics::InterfaceStatistics;
 
 /// See [`crate::Driver::uplink`].
 pub(crate) fn uplink(host: &mut Rtnl, names: &Names) -> Result<Uplink> {
-    let (links, addresses, routes) = (host.links()?, host.addresses()?, host.routes()?);
-    let ours: BTreeSet<u32> =
-        links.iter().filter(|link| names.is_bridge(&link.name)).map(|link| link.index).collect();
+    let (before, addresses, routes) = (host.links()?, host.addresses()?, host.routes()?);
+    // A bridge that came or went between these lists stands in one of the lists of links alone.
+    let links = host.links()?;
+    let ours: BTreeSet<u32> = before
+        .iter()
+        .chain(&links)
+        .filter(|link| names.is_bridge(&link.name))
+        .map(|link| link.index)
+        .collect();
     let foreign = |index: Option<u32>| index.is_none_or(|index| !ours.contains(&index));
     let way_out = default_link(&links, &routes);
     let mut others: Vec<_> = addresses
