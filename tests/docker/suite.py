@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the scenarios of tests/docker/scenarios against the engine that DOCKER_HOST names.
 
-    suite.py [--ours [--draft FILE]] [--record] [--jobs N] [--patience N] [--work DIR] [NAME...]
+    suite.py [--ours [--draft FILE]] [--record] [--jobs N] [--patience N] [--again] [--work DIR] [NAME...]
 
 Expected is what Docker Engine answered. With --ours the outcomes in `differences` stand in for Engine's:
 there each has its reason, and --draft writes down those that are missing. With --record what the engine answers is written into the scenarios.
@@ -174,10 +174,19 @@ def has_buildkit():
     return "builder-version: 2" in said.stdout.lower()
 
 
-def tell(result):
-    print(f"{'FAILED' if result.faults else 'ok':6} {result.name} ({result.seconds:.1f} s)", flush=True)
+def tell(result, word="ok"):
+    print(f"{'FAILED' if result.faults else word:6} {result.name} ({result.seconds:.1f} s)", flush=True)
     for fault in result.faults:
         print(fault, flush=True)
+
+
+def try_again(suite, paths, results):
+    """Each that failed, once more and alone. One that passes then is a fault to be found like any other."""
+    for at, result in enumerate(results):
+        if result.faults:
+            path = next(path for path in paths if path.stem == result.name)
+            results[at] = suite.run(path)
+            tell(results[at], "FLAKY")
 
 
 def main():
@@ -186,6 +195,7 @@ def main():
     parser.add_argument("--record", action="store_true", help="write down what is answered")
     parser.add_argument("--draft", type=Path, help="a file for what is to be added to `differences`")
     parser.add_argument("--patience", type=int, default=1, metavar="N", help="make deadlines N times as long")
+    parser.add_argument("--again", action="store_true", help="try what failed once more, alone")
     parser.add_argument("--jobs", type=int, default=2, help="scenarios at a time")
     parser.add_argument("--work", type=Path, default=os.environ.get("ENGINE_WORK"), help="a directory that the engine sees by the same name")
     parser.add_argument("names", nargs="*", metavar="NAME")
@@ -210,6 +220,8 @@ def main():
                 if path not in together:
                     results.append(suite.run(path))
                     tell(results[-1])
+            if args.again:
+                try_again(suite, paths, results)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     if args.draft:

@@ -427,6 +427,10 @@ impl Worker {
     }
 
     async fn freeze(&mut self, wanted: &Instance, freeze: bool) {
+        // A check that meets the freeze says nothing of the container's health.
+        if freeze {
+            self.checkers.clear();
+        }
         if let Err(error) = steps::freeze(self, wanted, freeze).await {
             tracing::warn!(instance = %wanted.meta.name, error = error.chain(), "cannot freeze or thaw");
             self.rest(Some(ENGINE_AWAY)).await;

@@ -20,6 +20,7 @@ mod events;
 mod exec;
 mod fifo;
 mod files;
+mod gate;
 mod images;
 mod leases;
 mod mounts;
@@ -72,6 +73,9 @@ const QUICK: Duration = Duration::from_secs(30);
 /// For calls in which the runtime starts, ends or changes a process.
 const SLOW: Duration = Duration::from_secs(180);
 
+/// For freezing. What is not frozen by then may be waited for by its shim for ever; given up, it goes on.
+const FREEZE: Duration = Duration::from_secs(20);
+
 /// containerd as an [`Engine`](crate::Engine), and its store of images. Clones are the same engine.
 #[derive(Debug, Clone)]
 pub struct Containerd {
@@ -87,6 +91,7 @@ struct Inner {
     init: Option<Init>,
     host: HostFacts,
     execs: exec::Table,
+    gates: gate::Gates,
     unpacking: unpack::Table,
     /// Held while a directory left by a killed containerd is removed.
     orphans: tokio::sync::Mutex<()>,
@@ -107,6 +112,7 @@ impl Containerd {
             init,
             host: HostFacts::read(),
             execs: exec::Table::default(),
+            gates: gate::Gates::default(),
             unpacking: unpack::Table::default(),
             orphans: tokio::sync::Mutex::default(),
         };

@@ -9,6 +9,7 @@ use containerd_client::services::v1::{
     CloseIoRequest, DeleteProcessRequest, ExecProcessRequest, KillRequest, ResizePtyRequest,
     StartRequest, WaitRequest,
 };
+use containerd_client::types::v1::Status as TaskStatus;
 use model::{Error, Result, Time};
 use tokio::sync::mpsc;
 use tonic::Code;
@@ -115,8 +116,12 @@ impl Containerd {
         id: &ContainerId,
         exec: &ExecConfig,
     ) -> Result<ExecStreams> {
+        let _not_while_freezing = self.inner.gates.beginning(id).await;
         let (record, task) = tokio::join!(self.record(id), self.live_task(id));
         let (record, task) = (record?, task?);
+        if task.status() != TaskStatus::Running {
+            return Err(status::paused(id));
+        }
         let own = record.spec.process.ok_or_else(|| {
             Error::internal(format!("the record of container {id} lacks its process"))
         })?;

@@ -4,6 +4,8 @@ use model::error::Code as Fault;
 use model::{Error, ErrorKind};
 use tonic::{Code, Status};
 
+use crate::engine::ContainerId;
+
 /// Says what was being done when containerd refused.
 pub(super) trait Explain<T> {
     /// The error for a call that did `what` (`"container web cannot be created"`).
@@ -33,6 +35,11 @@ pub(super) fn error(status: Status, what: String) -> Error {
         | ErrorKind::Internal => error,
     };
     error.caused_by(Cause(status))
+}
+
+/// Nothing begins in a container that is frozen.
+pub(super) fn paused(id: &ContainerId) -> Error {
+    Error::conflict(format!("container {id} is paused")).next("unpause it first")
 }
 
 fn kind(status: &Status) -> ErrorKind {

@@ -16,7 +16,7 @@ use tonic::Code;
 
 use super::record::Record;
 use super::status::{self, Explain, gone};
-use super::{Containerd, SLOW, call, fifo, unbounded, wire};
+use super::{Containerd, FREEZE, SLOW, call, fifo, unbounded, wire};
 use crate::engine::{ContainerId, Exit, Started};
 use crate::logs::driver::{self, Job};
 use model::Signal;
@@ -248,10 +248,11 @@ impl Containerd {
     }
 
     pub(super) async fn pause_task(&self, id: &ContainerId) -> Result<()> {
+        let _none_begins = self.inner.gates.freezing(id).await;
         if self.live_task(id).await?.status() == TaskStatus::Paused {
             return Ok(());
         }
-        let request = call(PauseTaskRequest { container_id: id.to_string() }, SLOW);
+        let request = call(PauseTaskRequest { container_id: id.to_string() }, FREEZE);
         let answer = self.client().tasks().pause(request).await;
         answer.explain(|| format!("container {id} cannot be paused")).map(drop)
     }
@@ -282,6 +283,7 @@ impl Containerd {
         let exit = gone(cleared).explain(failed)?;
         may_die("clear.task");
         self.inner.execs.forget(id);
+        self.inner.gates.forget(id);
         self.files(id).clear()?;
         Ok(exit.flatten())
     }

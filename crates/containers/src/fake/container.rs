@@ -164,6 +164,9 @@ impl Fake {
 
     pub(super) fn exec(&mut self, exec: &ExecConfig, _pid: u32) -> Result<Program> {
         self.live()?;
+        if self.state == State::Paused {
+            return Err(Error::conflict(format!("container {} is paused", self.config.id)));
+        }
         if exec.command.is_empty() {
             return Err(Error::invalid("nothing to execute").at("command"));
         }

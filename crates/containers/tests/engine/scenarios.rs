@@ -38,6 +38,7 @@ pub async fn all(subject: &impl Subject) {
     within(what_does_not_run(subject)).await;
     within(events_are_told(subject)).await;
     within(further_processes(subject)).await;
+    frozen_while_processes_begin(subject).await;
     within(input_is_read_to_its_end(subject)).await;
     within(clearing_kills(subject)).await;
     within(removing_kills(subject)).await;
@@ -234,6 +235,43 @@ async fn further_processes(subject: &impl Subject) {
     assert_eq!(engine.exec(id, &empty).await.unwrap_err().kind(), ErrorKind::Invalid);
     let unknown = engine.exec_wait(id, &ExecId::parse("unknown").unwrap()).await.unwrap_err();
     assert_eq!(unknown.kind(), ErrorKind::NotFound, "{unknown}");
+    engine.remove(id).await.unwrap();
+}
+
+/// Health checks and users add processes all the time, also while somebody freezes the container.
+async fn frozen_while_processes_begin(subject: &impl Subject) {
+    let engine = subject.engine();
+    let config = subject.config("frozen", &["sleep", "1000"]);
+    let id = &config.id;
+    engine.create(&config).await.unwrap();
+    engine.start(id).await.unwrap();
+    for round in 0..20 {
+        let exec = |number: u32| {
+            let name = format!("x{round}-{number}");
+            ExecConfig::new(ExecId::parse(&name).unwrap(), ["true"])
+        };
+        let (one, two) = (exec(1), exec(2));
+        let ([first, second], paused) = within(async {
+            let (first, second, paused) =
+                tokio::join!(engine.exec(id, &one), engine.exec(id, &two), engine.pause(id));
+            ([first.map(drop), second.map(drop)], paused)
+        })
+        .await;
+        paused.unwrap();
+        assert_eq!(engine.observe(id).await.unwrap().unwrap().state, State::Paused);
+        let late = engine.exec(id, &exec(3)).await.map(drop).unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::Conflict, "{late}");
+        engine.resume(id).await.unwrap();
+        for (begun, exec) in [(first, one), (second, two)] {
+            match begun {
+                Ok(()) => {
+                    assert_eq!(within(engine.exec_wait(id, &exec.id)).await.unwrap().code, 0);
+                }
+                // It came after the freeze.
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Conflict, "{error}"),
+            }
+        }
+    }
     engine.remove(id).await.unwrap();
 }
 
