@@ -23,5 +23,5 @@ pub use addresses::{Cursors, mac};
 pub use hold::{has_ended, holds, is_over};
 pub use ledger::{Ledger, World};
 pub use place::Decision;
-pub use ports::{FIRST_RANDOM_PORT, LAST_RANDOM_PORT, ports_are_given};
+pub use ports::ports_are_given;
 pub use refusal::{Cause, NodeRefusal, Refusal};

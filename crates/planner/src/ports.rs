@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use model::Uid;
 use model::instance::{Port, Protocol};
@@ -10,11 +11,12 @@ use model::instance::{Port, Protocol};
 use crate::hold::Holder;
 use crate::refusal::Cause;
 
-/// First port that is chosen when none is asked for: of the range that hosts give to clients
-/// (Linux, `net.ipv4.ip_local_port_range`).
-pub const FIRST_RANDOM_PORT: u16 = 32768;
-/// Last port that is chosen.
-pub const LAST_RANDOM_PORT: u16 = 60999;
+/// Ports that are chosen when none is asked for: those that a host gives to nobody by itself, and no
+/// service is known by.
+const CHOSEN: RangeInclusive<u16> = 61000..=65535;
+/// When these are all given: those that hosts give to clients (Linux, `net.ipv4.ip_local_port_range`), any of
+/// which may have a connection at the moment.
+const OF_CLIENTS: RangeInclusive<u16> = 32768..=60999;
 
 /// Who holds which port of a node.
 #[derive(Debug, Clone, Default)]
@@ -102,11 +104,14 @@ fn choose(
     if let Some(before) = wish.before.iter().filter(same).find(|before| free(before)) {
         return Some(before.clone());
     }
-    let count = u32::from(LAST_RANDOM_PORT - FIRST_RANDOM_PORT) + 1;
     let seed = u32::from_str_radix(&wish.id.as_str()[..8], 16).unwrap_or_default();
-    let start = seed.wrapping_add((index as u32).wrapping_mul(7919)) % count;
-    (0..count)
-        .map(|step| FIRST_RANDOM_PORT + ((start + step) % count) as u16)
+    let start = seed.wrapping_add((index as u32).wrapping_mul(7919)) as usize;
+    [CHOSEN, OF_CLIENTS]
+        .into_iter()
+        .flat_map(|range| {
+            let count = range.len();
+            range.cycle().skip(start % count).take(count)
+        })
         .map(|host| Port { host: Some(host), ..port.clone() })
         .find(free)
 }
@@ -119,4 +124,27 @@ fn title(port: &Port) -> String {
         None => host.to_string(),
     };
     format!("{number}/{}", port.protocol.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_chosen_where_no_client_gets_one_while_there_are_such() {
+        let (id, holder) = (Uid::from_bytes([7; 32]), Holder(Cow::Borrowed("other")));
+        let port =
+            |host| Port { target: 80, host, address: None, protocol: Protocol::Tcp, count: 1 };
+        let asked = [port(None)];
+        let wish = Wish { ports: &asked, before: &[], id: &id, name: "web" };
+        let mut book = Book::default();
+        let mut left = CHOSEN;
+        let last = left.next_back();
+        left.for_each(|taken| book.enter(&port(Some(taken)), &holder));
+        let given = assign(&wish, &book).unwrap();
+        assert_eq!(given, [port(last)]);
+        book.enter(&given[0], &holder);
+        let given = assign(&wish, &book).unwrap();
+        assert!(OF_CLIENTS.contains(&given[0].host.unwrap()), "{given:?}");
+    }
 }

@@ -23,7 +23,7 @@ fn everything_is_assigned() {
     8080 -> 80/tcp
     9000 -> 9000/tcp
     9001 -> 9001/tcp
-    56529 -> 443/tcp
+    62081 -> 443/tcp
     "##);
     let db = things.instance("db");
     assert_snapshot!(told(&things.place(db)), @r##"
