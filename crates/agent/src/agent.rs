@@ -50,6 +50,17 @@ pub struct Config {
     pub version: String,
     /// The program itself.
     pub program: std::path::PathBuf,
+    /// Where BuildKit comes from.
+    pub build_kit: BuildKit,
+}
+
+/// Where BuildKit comes from: the host's, or an image.
+#[derive(Debug, Clone, Default)]
+pub struct BuildKit {
+    /// Its daemon; `buildkitd` among the programs when empty.
+    pub daemon: std::path::PathBuf,
+    /// An image that has it, for a host that has not; none when empty.
+    pub image: String,
 }
 
 /// What the agent acts through.
@@ -99,6 +110,7 @@ impl Agent {
             engine: drivers.engine,
             fabric: Fabric::new(drivers.network, reserved, config.metadata),
             builds: Default::default(),
+            build_kit: config.build_kit.clone(),
             volumes: drivers.volumes,
             storage: wakes.storage.clone(),
             storage_grown: AtomicU64::new(0),

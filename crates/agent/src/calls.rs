@@ -34,6 +34,8 @@ pub struct Calls {
     context: Arc<Context>,
     /// The store of builds: shared by those that go on, held alone by who clears it.
     builds: Arc<tokio::sync::RwLock<()>>,
+    /// BuildKit, while it runs.
+    kit: Arc<build::Kit>,
 }
 
 /// A container of an instance, found.
@@ -53,7 +55,7 @@ pub(crate) fn clear(places: &Places) {
 impl Calls {
     /// The calls of a node.
     pub fn new(context: Arc<Context>) -> Self {
-        Self { context, builds: Arc::default() }
+        Self { context, builds: Arc::default(), kit: Arc::default() }
     }
 
     fn find(&self, target: &Target) -> Result<Found> {

@@ -17,6 +17,7 @@ use model::{Error, Result, Uid};
 use tasks::Wake;
 use tokio::sync::watch;
 
+use crate::agent::BuildKit;
 use crate::build_network::BuildNetwork;
 use crate::fabric::Fabric;
 use crate::guests::{Agents, Changes, Turns};
@@ -46,6 +47,8 @@ pub struct Context {
     pub fabric: Fabric,
     /// Where steps of builds run.
     pub builds: BuildNetwork,
+    /// Where BuildKit comes from.
+    pub build_kit: BuildKit,
     /// Storage: the node's own, and that of plugins.
     pub volumes: volumes::Services,
     /// Wakes the pass over volumes.

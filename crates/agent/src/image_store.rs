@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use images::{ContentStore, Images, Progress, PullOptions, Puller, Pusher, Settings};
+use images::{
+    ContentStore, Images, Progress, PullOptions, Puller, Pusher, RegistriesSource, Settings,
+};
 use model::Result;
 use model::image::{Image, Reference};
 use model::instance::PullPolicy;
@@ -20,6 +22,8 @@ pub struct ImageStore {
     pub puller: Arc<Puller>,
     /// To registries.
     pub pusher: Arc<Pusher>,
+    /// How registries are reached.
+    pub registries: RegistriesSource,
     parsed: Mutex<HashMap<String, Arc<Image>>>,
 }
 
@@ -30,6 +34,7 @@ impl ImageStore {
         Ok(Self {
             puller: Arc::new(Puller::of(local.clone(), settings.clone())?),
             local,
+            registries: settings.registries.clone(),
             pusher: Arc::new(Pusher::new(content.clone(), settings)?),
             content,
             parsed: Mutex::default(),

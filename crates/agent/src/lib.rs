@@ -31,6 +31,6 @@ mod reconcile;
 mod steps;
 mod worker;
 
-pub use agent::{Agent, Config, Drivers};
+pub use agent::{Agent, BuildKit, Config, Drivers};
 pub use content::ContainerdContent;
 pub use places::Places;

@@ -95,6 +95,11 @@ impl Places {
         self.state.join("build")
     }
 
+    /// Sockets of a builder that stays.
+    pub fn build_run(&self) -> PathBuf {
+        self.run.join("build")
+    }
+
     /// The state directory itself.
     pub fn state(&self) -> &Path {
         &self.state

@@ -15,7 +15,7 @@ use crate::{layout, registries, words};
 /// The program, and the package that brings it.
 pub const PACKAGE: &str = "buildah";
 /// Where programs are.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Signatures are the business of whoever fetches images, which is not the builder.
 const POLICY: &str = r#"{"default":[{"type":"insecureAcceptAnything"}]}"#;
 /// Bytes of what is said while an image is written out.

@@ -120,6 +120,29 @@ impl Cgroup {
             }
         }
     }
+
+    /// Removes the cgroup that it is in, with all in that, once the processes have ended.
+    pub(crate) async fn remove_with_parent(self) {
+        let end = tokio::time::Instant::now() + PATIENCE;
+        for directory in self.directories.iter().filter_map(|it| it.parent()) {
+            while !prune(directory) {
+                if tokio::time::Instant::now() > end {
+                    tracing::warn!(directory = %directory.display(), "a builder's cgroup stays");
+                    break;
+                }
+                tokio::time::sleep(TICK).await;
+            }
+        }
+    }
+}
+
+/// Removes a cgroup and those in it, as far as they are empty; whether it is gone.
+fn prune(directory: &Path) -> bool {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    for entry in entries.filter(|it| it.file_type().is_ok_and(|kind| kind.is_dir())) {
+        prune(&entry.path());
+    }
+    std::fs::remove_dir(directory).is_ok() || !directory.exists()
 }
 
 /// Gives the controllers on to the cgroups on the way down; what cannot be given is told when a limit

@@ -17,7 +17,7 @@ use crate::steps::{Step, Steps};
 const WAITING: usize = 64;
 
 /// Goes into its cgroup and becomes the program: files to write itself into, `--`, the program's words.
-const ENTER: &str =
+pub(crate) const ENTER: &str =
     "while [ \"$1\" != -- ]; do echo 0 >\"$1\" || exit 125; shift; done; shift; exec \"$@\"";
 
 /// Has a file be the namespace's resolv.conf, and becomes the program: the file, the program's words.

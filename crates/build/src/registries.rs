@@ -24,7 +24,7 @@ pub(crate) fn file(hosts: &BTreeSet<String>, supply: &Supply) -> String {
 }
 
 /// A registry as a component of a path, which has no colons; hosts have no underscores.
-fn component(host: &str) -> String {
+pub(crate) fn component(host: &str) -> String {
     host.replace(':', "__")
 }
 

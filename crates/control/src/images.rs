@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use link::build::{BuildCache, BuildPruned, BuildRequest, BuildStep};
+use link::build::{BuildCache, BuildPruned, BuildRequest, BuildStep, BuildWire, BuildWireKind};
 use link::image::{
     ImageDetail, ImportRequest, Listing, Login, Progress, PruneRequest, PullRequest, Removed,
     SearchHit, SearchRequest, SizedImage,
@@ -260,6 +260,27 @@ impl Images {
     /// Those of the node.
     pub async fn build_prune(&self, caller: &Caller, node: &str, all: bool) -> Result<BuildPruned> {
         self.on(caller, Verb::Delete, node)?.build_prune(all).await
+    }
+
+    /// Whether BuildKit is on the node, without fetching it.
+    ///
+    /// # Errors
+    /// Those of the node.
+    pub async fn build_kit(&self, caller: &Caller, node: &str) -> Result<bool> {
+        self.on(caller, Verb::Get, node)?.build_kit().await
+    }
+
+    /// Connects a client with the node's BuildKit.
+    ///
+    /// # Errors
+    /// `Unsupported` on a node where no BuildKit can be run.
+    pub async fn build_wire(
+        &self,
+        caller: &Caller,
+        node: &str,
+        kind: BuildWireKind,
+    ) -> Result<BuildWire> {
+        self.on(caller, Verb::Create, node)?.build_wire(kind).await
     }
 
     /// Checks a login with its registry and keeps it on the node.

@@ -1,6 +1,6 @@
-//! Builds by the classic endpoint. BuildKit's (`/session`, `/grpc`) would need a BuildKit of the
-//! engine's own; a builder that `docker buildx create` makes brings its own and is not asked for here.
+//! Builds by the classic endpoint, and connections of clients with BuildKit (`/grpc`, `/session`).
 
+mod kit;
 mod request;
 
 use std::sync::Arc;
@@ -27,15 +27,8 @@ pub(crate) fn routes() -> Router<Arc<Engine>> {
     Router::new()
         .route("/build", post(build))
         .route("/build/prune", post(prune))
-        .route("/session", post(no_session))
-        .route("/grpc", post(no_session))
-}
-
-async fn no_session() -> Failure {
-    Failure::unserved(
-        "this engine has no BuildKit of its own: build with DOCKER_BUILDKIT=0, or with a builder of \
-         `docker buildx create`",
-    )
+        .route("/session", post(kit::session))
+        .route("/grpc", post(kit::control))
 }
 
 async fn build(
@@ -46,7 +39,10 @@ async fn build(
     body: Body,
 ) -> Reply {
     if query.text("version") == "2" {
-        return Err(no_session().await);
+        return Err(Failure::unserved(
+            "builds of version 2 are not served by this endpoint: speak to BuildKit by /grpc and \
+             /session, as docker buildx does",
+        ));
     }
     let request = request::read(&query, auth::of_build(&headers))?;
     let quiet = query.flag("q");

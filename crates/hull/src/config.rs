@@ -27,6 +27,8 @@ pub struct Config {
     pub metadata: Metadata,
     /// The container engine.
     pub containerd: Containerd,
+    /// Builders of images.
+    pub build: Build,
     /// Registries: mirrors, plain HTTP, certificates. The one table that is read again when the file
     /// changes, see [`registries`].
     pub registries: images::RegistriesConfig,
@@ -132,6 +134,25 @@ pub struct Containerd {
 impl Default for Containerd {
     fn default() -> Self {
         Self { binary: "containerd".into() }
+    }
+}
+
+/// Builders of images.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Build {
+    /// BuildKit's daemon; looked for in `PATH` when it has no slash.
+    pub buildkitd: PathBuf,
+    /// An image that has it, for a host without; none when empty.
+    pub buildkit_image: String,
+}
+
+impl Default for Build {
+    fn default() -> Self {
+        Self {
+            buildkitd: "buildkitd".into(),
+            buildkit_image: "docker.io/moby/buildkit:buildx-stable-1".into(),
+        }
     }
 }
 
@@ -292,8 +313,18 @@ mod tests {
         };
         let text: Vec<String> = text.lines().map(plain).collect();
         let written: Config = toml::from_str(&text.join("\n")).unwrap();
-        let Config { node, api, docker, log, network, metadata, containerd, registries, images } =
-            written;
+        let Config {
+            node,
+            api,
+            docker,
+            log,
+            network,
+            metadata,
+            containerd,
+            build,
+            registries,
+            images,
+        } = written;
         let default = Config::default();
         assert_eq!(node.name, default.node.name);
         assert_eq!(api.listen, default.api.listen);
@@ -307,6 +338,10 @@ mod tests {
         assert_eq!(metadata.enabled, default.metadata.enabled);
         assert_eq!(metadata.port, default.metadata.port);
         assert_eq!(containerd.binary, default.containerd.binary);
+        assert_eq!(
+            (build.buildkitd, build.buildkit_image),
+            (default.build.buildkitd, default.build.buildkit_image)
+        );
         assert_eq!(images, default.images);
         assert_eq!(registries.0["docker.io"].mirrors.len(), 2);
         let images::RegistryConfig { mirrors: _, insecure, ca } =

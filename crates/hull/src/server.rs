@@ -243,6 +243,10 @@ async fn start_agent(
         metadata: config.metadata.enabled.then_some(config.metadata.port),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         program: program::file()?,
+        build_kit: agent::BuildKit {
+            daemon: config.build.buildkitd.clone(),
+            image: config.build.buildkit_image.clone(),
+        },
     };
     let drivers = Drivers {
         engine_title: format!("containerd {}", supervisor.version()),

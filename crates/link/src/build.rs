@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use model::{Bytes, Result, Time};
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 
 use crate::image::Login;
 use crate::{ByteStream, ResultStream};
@@ -128,6 +129,27 @@ pub struct BuildPruned {
     pub freed: Bytes,
 }
 
+/// A client's connection to the node's BuildKit: bytes of HTTP/2 that the node reads. Dropping either end
+/// ends it, and what was asked for over it.
+pub struct BuildWire {
+    /// From the client. Bounded.
+    pub input: mpsc::Sender<bytes::Bytes>,
+    /// To the client.
+    pub output: ByteStream,
+}
+
+/// Who asks whom over a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BuildWireKind {
+    /// The client asks BuildKit.
+    Control,
+    /// BuildKit asks the client, which told of itself in these headers.
+    Session {
+        /// Names in lower case, and values.
+        headers: Vec<(String, String)>,
+    },
+}
+
 /// What is asked of a node about building images. A node without a builder refuses with `Unsupported`.
 #[async_trait]
 pub trait BuildCalls: Send + Sync {
@@ -143,4 +165,10 @@ pub trait BuildCalls: Send + Sync {
 
     /// Removes what is kept: with `all` everything, else what no built image needs.
     async fn build_prune(&self, all: bool) -> Result<BuildPruned>;
+
+    /// Whether BuildKit is here, without fetching it.
+    async fn build_kit(&self) -> Result<bool>;
+
+    /// Connects a client with BuildKit, which is started if it does not run.
+    async fn build_wire(&self, kind: BuildWireKind) -> Result<BuildWire>;
 }

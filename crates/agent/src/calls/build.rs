@@ -1,5 +1,6 @@
 //! Builds: the context unpacked, the builder run, what it made taken in.
 
+mod kit;
 mod supply;
 
 use std::os::fd::AsRawFd;
@@ -14,6 +15,7 @@ use futures::TryStreamExt;
 use images::{ImportOptions, Platform};
 use link::build::{
     BuildCache, BuildCalls, BuildLimits, BuildPruned, BuildReach, BuildRequest, BuildStep,
+    BuildWire, BuildWireKind,
 };
 use link::{ByteStream, ResultStream};
 use model::error::Context as _;
@@ -24,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
+pub(super) use self::kit::Kit;
 use self::supply::Supplier;
 use super::Calls;
 use super::images::tag;
@@ -61,7 +64,8 @@ impl BuildCalls for Calls {
             Reference::parse(name).map_err(|error| error.at("names"))?;
         }
         let work = Work { context: self.context.clone(), builder, id: id(), request };
-        let calls = Self { context: self.context.clone(), builds: self.builds.clone() };
+        let (context, kit) = (self.context.clone(), self.kit.clone());
+        let calls = Self { context, builds: self.builds.clone(), kit };
         let (told, outcome) = oneshot::channel();
         // Whoever asked may go away at any time, also while the context comes; what is on the disk by then
         // is taken away by who put it there.
@@ -86,6 +90,14 @@ impl BuildCalls for Calls {
     async fn build_prune(&self, all: bool) -> Result<BuildPruned> {
         let pruned = builder(self)?.prune(all).await?;
         Ok(BuildPruned { removed: pruned.removed, freed: pruned.freed })
+    }
+
+    async fn build_kit(&self) -> Result<bool> {
+        kit::is_here(&self.context).await
+    }
+
+    async fn build_wire(&self, kind: BuildWireKind) -> Result<BuildWire> {
+        self.kit.wire(&self.context, kind).await
     }
 }
 

@@ -36,7 +36,8 @@ pub async fn display(calls: &Calls, target: &Target) -> Result<Display> {
     Ok(connected(stream))
 }
 
-fn connected(stream: UnixStream) -> Display {
+/// A stream, as it is handed to somebody else.
+pub(super) fn connected(stream: UnixStream) -> Display {
     let (reader, writer) = stream.into_split();
     let (input, inputs) = mpsc::channel(WAITING);
     let (outputs, output) = mpsc::channel(WAITING);

@@ -305,6 +305,14 @@ impl link::BuildCalls for Node {
     async fn build_prune(&self, _: bool) -> Result<link::build::BuildPruned> {
         Err(not_asked())
     }
+
+    async fn build_kit(&self) -> Result<bool> {
+        Err(not_asked())
+    }
+
+    async fn build_wire(&self, _: link::build::BuildWireKind) -> Result<link::build::BuildWire> {
+        Err(not_asked())
+    }
 }
 
 #[async_trait]

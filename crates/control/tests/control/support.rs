@@ -459,6 +459,14 @@ impl link::BuildCalls for Calls {
     async fn build_prune(&self, _: bool) -> Result<link::build::BuildPruned> {
         no()
     }
+
+    async fn build_kit(&self) -> Result<bool> {
+        no()
+    }
+
+    async fn build_wire(&self, _: link::build::BuildWireKind) -> Result<link::build::BuildWire> {
+        no()
+    }
 }
 
 #[async_trait]

@@ -32,13 +32,35 @@ impl Images {
                 .next("see hull image ls; an image of a container is written by hull image save")
         })?;
         let layer = self.layer_of(&group.opened.manifest.layers, &machine.disk).await?;
+        let disk = self.file_in(&layer, &machine.disk).await?;
+        Ok((machine, disk))
+    }
+
+    /// The file at `path` of the image called `name`, as the uppermost layer with such a file has it.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn file(&self, name: &str, path: &str) -> Result<ByteStream> {
+        let group = self.group(name).await?;
+        for layer in group.opened.manifest.layers.iter().rev() {
+            let mut file = self.file_in(layer, path).await?;
+            // Where the first piece is a failure, the file is not in this one.
+            if let Some(Ok(first)) = file.next().await {
+                return Ok(Box::pin(futures::stream::iter([Ok(first)]).chain(file)));
+            }
+        }
+        Err(Error::not_found(format!("image {name} has no file {path}")))
+    }
+
+    /// A file that this layer has.
+    async fn file_in(&self, layer: &Descriptor, path: &str) -> Result<ByteStream> {
         let mut source = self.store.reader(&layer.digest, None).await?;
         let first = source.try_next().await?.unwrap_or_default();
         let compression = Compression::sniff(&first)?;
         let whole = futures::stream::iter([Ok(first)]).chain(source);
         let reader = BufReader::new(StreamReader::new(whole.map_err(std::io::Error::other)));
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let path = machine.disk.clone();
+        let path = path.to_owned();
         tokio::spawn(async move {
             let mut reader = unpacked(reader, compression);
             if let Err(error) = send(&mut reader, &path, &sender).await {
@@ -46,8 +68,7 @@ impl Images {
                 let _ = sender.send(Err(error)).await;
             }
         });
-        let receiver = tokio_stream::wrappers::ReceiverStream::new(receiver);
-        Ok((machine, Box::pin(receiver)))
+        Ok(Box::pin(tokio_stream::wrappers::ReceiverStream::new(receiver)))
     }
 
     /// The uppermost layer that puts the disk there.
@@ -69,15 +90,14 @@ async fn send(
     path: &str,
     sender: &mpsc::Sender<Result<Bytes>>,
 ) -> Result<()> {
-    let damaged =
-        |why: String| Error::invalid(format!("the layer with the disk is damaged: {why}"));
+    let damaged = |why: String| Error::invalid(format!("the layer with {path} is damaged: {why}"));
     let mut scanner = Scanner::new();
     let mut buffer = vec![0; BUFFER];
     let mut left = None;
     loop {
         let length = reader.read(&mut buffer).await.map_err(|error| damaged(error.to_string()))?;
         if length == 0 {
-            return Err(damaged("it ends before the disk does".to_owned()));
+            return Err(damaged("it ends before the file does".to_owned()));
         }
         let mut data = &buffer[..length];
         while let Some(event) = scanner.next(&mut data).map_err(|fault| damaged(fault.0))? {

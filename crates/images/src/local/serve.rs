@@ -1,11 +1,13 @@
 //! Parts of images for those who fetch them from here as from a registry.
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use model::{Error, Result};
 
 use super::{Images, read_small};
 use crate::content::ByteStream;
 use crate::digest::Digest;
+use crate::media;
 
 /// A manifest with its type.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +33,31 @@ impl Images {
             Error::not_found(format!("the manifest of {name} is not here")).next("pull it again")
         })?;
         Ok(ServedManifest { digest: at.digest, media_type: at.media_type, data })
+    }
+
+    /// The index or manifest of this digest; `None` if it is not here, or is neither.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn served(&self, digest: &Digest) -> Result<Option<ServedManifest>> {
+        let Some((size, mut bytes)) = self.blob(digest).await? else { return Ok(None) };
+        if size > self.limits.manifest.0 {
+            return Ok(None);
+        }
+        let mut data = Vec::new();
+        while let Some(piece) = bytes.try_next().await? {
+            data.extend_from_slice(&piece);
+        }
+        let Ok(document) = serde_json::from_slice::<serde_json::Value>(&data) else {
+            return Ok(None);
+        };
+        let media_type = match document["mediaType"].as_str() {
+            Some(named) => named.to_owned(),
+            None if document["manifests"].is_array() => media::INDEX.to_owned(),
+            None if document["config"].is_object() => media::MANIFEST.to_owned(),
+            None => return Ok(None),
+        };
+        Ok(Some(ServedManifest { digest: digest.clone(), media_type, data: data.into() }))
     }
 
     /// A blob with its size; `None` if it is not here.

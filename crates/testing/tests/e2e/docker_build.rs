@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use testing::docker::{Docker, Reply};
-use testing::node::{Node, REGISTRY, until};
+use testing::node::{Node, REGISTRY, Setup, until};
 
 use super::process::able;
 
@@ -200,6 +200,27 @@ fn steps_reach_the_world_and_not_the_hosts_loopback() {
     let refused = build(&docker, "", &secret);
     assert_eq!(refused.status, 501, "{}", refused.message());
     assert!(refused.message().contains("needs BuildKit"), "{}", refused.message());
+}
+
+#[test]
+fn clients_of_buildkit_are_told_where_none_can_be_had() {
+    if !able() {
+        return;
+    }
+    let settings = "[build]\nbuildkitd = \"nosuch-buildkitd\"\nbuildkit-image = \"\"";
+    let node = Setup::new().unwrap().settings(settings).start().unwrap();
+    let docker = Docker::of(&node);
+    let builder = docker.get("/_ping").head.to_ascii_lowercase();
+    assert!(builder.contains("builder-version: 1\r\n"), "{builder}");
+    for path in ["/grpc", "/session"] {
+        let upgrade = ["Connection: Upgrade", "Upgrade: h2c"];
+        let refused = docker.call("POST", path, &upgrade, b"").unwrap();
+        assert_eq!(refused.status, 501, "{path}: {}", refused.message());
+        let told = refused.message();
+        assert!(told.contains("no BuildKit") && told.contains("DOCKER_BUILDKIT=0"), "{told}");
+        let plain = docker.post(path);
+        assert_eq!(plain.status, 400, "{path}: {}", plain.message());
+    }
 }
 
 #[test]

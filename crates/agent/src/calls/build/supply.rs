@@ -14,6 +14,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use build::Supply;
+use build::kit::Fresh;
 use futures::StreamExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -26,7 +27,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use images::{Credentials, Digest, Progress, PullOptions, PullPolicy, ServedManifest};
 use link::build::{BuildRequest, BuildStep};
 use model::error::Context as _;
-use model::image::Reference;
+use model::image::{Image, Reference};
 use model::{Error, ErrorKind, Result};
 use network::HostNamespace;
 use tokio::net::{TcpListener, TcpStream};
@@ -45,9 +46,28 @@ const LONGEST_HEADERS: usize = 16 << 10;
 
 type Answer = Response<UnsyncBoxBody<Bytes, std::io::Error>>;
 
-/// Answers one build.
+/// Answers a builder.
 pub(super) struct Supplier {
     context: Arc<Context>,
+    asker: Asker,
+}
+
+/// Who asks.
+enum Asker {
+    /// buildah, for one build.
+    Build(Box<OneBuild>),
+    /// BuildKit, for all of its builds. It asks the registry itself for what is refused here, with the login
+    /// of its client.
+    Kit {
+        /// What its paths begin with: it shows no password to registries it was not logged in to.
+        secret: String,
+        /// Whether names are to be asked for anew.
+        fresh: Fresh,
+    },
+}
+
+/// What one build has.
+struct OneBuild {
     policy: PullPolicy,
     logins: BTreeMap<String, Credentials>,
     password: String,
@@ -56,21 +76,39 @@ pub(super) struct Supplier {
     failed: Mutex<BTreeMap<Reference, String>>,
 }
 
+impl OneBuild {
+    async fn say(&self, text: String) {
+        let _ = self.said.send(Ok(BuildStep::Text { text })).await;
+    }
+
+    fn knows(&self, shown: Option<&[u8]>) -> bool {
+        let login = format!("{}:{}", build::USER, self.password);
+        shown == Some(format!("Basic {}", STANDARD.encode(login)).as_bytes())
+    }
+}
+
 impl Supplier {
+    /// For one build.
     pub(super) fn new(
         context: Arc<Context>,
         request: &BuildRequest,
         said: mpsc::Sender<Result<BuildStep>>,
     ) -> Self {
         let logins = request.logins.iter();
-        Self {
-            context,
+        let build = OneBuild {
             policy: if request.pull { PullPolicy::Always } else { PullPolicy::Missing },
             logins: logins.map(|it| (registry_of(&it.registry), credentials(it))).collect(),
             password: format!("{:032x}", rand::random::<u128>()),
             said,
             failed: Mutex::default(),
-        }
+        };
+        Self { context, asker: Asker::Build(Box::new(build)) }
+    }
+
+    /// For BuildKit.
+    pub(super) fn of_kit(context: Arc<Context>, fresh: Fresh) -> Self {
+        let secret = format!("{:032x}", rand::random::<u128>());
+        Self { context, asker: Asker::Kit { secret, fresh } }
     }
 
     /// Listens on the loopback, of a namespace if one is given; as long as the handle is held.
@@ -83,26 +121,39 @@ impl Supplier {
         listener.set_nonblocking(true).context(ErrorKind::Internal, failed)?;
         let port = listener.local_addr().context(ErrorKind::Internal, failed)?.port();
         let listener = TcpListener::from_std(listener).context(ErrorKind::Internal, failed)?;
-        let supply = Supply { port, password: self.password.clone() };
+        let password = match &self.asker {
+            Asker::Build(build) => build.password.clone(),
+            Asker::Kit { secret, .. } => secret.clone(),
+        };
+        let supply = Supply { port, password };
         let serving = tokio::spawn(accept(listener, Arc::new(self)));
         Ok((supply, AbortOnDropHandle::new(serving)))
     }
 
     async fn respond(&self, request: &Request<Incoming>) -> Answer {
-        let login = format!("{}:{}", build::USER, self.password);
-        let expected = format!("Basic {}", STANDARD.encode(login));
-        let shown = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
-        if shown != Some(expected.as_bytes()) {
-            let mut answer = refusal(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "log in");
-            let challenge = hyper::header::HeaderValue::from_static("Basic realm=\"build\"");
-            answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-            return answer;
-        }
+        let path = request.uri().path();
+        let path = match &self.asker {
+            Asker::Build(build) => {
+                let shown = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
+                if !build.knows(shown) {
+                    let mut answer = refusal(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "log in");
+                    let challenge =
+                        hyper::header::HeaderValue::from_static("Basic realm=\"build\"");
+                    answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+                    return answer;
+                }
+                path.to_owned()
+            }
+            Asker::Kit { secret, .. } => match behind(path, secret) {
+                Some(path) => path,
+                None => return refusal(StatusCode::NOT_FOUND, "UNSUPPORTED", "no such path"),
+            },
+        };
         let body = request.method() == Method::GET;
         if !body && request.method() != Method::HEAD {
             return refusal(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "only pulls");
         }
-        match Asked::of(request.uri().path()) {
+        match Asked::of(&path) {
             Some(Asked::Version) => plain(StatusCode::OK, "application/json", "{}".into()),
             Some(Asked::Manifest(name)) => match self.known_or_manifest(&name).await {
                 Ok(manifest) => document(manifest, body),
@@ -117,46 +168,82 @@ impl Supplier {
         }
     }
 
-    /// What was not found is not looked for again in this build.
+    /// What was not found is not looked for again in one build.
     async fn known_or_manifest(&self, reference: &Reference) -> Result<ServedManifest, String> {
-        let mut failed = self.failed.lock().await;
+        let build = match &self.asker {
+            Asker::Build(build) => build,
+            Asker::Kit { fresh, .. } => {
+                let found = self.document(reference, fresh).await;
+                return found.map_err(|error| error.chain());
+            }
+        };
+        let mut failed = build.failed.lock().await;
         if let Some(told) = failed.get(reference) {
             return Err(told.clone());
         }
-        self.manifest(reference).await.map_err(|error| {
+        self.manifest(reference, build).await.map_err(|error| {
             let told = error.chain();
             failed.insert(reference.clone(), told.clone());
             told
         })
     }
 
+    /// What a name points at, be it an index: BuildKit chooses in it for the platform it builds for.
+    async fn document(&self, reference: &Reference, fresh: &Fresh) -> Result<ServedManifest> {
+        let local = &self.context.images.local;
+        let absent = || Error::not_found(format!("{reference} is not here"));
+        if let Some(digest) = &reference.digest
+            && let Some(document) = local.served(&digest.parse()?).await?
+        {
+            return Ok(document);
+        }
+        let image = match self.with_id(reference).await? {
+            Some(image) => image,
+            None => {
+                let policy =
+                    if fresh.is_wanted() { PullPolicy::Always } else { PullPolicy::Missing };
+                let options = PullOptions { policy, ..PullOptions::default() };
+                let image = self.context.images.puller.pull(reference, options).await?;
+                self.context.images.forget();
+                image
+            }
+        };
+        local.served(&image.digest.parse()?).await?.ok_or_else(absent)
+    }
+
+    /// The image whose id a name is, where no image has the name.
+    async fn with_id(&self, reference: &Reference) -> Result<Option<Image>> {
+        let local = &self.context.images.local;
+        match as_id(reference) {
+            Some(id) if local.find(&reference.to_string()).await?.is_none() => local.find(id).await,
+            Some(_) | None => Ok(None),
+        }
+    }
+
     /// The manifest of a name, pulled if it is not here or if its meaning is asked anew.
-    async fn manifest(&self, reference: &Reference) -> Result<ServedManifest> {
+    async fn manifest(&self, reference: &Reference, build: &OneBuild) -> Result<ServedManifest> {
         let local = &self.context.images.local;
         if let Some(digest) = &reference.digest
             && let Ok(manifest) = local.manifest(digest).await
         {
             return Ok(manifest);
         }
-        if let Some(id) = as_id(reference)
-            && local.find(reference.to_string().as_str()).await?.is_none()
-            && let Some(image) = local.find(id).await?
-        {
+        if let Some(image) = self.with_id(reference).await? {
             return local.manifest(&image.digest).await;
         }
         let here = local.find(&reference.to_string()).await?;
         let before = here.map(|here| here.digest);
         let options = PullOptions {
-            credentials: self.logins.get(&reference.registry).cloned(),
-            policy: self.policy,
+            credentials: build.logins.get(&reference.registry).cloned(),
+            policy: build.policy,
             progress: Progress::none(),
             platform: None,
         };
-        let fetched = self.policy == PullPolicy::Always || before.is_none();
+        let fetched = build.policy == PullPolicy::Always || before.is_none();
         if fetched {
             let version = reference.digest.as_ref().or(reference.tag.as_ref());
             let version = version.map_or("latest", String::as_str);
-            self.say(format!("{version}: Pulling from {}\n", reference.repository)).await;
+            build.say(format!("{version}: Pulling from {}\n", reference.repository)).await;
         }
         let image = self.context.images.puller.pull(reference, options).await?;
         if fetched {
@@ -165,15 +252,17 @@ impl Supplier {
                 false => "Downloaded newer image",
             };
             let (digest, name) = (&image.digest, reference.familiar());
-            self.say(format!("Digest: {digest}\nStatus: {word} for {name}\n")).await;
+            build.say(format!("Digest: {digest}\nStatus: {word} for {name}\n")).await;
         }
         self.context.images.forget();
         local.manifest(&image.digest).await
     }
+}
 
-    async fn say(&self, text: String) {
-        let _ = self.said.send(Ok(BuildStep::Text { text })).await;
-    }
+/// What stands behind the secret beginning of a path, as a path.
+fn behind(path: &str, secret: &str) -> Option<String> {
+    let rest = path.strip_prefix("/v2/")?.strip_prefix(secret)?;
+    rest.starts_with('/').then(|| format!("/v2{rest}"))
 }
 
 /// `FROM 2f10754cb8cf` is asked for as a repository of Docker Hub's.
@@ -325,6 +414,14 @@ mod tests {
             ("/v1/x", None),
         ] {
             assert_eq!(Asked::of(path), asked, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_secret_beginning() {
+        assert_eq!(behind("/v2/s3/h__5/a/blobs/x", "s3").as_deref(), Some("/v2/h__5/a/blobs/x"));
+        for path in ["/v2/s4/a/b", "/v2/s3x/a", "/v2/s3", "/s3/a", "/v2/"] {
+            assert_eq!(behind(path, "s3"), None, "{path}");
         }
     }
 
