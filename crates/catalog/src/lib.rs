@@ -13,6 +13,7 @@ pub mod formats;
 mod go_template;
 mod library;
 pub mod render;
+pub mod signers;
 pub mod sources;
 pub mod tree;
 mod version;

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::answers::Answers;
 use crate::formats;
 use crate::render::{File, render};
+use crate::signers::Signers;
 use crate::sources::{archive, builtin, directory, git};
 use crate::tree::Tree;
 
@@ -58,9 +59,10 @@ impl Library {
             CatalogSource::BuiltIn => (builtin::read()?, None),
             CatalogSource::Directory { path } => (directory::read(Path::new(path))?, None),
             CatalogSource::Archive { path } => (archive::open(Path::new(path))?, None),
-            CatalogSource::Git { url, branch } => {
+            CatalogSource::Git { url, branch, keys } => {
+                let signers = keys.as_deref().map(Signers::read).transpose()?;
                 let scratch = self.scratch(id)?;
-                let (tree, commit) = git::read(url, branch.as_deref(), &scratch)?;
+                let (tree, commit) = git::read(url, branch.as_deref(), signers, &scratch)?;
                 (tree, Some(commit))
             }
         };

@@ -4,6 +4,8 @@
 
 #[path = "git/server.rs"]
 mod server;
+#[path = "git/signed.rs"]
+mod signed;
 
 use catalog::sources::git;
 use model::ErrorKind;
@@ -31,14 +33,14 @@ fn a_branch_and_its_last_commit() {
     run(&work, &["checkout", "-q", "main"]);
     let url = format!("{}/cat/.git", serve(root.path()));
     let place = scratch.path().join("git");
-    let (tree, commit) = git::read(&url, None, &place).unwrap();
+    let (tree, commit) = git::read(&url, None, None, &place).unwrap();
     assert_eq!(tree.below("").collect::<Vec<_>>(), ["web/1/compose.yaml", "web/template.yaml"]);
     assert_eq!(commit.len(), 40);
-    let (tree, other) = git::read(&url, Some("other"), &place).unwrap();
+    let (tree, other) = git::read(&url, Some("other"), None, &place).unwrap();
     assert_eq!(tree.below("").count(), 3);
     assert_ne!(commit, other);
-    let missing = git::read(&url, Some("nothing"), &place).unwrap_err();
+    let missing = git::read(&url, Some("nothing"), None, &place).unwrap_err();
     assert!(missing.message().contains("nothing"), "{}", missing.chain());
-    let gone = git::read(&format!("{url}/no"), None, &place).unwrap_err();
+    let gone = git::read(&format!("{url}/no"), None, None, &place).unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::Unavailable);
 }

@@ -10,3 +10,4 @@ pub mod mount;
 pub mod network;
 pub mod port;
 pub mod security;
+pub mod text;

@@ -15,6 +15,9 @@ pub const BUILT_IN: &str = "builtin";
 /// Shortest time between two looks at a source.
 const LEAST_EVERY: Span = Span::seconds(60);
 
+/// Most bytes of the keys of those who sign.
+const MOST_KEYS: usize = 64 << 10;
+
 /// The noun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CatalogNoun;
@@ -62,6 +65,10 @@ pub enum CatalogSource {
         /// The branch; the repository's own choice when none is named.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         branch: Option<String>,
+        /// Public keys of SSH, one a line, or a list of allowed signers: one of them must have signed the
+        /// commit that is read. No signature is asked for when none are given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keys: Option<String>,
     },
 }
 
@@ -110,8 +117,8 @@ impl CatalogSource {
         match self {
             CatalogSource::BuiltIn => "built in".to_owned(),
             CatalogSource::Directory { path } | CatalogSource::Archive { path } => path.clone(),
-            CatalogSource::Git { url, branch: None } => url.clone(),
-            CatalogSource::Git { url, branch: Some(branch) } => format!("{url} {branch}"),
+            CatalogSource::Git { url, branch: None, .. } => url.clone(),
+            CatalogSource::Git { url, branch: Some(branch), .. } => format!("{url} {branch}"),
         }
     }
 
@@ -124,9 +131,10 @@ impl CatalogSource {
                 }
                 Err(Error::invalid(format!("{path:?} is not an absolute path")).at("path"))
             }
-            CatalogSource::Git { url, branch } => {
+            CatalogSource::Git { url, branch, keys } => {
                 check_url(url)?;
-                branch.as_deref().map_or(Ok(()), check_branch)
+                branch.as_deref().map_or(Ok(()), check_branch)?;
+                keys.as_deref().map_or(Ok(()), check_keys)
             }
         }
     }
@@ -164,6 +172,43 @@ fn check_branch(branch: &str) -> Result<()> {
     }
 }
 
+/// Whether a word is what the words of a public key of SSH begin with, of those that sign (RFC 8709, RFC 8332,
+/// RFC 5656, OpenSSH's PROTOCOL.u2f).
+#[must_use]
+pub fn is_ssh_key(word: &str) -> bool {
+    matches!(
+        word,
+        "ssh-ed25519"
+            | "ssh-rsa"
+            | "ecdsa-sha2-nistp256"
+            | "ecdsa-sha2-nistp384"
+            | "ecdsa-sha2-nistp521"
+            | "sk-ssh-ed25519@openssh.com"
+            | "sk-ecdsa-sha2-nistp256@openssh.com"
+    )
+}
+
+/// Looks whether they can be some: they are read when the source is. A private key is none, and is not kept.
+fn check_keys(keys: &str) -> Result<()> {
+    let refused = |why: &str| {
+        Error::invalid(format!("the keys {why}"))
+            .at("keys")
+            .next("give public keys of SSH, one a line, as in ~/.ssh/id_ed25519.pub")
+    };
+    if keys.len() > MOST_KEYS {
+        return Err(refused("are more than 64 KiB"));
+    }
+    let mut lines =
+        keys.lines().map(str::trim).filter(|it| !it.is_empty() && !it.starts_with('#')).peekable();
+    if lines.peek().is_none() {
+        return Err(refused("are none"));
+    }
+    match lines.all(|line| line.split_whitespace().any(is_ssh_key)) {
+        true => Ok(()),
+        false => Err(refused("are not all public keys of SSH")),
+    }
+}
+
 impl Noun for CatalogNoun {
     const KIND: Kind = Kind::Catalog;
     const IN_PROJECT: bool = false;
@@ -193,6 +238,12 @@ mod tests {
         let git = |url: &str, branch: Option<&str>| CatalogSource::Git {
             url: url.into(),
             branch: branch.map(str::to_owned),
+            keys: None,
+        };
+        let signed = |keys: &str| CatalogSource::Git {
+            url: "https://example.org/a".into(),
+            branch: None,
+            keys: Some(keys.into()),
         };
         let directory = |path: &str| CatalogSource::Directory { path: path.into() };
         for good in [
@@ -200,6 +251,7 @@ mod tests {
             directory("/srv/catalog"),
             git("https://example.org/a/b.git", Some("release/1.x")),
             git("http://127.0.0.1:8000/r", None),
+            signed("# ours\nme@example.org ssh-ed25519 AAAA\nssh-rsa AAAA me"),
         ] {
             good.validate().unwrap();
         }
@@ -212,6 +264,10 @@ mod tests {
             git("https:///x", None),
             git("https://example.org/x", Some("--upload-pack=x")),
             git("https://example.org/x", Some("a..b")),
+            signed(""),
+            signed("-----BEGIN OPENSSH PRIVATE KEY-----"),
+            signed("ssh-ed25519 AAAA\nme"),
+            signed(&format!("ssh-ed25519 {}", "A".repeat(MOST_KEYS))),
         ] {
             assert!(bad.validate().is_err(), "{bad:?}");
         }

@@ -1,8 +1,8 @@
 //! A branch of a git repository: its last commit alone, by the smart HTTP protocol. No program is run
 //! and no setting of this machine is read.
 //!
-//! Signatures of commits are not checked: who can write to the repository, or stand in its place without
-//! TLS, decides what is installed from it.
+//! Without keys, who can write to the repository, or stand in its place without TLS, decides what is
+//! installed from it. With keys, one of them must have signed the commit (decision 148).
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -16,6 +16,7 @@ use gix::remote::Direction;
 use gix::remote::fetch::{Shallow, Tags};
 use model::{Error, Result};
 
+use crate::signers::Signers;
 use crate::tree::{MAX_FILE, Tree};
 
 /// Longest time for all of it.
@@ -34,15 +35,20 @@ const HERE: &str = "refs/remotes/origin/catalog";
 ///
 /// # Errors
 /// `Unavailable` for a repository that cannot be reached, or not in time; `NotFound` for a branch that is
-/// not there; those of [`Tree::add`].
-pub fn read(url: &str, branch: Option<&str>, scratch: &Path) -> Result<(Tree, String)> {
+/// not there; `Forbidden` for a commit that none of these signed; those of [`Tree::add`].
+pub fn read(
+    url: &str,
+    branch: Option<&str>,
+    signers: Option<Signers>,
+    scratch: &Path,
+) -> Result<(Tree, String)> {
     let stop = Arc::new(AtomicBool::new(false));
     let (done, outcome) = mpsc::channel();
     let work = {
         let (url, branch) = (url.to_owned(), branch.map(str::to_owned));
         let (scratch, stop) = (scratch.to_owned(), stop.clone());
         move || {
-            let read = fetch(&url, branch.as_deref(), &scratch, &stop);
+            let read = fetch(&url, branch.as_deref(), signers.as_ref(), &scratch, &stop);
             // What cannot be removed now is before the next fetch.
             let _ = std::fs::remove_dir_all(&scratch);
             // Whoever waited has given up.
@@ -110,6 +116,7 @@ fn size(dir: &Path) -> u64 {
 fn fetch(
     url: &str,
     branch: Option<&str>,
+    signers: Option<&Signers>,
     scratch: &Path,
     stop: &AtomicBool,
 ) -> Result<(Tree, String)> {
@@ -153,8 +160,26 @@ fn fetch(
     })?;
     let commit = tip.peel_to_id().map_err(|error| unreachable(error.to_string()))?;
     let commit = repository.find_commit(commit).map_err(|error| unreachable(error.to_string()))?;
+    signers.map_or(Ok(()), |signers| signed(&commit, signers, url))?;
     let tree = commit.tree().map_err(|error| unreachable(error.to_string()))?;
     Ok((files(&repository, &tree, url)?, commit.id.to_string()))
+}
+
+/// That one of these signed a commit, as it was read.
+fn signed(commit: &gix::Commit<'_>, signers: &Signers, url: &str) -> Result<()> {
+    let refused = |why: &str| {
+        Error::forbidden(format!("commit {} {why}, in {url}", commit.id.to_hex_with_len(12))).next(
+            "have it signed by one of the catalog's keys (git commit -S with gpg.format=ssh), or add \
+             the catalog with the key of who signs",
+        )
+    };
+    let found = commit.signature().map_err(|error| {
+        refused("cannot be read").caused_by(std::io::Error::other(error.to_string()))
+    })?;
+    let (signature, rest) = found.ok_or_else(|| refused("is not signed"))?;
+    signers
+        .check(&String::from_utf8_lossy(&signature), &rest.to_bstring())
+        .map_err(|fault| refused(&fault.to_string()))
 }
 
 /// How the other side is asked: no request outlives who waits for it.

@@ -17,6 +17,7 @@ use model::{Error, Result, Span, Time, Uid};
 use crate::commands::each;
 use crate::context::Context;
 use crate::objects::{self, Listing, View};
+use crate::parse::text::text;
 use crate::{complete, out, plan};
 
 const EXAMPLES: &str = "Examples:
@@ -54,12 +55,16 @@ pub enum Catalog {
 /// Adds a catalog. A directory or an archive is one of the machine that hull runs on.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  hull catalog add mine /srv/catalog\n  hull catalog add theirs /srv/catalog.tar.gz --only shop\n  hull catalog add rancher https://github.com/rancher/community-catalog --branch master --every 1d"
+    after_help = "Examples:\n  hull catalog add mine /srv/catalog\n  hull catalog add theirs /srv/catalog.tar.gz --only shop\n  hull catalog add rancher https://github.com/rancher/community-catalog --branch master --every 1d\n  hull catalog add ours https://git.example.org/catalog --key ~/.ssh/id_ed25519.pub"
 )]
 pub struct Add {
     /// The branch of a repository; its own choice when none is given
     #[arg(long, value_name = "NAME")]
     branch: Option<String>,
+    /// Take a repository's commit only when one of these keys signed it: a file with public keys of SSH or a
+    /// list of allowed signers, - for standard input
+    #[arg(long, value_name = "FILE")]
+    key: Option<String>,
     /// Read the source again after so long: 1h, 1d
     #[arg(long, value_name = "TIME")]
     every: Option<Span>,
@@ -149,7 +154,8 @@ impl Catalog {
 
 impl Add {
     async fn run(self, catalogs: &Catalogs) -> Result<()> {
-        let source = source(&self.location, self.branch)?;
+        let keys = self.key.as_deref().map(|file| text(file, "--key")).transpose()?;
+        let source = source(&self.location, self.branch, keys)?;
         let spec = CatalogSpec {
             description: self.description,
             source,
@@ -173,12 +179,15 @@ impl Add {
 }
 
 /// What somebody means by a location.
-fn source(location: &str, branch: Option<String>) -> Result<CatalogSource> {
+fn source(location: &str, branch: Option<String>, keys: Option<String>) -> Result<CatalogSource> {
     if location.contains("://") {
-        return Ok(CatalogSource::Git { url: location.to_owned(), branch });
+        return Ok(CatalogSource::Git { url: location.to_owned(), branch, keys });
     }
     if branch.is_some() {
         return Err(Error::invalid("only a git repository has branches").at("--branch"));
+    }
+    if keys.is_some() {
+        return Err(Error::invalid("only a git repository has signed commits").at("--key"));
     }
     let path = std::path::absolute(PathBuf::from(location)).ok();
     let path = path.and_then(|path| path.to_str().map(str::to_owned));
@@ -246,12 +255,17 @@ mod tests {
 
     #[test]
     fn locations() {
-        let title = |location: &str| source(location, None).unwrap();
+        let title = |location: &str| source(location, None, None).unwrap();
         assert!(matches!(title("/srv/x.TGZ"), CatalogSource::Archive { .. }));
         assert!(matches!(title("/srv/x"), CatalogSource::Directory { .. }));
         assert!(matches!(title("https://example.org/x"), CatalogSource::Git { .. }));
         let CatalogSource::Directory { path } = title("here") else { panic!("a directory") };
         assert!(path.starts_with('/') && path.ends_with("/here"));
-        assert_eq!(source("/srv/x", Some("b".into())).unwrap_err().field(), Some("--branch"));
+        let field = |branch: Option<&str>, keys: Option<&str>| {
+            let error = source("/srv/x", branch.map(Into::into), keys.map(Into::into)).unwrap_err();
+            error.field().map(str::to_owned)
+        };
+        assert_eq!(field(Some("b"), None).as_deref(), Some("--branch"));
+        assert_eq!(field(None, Some("k")).as_deref(), Some("--key"));
     }
 }

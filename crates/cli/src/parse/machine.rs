@@ -1,18 +1,13 @@
 //! What is asked of a machine: `--disk`, `--cloud-init`, `--ssh-key` and their sisters.
 
-use std::io::Read;
-
-use model::error::Context as _;
 use model::instance::{
     BootDevice, CloudInit, Datasource, DiskBus, DiskCache, DiskOptions, FirmwareKind,
     MachineProfile, MachineSpec, Mount, MountKind,
 };
-use model::{Error, ErrorKind, Result};
+use model::{Error, Result};
 
+use super::text::text as read;
 use crate::flags::MachineFlags;
-
-/// Largest file of first-boot data; more is no configuration.
-const LARGEST: u64 = 1 << 20;
 
 /// What the flags ask of a machine; `None` when they ask nothing.
 pub fn machine(flags: &MachineFlags) -> Result<Option<MachineSpec>> {
@@ -38,10 +33,11 @@ pub fn machine(flags: &MachineFlags) -> Result<Option<MachineSpec>> {
 }
 
 fn cloud_init(flags: &MachineFlags) -> Result<Option<CloudInit>> {
-    let read = |file: &Option<String>| file.as_deref().map(read).transpose();
+    let text =
+        |file: &Option<String>| file.as_deref().map(|it| read(it, "--cloud-init")).transpose();
     let seed = CloudInit {
-        user_data: read(&flags.cloud_init)?.unwrap_or_default(),
-        network_config: read(&flags.cloud_init_network)?.unwrap_or_default(),
+        user_data: text(&flags.cloud_init)?.unwrap_or_default(),
+        network_config: text(&flags.cloud_init_network)?.unwrap_or_default(),
         ssh_keys: keys(&flags.ssh_key)?,
         datasource: flags.datasource.as_deref().map(datasource).transpose()?,
         ..CloudInit::default()
@@ -49,28 +45,11 @@ fn cloud_init(flags: &MachineFlags) -> Result<Option<CloudInit>> {
     Ok((seed != CloudInit::default()).then_some(seed))
 }
 
-fn read(file: &str) -> Result<String> {
-    let mut text = String::new();
-    let failed = || format!("cannot read {file} as text");
-    match file {
-        "-" => std::io::stdin().take(LARGEST + 1).read_to_string(&mut text),
-        file => std::fs::File::open(file)
-            .context(ErrorKind::Invalid, failed)?
-            .take(LARGEST + 1)
-            .read_to_string(&mut text),
-    }
-    .context(ErrorKind::Invalid, failed)?;
-    if text.len() as u64 > LARGEST {
-        return Err(Error::invalid(format!("{file} is larger than 1 MiB")).at("--cloud-init"));
-    }
-    Ok(text)
-}
-
 /// Each a key, or a file of keys (sshd(8), AUTHORIZED_KEYS FILE FORMAT).
 fn keys(given: &[String]) -> Result<Vec<String>> {
     let mut keys = Vec::new();
     for text in given {
-        let lines = if is_key(text) { text.clone() } else { read(text)? };
+        let lines = if is_key(text) { text.clone() } else { read(text, "--ssh-key")? };
         let lines = lines.lines().map(str::trim);
         let before = keys.len();
         keys.extend(lines.filter(|line| is_key(line)).map(str::to_owned));

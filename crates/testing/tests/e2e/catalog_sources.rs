@@ -119,6 +119,51 @@ fn a_branch_of_a_repository_beside_one_that_is_silent() {
 }
 
 #[test]
+fn a_repository_whose_commits_are_signed() {
+    let Some(node) = node() else { return };
+    let root = tempfile::tempdir().unwrap();
+    let key = root.path().join("key");
+    let made = std::process::Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f", key.to_str().unwrap()])
+        .status();
+    if !server::able() || !made.is_ok_and(|it| it.success()) {
+        println!("passed over: there is no ssh-keygen or no git-http-backend");
+        return;
+    }
+    server::git(root.path(), &["init", "-q", "cat"]);
+    let work = root.path().join("cat");
+    template(&work, "signedweb", "1", "of the signed commit");
+    server::git(&work, &["add", "."]);
+    let signing = format!("user.signingkey={}", key.display());
+    let with = ["-c", "gpg.format=ssh", "-c", &signing, "commit", "-q", "-S", "-m", "one"];
+    server::git(&work, &with);
+    let url = format!("{}/cat/.git", server::serve(root.path()));
+    let public = format!("{}.pub", key.display());
+    let private =
+        node.hull(&["catalog", "add", "git-private", &url, "--key", key.to_str().unwrap()]);
+    assert!(private.code != 0 && private.stderr.contains("public keys"), "{}", private.stderr);
+    let _signed = Added(node, "git-signed");
+    node.ok(&["catalog", "add", "git-signed", &url, "--key", &public]);
+    let search = || node.ok(&["catalog", "search", "--catalog", "git-signed"]);
+    assert!(search().contains("of the signed commit"));
+
+    // One that nobody signed says so, and what was read before stays.
+    template(&work, "signedweb", "2", "of somebody else");
+    commit(&work, "two");
+    let failed = node.hull(&["catalog", "refresh", "git-signed"]);
+    assert!(failed.code != 0 && failed.stderr.contains("is not signed"), "{}", failed.stderr);
+    assert!(node.ok(&["catalog", "ls"]).contains("is not signed"));
+    assert!(search().contains("of the signed commit"));
+    // It is taken once somebody signed it.
+    server::git(
+        &work,
+        &["-c", "gpg.format=ssh", "-c", &signing, "commit", "-q", "--amend", "-S", "--no-edit"],
+    );
+    node.ok(&["catalog", "refresh", "git-signed"]);
+    assert!(search().contains("of somebody else"));
+}
+
+#[test]
 fn an_app_of_a_repository() {
     let Some(node) = node() else { return };
     if !server::able() {

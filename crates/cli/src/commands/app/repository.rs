@@ -55,7 +55,8 @@ impl Repository {
         let failed = || "there is no place for what is fetched".to_owned();
         let scratch = tempfile::tempdir().context(ErrorKind::Unavailable, failed)?;
         let place = scratch.path().join("git");
-        let (tree, _) = catalog::sources::git::read(&self.url, self.branch.as_deref(), &place)?;
+        let (tree, _) =
+            catalog::sources::git::read(&self.url, self.branch.as_deref(), None, &place)?;
         let below = |path: &str| match self.directory.is_empty() {
             true => Some(path.to_owned()),
             false => path.strip_prefix(&self.directory)?.strip_prefix('/').map(str::to_owned),
