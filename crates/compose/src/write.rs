@@ -212,6 +212,8 @@ fn write_service(
         own.insert("affinity".into(), "client_address".into());
     }
     put(&mut own, "nodes", instance.nodes.labels.clone().into());
+    let names = instance.extra_names.iter().map(|it| (it.name.clone(), it.target.clone().into()));
+    put(&mut own, "names", Json::Object(names.collect()));
     if let Some(machine) = &instance.machine {
         write_machine(machine, &mut own, key, left_out);
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use model::Uid;
@@ -35,6 +36,8 @@ struct Network {
 pub(crate) struct Asker {
     pub(crate) networks: Vec<Uid>,
     pub(crate) servers: Vec<IpAddr>,
+    /// Names that stand for others, in lower case.
+    aliases: Arc<HashMap<String, String>>,
 }
 
 /// What a name is.
@@ -73,7 +76,9 @@ impl Index {
 
     fn add(&mut self, member: &Member) {
         let networks = member.joined.iter().map(|joined| joined.network.clone()).collect();
-        let asker = Asker { networks, servers: member.servers.clone() };
+        let aliases = member.aliases.iter().map(|it| (lower(&it.name), lower(&it.target)));
+        let aliases = Arc::new(aliases.collect());
+        let asker = Asker { networks, servers: member.servers.clone(), aliases };
         for joined in &member.joined {
             self.askers.extend(joined.addresses.iter().map(|from| (*from, asker.clone())));
             let Some(network) = self.networks.get_mut(&joined.network) else { continue };
@@ -99,13 +104,25 @@ impl Index {
             return None;
         }
         let known = self.askers.get(&source).filter(|asker| asker.networks.contains(id));
-        let stranger = || Asker { networks: vec![id.clone()], servers: Vec::new() };
+        let stranger =
+            || Asker { networks: vec![id.clone()], servers: Vec::new(), aliases: Arc::default() };
         Some(known.cloned().unwrap_or_else(stranger))
     }
 
     /// Whether names of the outside are asked for him.
     pub(crate) fn forwards(&self, asker: &Asker) -> bool {
         self.seen_by(asker).any(|network| network.forward)
+    }
+
+    /// The name that `name` (lower case, without the last dot) stands for when he asks.
+    pub(crate) fn stands_for<'a>(&self, asker: &'a Asker, name: &str) -> Option<&'a str> {
+        // Most have none, and are not asked for suffixes.
+        if asker.aliases.is_empty() {
+            return None;
+        }
+        let below = |network: &Network| network.short(name).find_map(|it| asker.aliases.get(it));
+        let alias = asker.aliases.get(name).or_else(|| self.seen_by(asker).find_map(below));
+        alias.map(String::as_str)
     }
 
     /// What `name` (lower case, without the last dot) is to him.
@@ -162,9 +179,13 @@ impl Network {
     }
 
     fn addresses(&self, name: &str) -> Option<Vec<IpAddr>> {
-        let short = |suffix: &String| name.strip_suffix(suffix.as_str())?.strip_suffix('.');
-        let short = self.suffixes.iter().filter_map(short);
-        std::iter::once(name).chain(short).find_map(|name| self.names.get(name)).cloned()
+        let mut all = std::iter::once(name).chain(self.short(name));
+        all.find_map(|name| self.names.get(name)).cloned()
+    }
+
+    /// A name without each suffix that it may carry.
+    fn short<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.suffixes.iter().filter_map(|it| name.strip_suffix(it.as_str())?.strip_suffix('.'))
     }
 }
 
@@ -210,7 +231,7 @@ pub(crate) mod tests {
     }
 
     fn index() -> Index {
-        let member = |joined| Member { joined, servers: Vec::new() };
+        let member = |joined| Member { joined, ..Member::default() };
         let zones = Zones {
             networks: vec![network(1, "default", true), network(2, "back", false)],
             members: vec![

@@ -29,4 +29,4 @@ mod zones;
 pub use name_server::{Listening, NameServer};
 pub use server::{Config, Server};
 pub use upstream::{HostResolvConf, read_resolv_conf};
-pub use zones::{Inside, Joined, Member, NetworkNames, Zones};
+pub use zones::{Alias, Inside, Joined, Member, NetworkNames, Zones};

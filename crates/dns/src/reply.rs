@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hickory_proto::op::{Edns, Message, Query, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, PTR, SOA};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, PTR, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 /// Seconds an answer about instances may be kept: they come and go.
@@ -93,11 +93,28 @@ fn answered(request: &Message, records: impl IntoIterator<Item = Record>) -> Mes
     reply
 }
 
-/// What others answered, as an answer to `request`.
-pub(crate) fn relayed(request: &Message, theirs: &Message) -> Message {
+/// That a name stands for another.
+pub(crate) fn alias(query: &Query, target: Name) -> Record {
+    Record::from_rdata(query.name().clone(), TTL, RData::CNAME(CNAME(target)))
+}
+
+/// An answer with the name before it that led there.
+pub(crate) fn after(alias: Record, mut reply: Message) -> Message {
+    reply.answers.insert(0, alias);
+    reply
+}
+
+/// An answer of ours that has no records yet.
+pub(crate) fn plain(request: &Message) -> Message {
+    answered(request, [])
+}
+
+/// What others answered, as an answer to `request`; behind the name that led to theirs.
+pub(crate) fn relayed(request: &Message, theirs: &Message, alias: Option<Record>) -> Message {
     let mut reply = empty(request, theirs.metadata.response_code);
     reply.metadata.authentic_data = theirs.metadata.authentic_data;
-    reply.answers.clone_from(&theirs.answers);
+    reply.answers.extend(alias);
+    reply.answers.extend(theirs.answers.iter().cloned());
     reply.authorities.clone_from(&theirs.authorities);
     reply.additionals.clone_from(&theirs.additionals);
     reply

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::{DNSClass, Name, RecordType};
+use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
 
 use crate::forwarder::{Forwarder, Question};
 use crate::index::{Asker, Called, Found, Index};
@@ -33,6 +33,8 @@ pub(crate) enum Outcome {
 pub(crate) struct Pending {
     request: Message,
     question: Question,
+    /// The name that was asked for, where it stands for the one that others are asked for.
+    alias: Option<Record>,
     transport: Transport,
 }
 
@@ -70,21 +72,24 @@ impl Responder {
         };
         match self.local(&index, &asker, &request) {
             Local::Reply(reply) => Outcome::Reply(reply::encode(&request, reply, transport)),
-            Local::Ask(question) => match self.forwarder.kept(&question) {
+            Local::Ask(question, alias) => match self.forwarder.kept(&question) {
                 Some(kept) => {
-                    let reply = reply::relayed(&request, &kept);
+                    let reply = reply::relayed(&request, &kept, alias);
                     Outcome::Reply(reply::encode(&request, reply, transport))
                 }
-                None => Outcome::Ask(Box::new(Pending { request, question, transport })),
+                None => {
+                    let question = *question;
+                    Outcome::Ask(Box::new(Pending { request, question, alias, transport }))
+                }
             },
         }
     }
 
     /// Asks others.
     pub(crate) async fn finish(&self, pending: Pending) -> Vec<u8> {
-        let Pending { request, question, transport } = pending;
+        let Pending { request, question, alias, transport } = pending;
         let reply = match self.forwarder.ask(question).await {
-            Some(theirs) => reply::relayed(&request, &theirs),
+            Some(theirs) => reply::relayed(&request, &theirs, alias),
             None => reply::empty(&request, ResponseCode::ServFail),
         };
         reply::encode(&request, reply, transport)
@@ -100,6 +105,11 @@ impl Responder {
         if name == "localhost" || name.ends_with(".localhost") {
             return Local::Reply(reply::localhost(request, query));
         }
+        if let Some(target) = index.stands_for(asker, name)
+            && let Ok(target) = Name::from_ascii(format!("{target}."))
+        {
+            return self.behind(index, asker, request, query, target);
+        }
         let ours = match address_of(query.name()) {
             Some(address) => self.by_address(index, asker, request, query, address),
             None => self.by_name(index, asker, request, query, name),
@@ -109,7 +119,35 @@ impl Responder {
             None if !index.forwards(asker) => {
                 Local::Reply(reply::nothing(request, query, ResponseCode::NXDomain))
             }
-            None => Local::Ask(Question::of(request, query, asker.servers.clone())),
+            None => {
+                let question = Question::of(request, query, asker.servers.clone());
+                Local::Ask(Box::new(question), None)
+            }
+        }
+    }
+
+    /// That the name stands for another, and what is known of that (RFC 1034, section 3.6.2).
+    fn behind(
+        &self,
+        index: &Index,
+        asker: &Asker,
+        request: &Message,
+        query: &Query,
+        target: Name,
+    ) -> Local {
+        let alias = reply::alias(query, target.clone());
+        let wants_more = !matches!(query.query_type(), RecordType::CNAME | RecordType::ANY);
+        let mut further = query.clone();
+        further.set_name(target.clone());
+        let text = target.to_lowercase().to_ascii();
+        let ours = self.by_name(index, asker, request, &further, text.trim_end_matches('.'));
+        match ours {
+            Some(reply) if wants_more => Local::Reply(reply::after(alias, reply)),
+            None if wants_more && index.forwards(asker) => {
+                let question = Question::of(request, &further, asker.servers.clone());
+                Local::Ask(Box::new(question), Some(alias))
+            }
+            Some(_) | None => Local::Reply(reply::after(alias, reply::plain(request))),
         }
     }
 
@@ -149,7 +187,8 @@ impl Responder {
 
 enum Local {
     Reply(Message),
-    Ask(Question),
+    /// Others are asked; what they say comes after this.
+    Ask(Box<Question>, Option<Record>),
 }
 
 /// The one question we answer, or why we don't.
@@ -209,7 +248,7 @@ mod tests {
                     names: vec!["web".into()],
                     addresses: vec!["10.0.1.5".parse().unwrap()],
                 }],
-                servers: Vec::new(),
+                ..Member::default()
             }],
             inside: Vec::new(),
         };

@@ -59,6 +59,18 @@ pub struct Member {
     pub joined: Vec<Joined>,
     /// Servers asked for names of the outside on its behalf, in place of the host's.
     pub servers: Vec<IpAddr>,
+    /// Names that stand for others when it asks.
+    #[serde(default)]
+    pub aliases: Vec<Alias>,
+}
+
+/// A name that stands for another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alias {
+    /// The name.
+    pub name: String,
+    /// The other one.
+    pub target: String,
 }
 
 /// What a member is on one network.

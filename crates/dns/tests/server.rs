@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use dns::{Config, Inside, Joined, Member, NetworkNames, Server, Zones};
+use dns::{Alias, Config, Inside, Joined, Member, NetworkNames, Server, Zones};
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, SOA, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -112,7 +112,7 @@ fn uid(byte: u8) -> Uid {
 fn member(name: &str, addresses: &[&str]) -> Member {
     let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
     let joined = Joined { network: uid(1), names: vec![name.into()], addresses };
-    Member { joined: vec![joined], servers: Vec::new() }
+    Member { joined: vec![joined], ..Member::default() }
 }
 
 /// A server of the outside, which counts what it is asked.
@@ -187,6 +187,79 @@ async fn a_resolver_finds_instances_by_udp_and_tcp() {
     let resolver = ground.resolver(ConnectionConfig::udp());
     let missing = resolver.lookup_ip("nobody.hull.internal.").await.unwrap_err();
     assert!(missing.is_nx_domain(), "{missing}");
+}
+
+#[tokio::test]
+async fn a_name_that_stands_for_another() {
+    let ground = Ground::new();
+    let outside = Outside::start(|request, _| {
+        let name = request.queries[0].name().to_ascii();
+        let known = name == "db.example.org.";
+        let code = if known { ResponseCode::NoError } else { ResponseCode::NXDomain };
+        let mut reply = response(request, code);
+        if known && request.queries[0].query_type() == RecordType::A {
+            reply.add_answer(address_record(request, 60));
+        }
+        Some(reply)
+    })
+    .await;
+    ground.use_upstream(outside.address);
+    let alias = |name: &str, target: &str| Alias { name: name.into(), target: target.into() };
+    let aliases = vec![
+        alias("DB", "db.example.org"),
+        alias("gone", "gone.example.org"),
+        alias("front", "web.shop.hull.internal"),
+        alias("nobody", "x.hull.internal"),
+    ];
+    // Who asks has them, and nobody else.
+    let asker = Member { aliases, ..member("asker", &["127.0.0.1"]) };
+    let members = || vec![asker.clone(), member("web", &["10.1.0.5"])];
+    ground.publish(true, members()).await;
+    let shown = |message: &Message| {
+        let records = message.answers.iter();
+        records.map(|it| format!("{} {}", it.name, it.data)).collect::<Vec<_>>()
+    };
+    for (name, kind, code, answers) in [
+        (
+            "db.",
+            RecordType::A,
+            ResponseCode::NoError,
+            vec!["db. db.example.org.", "db.example.org. 192.0.2.80"],
+        ),
+        (
+            "db.shop.",
+            RecordType::A,
+            ResponseCode::NoError,
+            vec!["db.shop. db.example.org.", "db.example.org. 192.0.2.80"],
+        ),
+        ("db.", RecordType::AAAA, ResponseCode::NoError, vec!["db. db.example.org."]),
+        ("db.", RecordType::CNAME, ResponseCode::NoError, vec!["db. db.example.org."]),
+        ("gone.", RecordType::A, ResponseCode::NXDomain, vec!["gone. gone.example.org."]),
+        ("nobody.", RecordType::A, ResponseCode::NXDomain, vec!["nobody. x.hull.internal."]),
+        (
+            "front.",
+            RecordType::A,
+            ResponseCode::NoError,
+            vec!["front. web.shop.hull.internal.", "web.shop.hull.internal. 10.1.0.5"],
+        ),
+    ] {
+        // The second time it is known already.
+        for _ in 0..2 {
+            let reply = ground.ask(name, kind).await;
+            assert_eq!(reply.metadata.response_code, code, "{name} {kind}");
+            assert_eq!(shown(&reply), answers, "{name} {kind}");
+        }
+    }
+    let resolver = ground.resolver(ConnectionConfig::udp());
+    let found: Vec<IpAddr> = resolver.lookup_ip("db.").await.unwrap().iter().collect();
+    assert_eq!(found, ["192.0.2.80".parse::<IpAddr>().unwrap()]);
+
+    // From a network without a way out it is told, and nobody asked.
+    ground.publish(false, members()).await;
+    let asked = outside.asked();
+    let reply = ground.ask("db.", RecordType::A).await;
+    assert_eq!(shown(&reply), ["db. db.example.org."]);
+    assert_eq!(outside.asked(), asked);
 }
 
 #[tokio::test]

@@ -125,6 +125,10 @@ pub struct InstanceSpec {
     /// Lines added to `/etc/hosts`: name to address (`host-gateway` is the host's).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extra_hosts: Vec<ExtraHost>,
+    /// Names that stand for others: the name server answers them with the other name (CNAME) and what is
+    /// known of that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extra_names: Vec<ExtraName>,
     /// What happens when it ends.
     pub restart: RestartPolicy,
     /// Remove it when it has ended.
@@ -294,6 +298,16 @@ pub struct ExtraHost {
     pub name: String,
     /// An address, or `host-gateway`.
     pub address: String,
+}
+
+/// A name that stands for another one.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExtraName {
+    /// The name.
+    pub name: String,
+    /// The other one.
+    pub target: String,
 }
 
 /// What happens when an instance ends. Waits between tries double from 100 ms to a minute and
@@ -486,6 +500,17 @@ impl InstanceSpec {
                     host.name, host.address
                 ))
                 .at("extraHosts"));
+            }
+        }
+        for extra in &self.extra_names {
+            let target = extra.target.trim_end_matches('.');
+            let one = check_host_name(&extra.name).and_then(|()| check_host_name(target));
+            if one.is_err() || extra.name.eq_ignore_ascii_case(target) {
+                return Err(Error::invalid(format!(
+                    "{}:{} is not a host name and another one",
+                    extra.name, extra.target
+                ))
+                .at("extraNames"));
             }
         }
         for (field, sharing) in [("pid", &self.pid), ("ipc", &self.ipc), ("uts", &self.uts)] {

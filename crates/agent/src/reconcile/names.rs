@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use dns::{Inside, Joined, Listening, Member, NameServer, NetworkNames, Zones};
+use dns::{Alias, Inside, Joined, Listening, Member, NameServer, NetworkNames, Zones};
 use ipnet::IpNet;
 use link::Desired;
 use model::Result;
-use model::instance::Instance;
+use model::instance::{ExtraName, Instance};
 use tasks::Pass;
 use tokio::sync::Mutex;
 
@@ -183,6 +183,8 @@ fn members(desired: &Desired) -> Vec<Member> {
         let key = (instance.meta.project.as_str(), instance.meta.name.as_str());
         if let Some(member) = members.get_mut(&key) {
             member.servers.clone_from(&instance.spec.dns.servers);
+            let alias = |it: &ExtraName| Alias { name: it.name.clone(), target: it.target.clone() };
+            member.aliases = instance.spec.extra_names.iter().map(alias).collect();
         }
     }
     members.into_values().collect()

@@ -157,6 +157,11 @@ fn join(group: &mut Group, told: &Told) {
                 primary.instance.extra_hosts.push(host.clone());
             }
         }
+        for name in &sidekick.instance.extra_names {
+            if !primary.instance.extra_names.contains(name) {
+                primary.instance.extra_names.push(name.clone());
+            }
+        }
         for (name, value) in &sidekick.instance.sysctls {
             primary.instance.sysctls.entry(name.clone()).or_insert_with(|| value.clone());
         }

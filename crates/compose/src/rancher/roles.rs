@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use model::instance::{ExtraHost, Port, Protocol};
+use model::instance::{ExtraHost, ExtraName, InstanceSpec, Port, Protocol};
+use model::name::check_host_name;
 
 use super::{KEY, shown};
 use crate::field::Field;
@@ -26,9 +27,18 @@ pub(crate) enum Role {
     /// It leads connections to others.
     LoadBalancer(Vec<Rule>),
     /// Something outside.
-    External(Vec<IpAddr>),
+    External(Outside),
     /// Another name for others.
     Alias,
+}
+
+/// Where something outside is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outside {
+    /// At these addresses.
+    Addresses(Vec<IpAddr>),
+    /// Where a name leads.
+    Name(String),
 }
 
 /// Where a load balancer leads the connections to a port.
@@ -38,6 +48,24 @@ pub(crate) struct Rule {
     pub service: String,
     pub target: u16,
     pub at: At,
+}
+
+impl Outside {
+    /// Lets an instance know it under a name.
+    fn know(&self, instance: &mut InstanceSpec, name: &str) {
+        let name = name.to_owned();
+        match self {
+            Outside::Addresses(addresses) => {
+                let host = |it: &IpAddr| ExtraHost { name: name.clone(), address: it.to_string() };
+                instance.extra_hosts.extend(addresses.iter().map(host));
+            }
+            // It is called so already.
+            Outside::Name(target) if name.eq_ignore_ascii_case(target) => {}
+            Outside::Name(target) => {
+                instance.extra_names.push(ExtraName { name, target: target.clone() });
+            }
+        }
+    }
 }
 
 /// Tells what a service is.
@@ -59,23 +87,29 @@ pub(crate) fn read(service: &Field<'_>, draft: &mut Draft) {
     };
 }
 
-fn outside(service: &Field<'_>, words: Option<&Field<'_>>) -> Vec<IpAddr> {
+fn outside(service: &Field<'_>, words: Option<&Field<'_>>) -> Outside {
     let find = |key: &str| words.and_then(|it| it.get(key));
-    if let Some(hostname) = find("hostname") {
-        hostname.ignore("a name outside is resolved as it is: use it, or give external_ips");
-    }
+    let hostname = find("hostname").filter(|it| it.text() != Some(""));
     let Some(addresses) = find("external_ips") else {
-        if find("hostname").is_none() {
+        let Some(hostname) = hostname else {
             service.ignore("it has neither external_ips nor a hostname");
+            return Outside::Addresses(Vec::new());
+        };
+        let name = hostname.text().unwrap_or_default().trim_end_matches('.');
+        if check_host_name(name).is_err() {
+            hostname.refuse(format!("{} is not a host name", shown(name)));
         }
-        return Vec::new();
+        return Outside::Name(name.to_owned());
     };
+    if let Some(hostname) = hostname {
+        hostname.ignore("it has external_ips, which say where it is");
+    }
     let items = addresses.items();
     if items.len() > MOST_ADDRESSES {
         addresses.refuse(format!("{MOST_ADDRESSES} addresses at most"));
-        return Vec::new();
+        return Outside::Addresses(Vec::new());
     }
-    items.iter().filter_map(|it| it.parsed("an address")).collect()
+    Outside::Addresses(items.iter().filter_map(|it| it.parsed("an address")).collect())
 }
 
 fn rules(service: &Field<'_>, words: Option<&Field<'_>>, draft: &Draft) -> Vec<Rule> {
@@ -161,13 +195,14 @@ pub(crate) fn dissolve(drafts: Vec<Draft>, told: &Told) -> Vec<Draft> {
             Role::LoadBalancer(rules) => {
                 names.insert(draft.name.clone(), balance(rules, draft, &mut kept, told));
             }
-            Role::External(addresses) => {
+            Role::External(outside) => {
                 for other in &mut kept {
-                    let host = |address: &IpAddr| ExtraHost {
-                        name: draft.name.clone(),
-                        address: address.to_string(),
-                    };
-                    other.instance.extra_hosts.extend(addresses.iter().map(host));
+                    let linked = other.links.iter().filter(|link| link.service == draft.name);
+                    let mut called: Vec<String> = linked.map(|link| link.alias.clone()).collect();
+                    called.push(draft.name.clone());
+                    called.sort_unstable();
+                    called.dedup();
+                    called.iter().for_each(|name| outside.know(&mut other.instance, name));
                 }
                 names.insert(draft.name.clone(), Vec::new());
             }

@@ -13,8 +13,8 @@
 //! ```
 
 use model::instance::{
-    BootDevice, CloudInit, Datasource, DiskBus, DiskCache, DiskOptions, FirmwareKind, HealthCheck,
-    MachineProfile, MachineSpec, Mount, MountKind, Probe,
+    BootDevice, CloudInit, Datasource, DiskBus, DiskCache, DiskOptions, ExtraName, FirmwareKind,
+    HealthCheck, MachineProfile, MachineSpec, Mount, MountKind, Probe,
 };
 use model::quantity::{Bytes, Cpus};
 use model::service::{Affinity, Overlap, Schedule, ServiceMode};
@@ -50,8 +50,8 @@ const OF_MACHINES: [&str; 16] = [
     "cloud_init",
 ];
 /// What may stand there of services.
-const OF_SERVICES: [&str; 7] =
-    ["health", "drain", "affinity", "schedule", "metadata", "once", "nodes"];
+const OF_SERVICES: [&str; 8] =
+    ["health", "drain", "affinity", "schedule", "metadata", "once", "nodes", "names"];
 
 pub(super) fn read(service: &Field<'_>, draft: &mut Draft, context: &mut Context<'_, '_>) {
     if let Some(field) = service.get(KEY) {
@@ -101,6 +101,12 @@ fn of_services(field: &Field<'_>, draft: &mut Draft) {
         let terms = nodes.text().unwrap_or_default().split(',').map(str::trim);
         for term in terms.filter(|it| !it.is_empty()) {
             node_label(&nodes, term, draft);
+        }
+    }
+    if let Some(names) = field.get("names") {
+        for (name, target) in names.entries() {
+            let target = target.text().unwrap_or_default().to_owned();
+            draft.instance.extra_names.push(ExtraName { name: name.to_owned(), target });
         }
     }
     if let Some(metadata) = field.get("metadata") {

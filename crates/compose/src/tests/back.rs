@@ -64,7 +64,7 @@ services:
       endpoint_mode: dnsrr
       update_config: {parallelism: 2, delay: 5s, order: start-first, failure_action: rollback, max_failure_ratio: 0.25, monitor: 20s}
       placement: {constraints: ["node.labels.zone==a", "node.labels.disk != hdd", "node.hostname==n1"]}
-    x-monohull: {drain: 30s, affinity: client_address, metadata: {k: [1, true, "x", null]}}
+    x-monohull: {drain: 30s, affinity: client_address, names: {mail: smtp.example.org}, metadata: {k: [1, true, "x", null]}}
   aside:
     image: busybox
     network_mode: service:web

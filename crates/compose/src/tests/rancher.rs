@@ -87,9 +87,10 @@ services:
   lb:
     image: rancher/lb-service-haproxy:v0.9
     ports: ["80:80/tcp"]
-  web: {image: web, links: [outside, db]}
+  web: {image: web, links: [outside, db, "named:mail"]}
   one: {image: one}
   outside: {image: rancher/external-service}
+  named: {image: rancher/external-service}
   db:
     image: rancher/dns-service
     links: [one]
@@ -103,6 +104,7 @@ services:
         - {source_port: 80, target_port: 8080, service: web, protocol: http}
         - {source_port: 443, target_port: 8443, service: web, protocol: https, hostname: a.example}
   outside: {external_ips: [10.1.2.3]}
+  named: {hostname: smtp.example.org.}
 "#,
     );
     let keys: Vec<_> = wanted.services.iter().map(|it| it.object.key.as_str()).collect();
@@ -111,6 +113,9 @@ services:
     let ports: Vec<_> = web.ports.iter().map(|it| (it.host, it.target)).collect();
     assert_eq!(ports, [(Some(80), 8080), (Some(443), 8443)]);
     assert_eq!(web.extra_hosts[0].name, "outside");
+    let names: Vec<_> = web.extra_names.iter().map(|it| (&*it.name, &*it.target)).collect();
+    assert_eq!(names, [("mail", "smtp.example.org"), ("named", "smtp.example.org")]);
+    assert_eq!(service(&wanted, "one").spec.template.spec.extra_names.len(), 1);
     let NetworkMode::Networks { attachments } = &service(&wanted, "one").spec.template.spec.network
     else {
         panic!()
