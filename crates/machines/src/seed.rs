@@ -34,8 +34,19 @@ pub struct Seed {
     pub nics: Vec<Nic>,
     /// Directories it mounts.
     pub shares: Vec<Share>,
+    /// Files of one of those directories that it puts in places of their own.
+    pub files: Vec<SharedFile>,
     /// Its disks are copies of another machine's: what that one gave itself of an identity goes.
     pub copied: bool,
+}
+
+/// A file of a shared directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedFile {
+    /// Where the guest has it from.
+    pub source: String,
+    /// Where it is to be.
+    pub target: String,
 }
 
 /// Refuses what no guest could make use of.
@@ -154,6 +165,7 @@ mod tests {
             },
             nics: vec![nic()],
             shares: vec![share("data", "/srv/it's", false), share("conf", "/etc/app", true)],
+            files: Vec::new(),
             copied: false,
         }
     }

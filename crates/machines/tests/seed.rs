@@ -62,6 +62,7 @@ fn seed() -> Seed {
         },
         nics: vec![nic, other],
         shares: vec![share("data", "/srv/it's", false), share("conf", "/etc/app", true)],
+        files: Vec::new(),
         copied: false,
     }
 }

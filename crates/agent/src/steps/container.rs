@@ -37,7 +37,6 @@ pub async fn create(
     let mut config = config(worker, wanted, container, ready, id.clone())?;
     let machine = machine::of(wanted, &ready.image)?;
     if let Some(image) = machine {
-        handed::refuse_for_machine(container)?;
         let mounted = ready.volumes.get(&container.name).map(Vec::as_slice).unwrap_or_default();
         // Counted as a user of its disks before it looks whether it is the only one.
         volume::hold(worker, ready.volumes, container).await?;

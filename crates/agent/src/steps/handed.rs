@@ -2,7 +2,8 @@
 //!
 //! They stand on a tmpfs that goes with the instance's last run, each a file of its own that is mounted
 //! read-only where the container wants it. Nothing of them is on a disk, and a container's layer has
-//! only an empty file in their places.
+//! only an empty file in their places. A machine's guest shares the whole tmpfs, and a hook of its first-boot
+//! data puts each file in its place (decision 151).
 
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use containers::Bind;
 use link::desired::HandedData;
+use machines::seed::SharedFile;
 use model::error::Context as _;
 use model::instance::{ContainerSpec, Handed, Instance, UserMapping};
 use model::{Error, ErrorKind, Kind, Result, Uid};
@@ -166,16 +168,29 @@ pub fn release(context: &Context, uid: &Uid) -> Result<()> {
         .context(ErrorKind::Unavailable, || format!("cannot remove {}", path.display()))
 }
 
-/// Refuses of a machine what only containers can be handed.
-pub fn refuse_for_machine(container: &ContainerSpec) -> Result<()> {
-    if container.secrets.is_empty() && container.configs.is_empty() {
-        return Ok(());
-    }
-    Err(Error::unsupported(
-        "a machine is handed no secrets and configs: files are not shared with it",
-    )
-    .at("containers")
-    .next("give it what it needs as first-boot data: --cloud-init FILE"))
+/// Where a machine's guest has the directory with what it is handed. Each of its files is put in its place
+/// from there.
+const IN_GUEST: &str = "/run/hull/handed";
+
+/// What a machine is handed: the directory that its guest shares, and where each file of it belongs.
+pub struct Shared {
+    /// The directory on this node: memory of the instance's own.
+    pub directory: PathBuf,
+    /// Where the guest mounts it.
+    pub target: &'static str,
+    /// Its files.
+    pub files: Vec<SharedFile>,
+}
+
+/// What a machine is handed, if anything.
+pub fn for_machine(worker: &Worker, container: &ContainerSpec) -> Option<Shared> {
+    let file = |file: File<'_>| SharedFile {
+        source: format!("{IN_GUEST}/{}", file.name),
+        target: file.target,
+    };
+    let files: Vec<SharedFile> = files(container).map(file).collect();
+    let directory = worker.context.places.handed(&worker.uid);
+    (!files.is_empty()).then_some(Shared { directory, target: IN_GUEST, files })
 }
 
 #[cfg(test)]

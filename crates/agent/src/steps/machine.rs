@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use containers::ContainerConfig;
 use containers::rootfs::Rootfs;
+use containers::{Bind, ContainerConfig};
 use faults::may_die;
 use machines::config::{
     Accelerator, Bus, CONFIG, DIRECTORY, DISKS, Dialect, Disk, Firmware, Format, Kernel,
@@ -29,7 +29,7 @@ use machines::config::{
 };
 use machines::monitor::Told;
 use machines::qemu;
-use machines::seed::Seed;
+use machines::seed::{Seed, SharedFile};
 use model::error::Context as _;
 use model::image::{Image, MachineImage};
 use model::instance::{
@@ -40,7 +40,7 @@ use model::{Bytes, Error, ErrorKind, Result};
 use tokio::sync::OwnedMutexGuard;
 
 use super::volume::{self, Mounted};
-use super::{files, network};
+use super::{files, handed, network};
 use crate::guests;
 use crate::local::replace_file;
 use crate::observe::engine_id;
@@ -103,7 +103,22 @@ pub async fn outfit(
     let accelerator = if proof.ordinary_guests() { Accelerator::Kvm } else { Accelerator::Tcg };
     let share_server = share_server().await?;
     let owner = (share_server == ShareServer::Qemu).then(|| walls::user_of(&worker.uid));
-    let shared = walls::shares(container, mounted, owner)?;
+    let mut shared = walls::shares(container, mounted, owner)?;
+    let given_files = handed::for_machine(worker, container);
+    if let Some(handed) = &given_files {
+        if share_server == ShareServer::Qemu {
+            return Err(Error::unsupported(
+                "secrets and configs of a machine are shared with it by virtiofs, which this node \
+                 has no server for",
+            )
+            .at("containers")
+            .next("install virtiofsd on the node, or give the machine first-boot data: --cloud-init FILE"));
+        }
+        let share = share(shared.len(), handed.target, true);
+        let bind = Bind::new(handed.directory.clone(), share.path.to_string_lossy());
+        shared.push((share, bind.read_only()));
+    }
+    let placed = given_files.map(|handed| handed.files).unwrap_or_default();
     volume::release_others(worker, wanted, &[]).await?;
     let given = disks::volumes(worker, wanted, mounted).await?;
     let machine = MachineConfig {
@@ -141,7 +156,7 @@ pub async fn outfit(
     let shared = shared.into_iter().map(|(_, bind)| bind);
     let binds = shared.chain(given.into_iter().map(|(_, bind)| bind)).collect();
     write(worker, &machine)?;
-    seed(worker, wanted, &asked, &machine)?;
+    seed(worker, wanted, &asked, &machine, placed)?;
     tell(worker, &machine, &proof);
     worker.local.status.machine.get_or_insert_default().networks = networks_of(wanted);
     walls::config(worker, &machine, binds, config)
@@ -504,6 +519,7 @@ fn seed(
     wanted: &Instance,
     asked: &MachineSpec,
     machine: &MachineConfig,
+    placed: Vec<SharedFile>,
 ) -> Result<()> {
     let seed = Seed {
         instance_id: worker.uid.short().to_owned(),
@@ -511,6 +527,7 @@ fn seed(
         cloud_init: asked.cloud_init.clone().unwrap_or_default(),
         nics: machine.nics.clone(),
         shares: machine.shares.clone(),
+        files: placed,
         copied: asked.source.is_some(),
     };
     let datasource = seed.cloud_init.datasource.unwrap_or_else(|| asked.profile.datasource());

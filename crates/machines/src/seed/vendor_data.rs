@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use super::Seed;
+use super::{Seed, SharedFile};
 use crate::config::Share;
 
 /// Gives a copy of another machine's disk an identity of its own (machine-id(5)), once. cloud-init itself
@@ -18,10 +18,19 @@ const NEW_IDENTITY: &str = "#cloud-boothook\n#!/bin/sh\n\
     \x20 rm -f /etc/machine-id /var/lib/dbus/machine-id\n\
     \x20 systemd-machine-id-setup && ln -sf /etc/machine-id /var/lib/dbus/machine-id'\n";
 
+/// Puts a file in its place without copying it: what is in it stays in the node's memory, and on the guest's
+/// disk is an empty file at most.
+const PLACE: &str = "place() {\n\
+    \x20 [ \"$1\" -ef \"$2\" ] && return\n\
+    \x20 mkdir -p \"$(dirname \"$2\")\"\n\
+    \x20 [ -e \"$2\" ] || : > \"$2\"\n\
+    \x20 mount --bind \"$1\" \"$2\"\n\
+    }\n";
+
 /// The user's vendor data with the platform's part, as one text.
 pub(super) fn merged(own: &str, seed: &Seed) -> String {
     let shares: Vec<&Share> = seed.shares.iter().filter(|it| !it.target.is_empty()).collect();
-    let mount = (!shares.is_empty()).then(|| hook(&shares));
+    let mount = (!shares.is_empty()).then(|| hook(&shares, &seed.files));
     let parts = [
         Some(own).filter(|own| !own.trim().is_empty()),
         seed.copied.then_some(NEW_IDENTITY),
@@ -36,7 +45,7 @@ pub(super) fn merged(own: &str, seed: &Seed) -> String {
 }
 
 /// A script that mounts what isn't mounted. The guest knows which of the two file systems it is.
-fn hook(shares: &[&Share]) -> String {
+fn hook(shares: &[&Share], files: &[SharedFile]) -> String {
     let mut text = "#cloud-boothook\n#!/bin/sh\n\
         # Directories that the platform shares with this machine.\n\
         share() {\n\
@@ -50,6 +59,13 @@ fn hook(shares: &[&Share]) -> String {
         let mode = if share.read_only { "ro" } else { "rw" };
         let (tag, target) = (quoted(&share.tag), quoted(&share.target));
         let _ = writeln!(text, "share {tag} {target} {mode}");
+    }
+    if !files.is_empty() {
+        text.push_str(PLACE);
+    }
+    for file in files {
+        let (source, target) = (quoted(&file.source), quoted(&file.target));
+        let _ = writeln!(text, "place {source} {target}");
     }
     text
 }
@@ -103,6 +119,18 @@ mod tests {
         assert!(both.contains(r"share 'data' '/srv/it'\''s' ro"), "{both}");
         assert_eq!(both.matches("\n--hull\n").count(), 2);
         assert!(both.ends_with("\n--hull--\n"));
+    }
+
+    #[test]
+    fn files_are_put_in_their_places() {
+        let file = |source: &str, target: &str| SharedFile {
+            source: source.to_owned(),
+            target: target.to_owned(),
+        };
+        let files = vec![file("/run/hull/handed/a", "/etc/it's")];
+        let text = merged("", &Seed { files, ..with(vec![share()]) });
+        assert!(text.contains(r"place '/run/hull/handed/a' '/etc/it'\''s'"), "{text}");
+        assert!(!merged("", &with(vec![share()])).contains("place"));
     }
 
     #[test]
