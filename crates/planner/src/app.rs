@@ -6,11 +6,11 @@
 use std::collections::BTreeSet;
 
 use model::app::{
-    App, AppAction, AppDifference, AppObject, AppObjects, AppPhase, AppService, AppServiceStatus,
-    AppStatus, DIGEST, is_of,
+    App, AppAction, AppDifference, AppNetwork, AppObject, AppObjects, AppPhase, AppService,
+    AppServiceStatus, AppStatus, DIGEST, is_of,
 };
 use model::config::Config;
-use model::instance::{Health, Instance, NetworkMode, Phase, Reason};
+use model::instance::{Health, Instance, InstanceSpec, NetworkMode, Phase, Reason};
 use model::network::{Network, NetworkSpec};
 use model::secret::Secret;
 use model::service::{REVISION, Service, ServiceMode, ServicePhase, ServiceSpec};
@@ -23,6 +23,8 @@ use serde_json::Value;
 const RESTARTS: u64 = 5;
 /// Longest value shown in a difference.
 const SHOWN: usize = 60;
+/// What of a service is said by verbs of its own.
+const NOT_COMPARED: [&str; 3] = ["paused", "resumed", "template.renewed"];
 /// Most differences shown of one object.
 const MOST_SHOWN: usize = 12;
 
@@ -111,11 +113,7 @@ impl Work<'_> {
         for network in wanted.networks.iter().filter(|it| !it.object.external) {
             match find(&present.networks, &network.object) {
                 None => changes.push(create(Kind::Network, &network.object)),
-                Some(there) if digest(&there.meta) != network.object.digest => {
-                    let reasons = fields(&there.spec, &network_spec(&network.spec, there), &[]);
-                    changes.extend(change(Kind::Network, &network.object, reasons));
-                }
-                Some(_) => {}
+                Some(there) => changes.extend(self.network(network, there)),
             }
         }
         for volume in wanted.volumes.iter().filter(|it| !it.object.external) {
@@ -141,26 +139,56 @@ impl Work<'_> {
         changes
     }
 
+    /// How a network that is there differs. What says how it is made changes when nobody is joined to it.
+    fn network(&self, wanted: &AppNetwork, there: &Network) -> Option<AppDifference> {
+        if digest(&there.meta) == wanted.object.digest {
+            return None;
+        }
+        let mut reasons = fields(&there.spec, &network_spec(&wanted.spec, there), &[]);
+        let remade = !reasons.is_empty();
+        reasons.extend(labels(&there.meta, &wanted.object));
+        let mut found = change(Kind::Network, &wanted.object, reasons)?;
+        if remade && user(Kind::Network, &wanted.object.name, self.present).is_some() {
+            found.action = AppAction::Replace;
+        }
+        Some(found)
+    }
+
+    /// The network of a service's instances that is made anew, so that they have to be, too.
+    fn remade<'b>(&self, there: &'b Service) -> Option<&'b str> {
+        let wanted = &self.wanted.networks;
+        let remade = |name: &&str| {
+            let mut own = wanted.iter().filter(|it| !it.object.external && it.object.name == *name);
+            own.any(|it| {
+                let there = find(&self.present.networks, &it.object);
+                let found = there.and_then(|there| self.network(it, there));
+                found.is_some_and(|found| found.action == AppAction::Replace)
+            })
+        };
+        joined(&there.spec.template.spec).find(remade)
+    }
+
     fn service(&self, wanted: &AppService) -> Option<AppDifference> {
         let Some(there) = self.present.service(&wanted.object.name) else {
             return Some(create(Kind::Service, &wanted.object));
         };
+        if let Some(network) = self.remade(there) {
+            let mut reasons = vec![format!("network {network:?} is made anew")];
+            reasons.extend(fields(&there.spec, &wanted.spec, &NOT_COMPARED));
+            let mut found = change(Kind::Service, &wanted.object, reasons)?;
+            found.action = AppAction::Replace;
+            return Some(found);
+        }
         let same = digest(&there.meta) == wanted.object.digest;
         if same && self.look == Look::AsWanted {
             return None;
         }
-        let ignored = ["paused", "resumed", "template.renewed"];
-        let mut reasons = fields(&there.spec, &wanted.spec, &ignored);
+        let mut reasons = fields(&there.spec, &wanted.spec, &NOT_COMPARED);
         if same && !reasons.is_empty() {
             reasons.insert(0, "it was changed since, by hand or by its roll-back".to_owned());
         }
         if !same && reasons.is_empty() {
-            let labels = fields(
-                &there.meta.labels,
-                &wanted.object.labels,
-                &[model::app::APP, model::app::KEY],
-            );
-            reasons = labels.into_iter().map(|text| format!("labels.{text}")).collect();
+            reasons = labels(&there.meta, &wanted.object);
         }
         if !same && reasons.is_empty() {
             // What it was wanted as differs in nothing that is seen.
@@ -190,6 +218,21 @@ impl Work<'_> {
         self.present.networks.iter().for_each(|it| add(Kind::Network, &it.meta));
         changes
     }
+}
+
+/// In which labels an object differs.
+fn labels(there: &Meta, wanted: &AppObject) -> Vec<String> {
+    let found = fields(&there.labels, &wanted.labels, &[model::app::APP, model::app::KEY]);
+    found.into_iter().map(|text| format!("labels.{text}")).collect()
+}
+
+/// The networks that instances are joined to by name.
+fn joined(spec: &InstanceSpec) -> impl Iterator<Item = &str> {
+    let attachments = match &spec.network {
+        NetworkMode::Networks { attachments } => &attachments[..],
+        NetworkMode::Host | NetworkMode::None | NetworkMode::Instance { .. } => &[],
+    };
+    attachments.iter().map(|it| it.network.as_str())
 }
 
 /// What a network that is there is to be: what was chosen for it stays.
@@ -366,6 +409,13 @@ fn first(app: &App, changes: &[AppDifference], present: &Present<'_>) -> (Option
         match (change.kind, change.action) {
             // The old one goes first; then the new one is missing.
             (Kind::Service, AppAction::Replace) => return (Some(act(AppAction::Remove)), waits),
+            (Kind::Network, AppAction::Replace) => {
+                let vacated = vacate(app, &change.name, present);
+                if let Err(reason) = &vacated {
+                    waits.push((change.name.clone(), reason.clone()));
+                }
+                return (vacated.ok(), waits);
+            }
             (_, AppAction::Replace) => return (Some(act(AppAction::Create)), waits),
             (kind, AppAction::Remove) if user(kind, &change.name, present).is_some() => {}
             (_, AppAction::Create | AppAction::Change | AppAction::Remove) => {
@@ -374,6 +424,43 @@ fn first(app: &App, changes: &[AppDifference], present: &Present<'_>) -> (Option
         }
     }
     (None, waits)
+}
+
+/// What has to go so that nobody is joined to a network any more: a service of the app, or why one waits.
+fn vacate(app: &App, network: &str, present: &Present<'_>) -> Result<Act, Reason> {
+    let users = present.instances.iter().filter(|it| joined(&it.spec).any(|it| it == network));
+    let own = |instance: &Instance| {
+        let mut services = present.services.iter().filter(|it| is_of(&it.meta, &app.meta.id));
+        services.find(|it| model::service::is_of(instance, &it.meta.id)).copied()
+    };
+    // Its service is gone, and it goes after it.
+    let is_orphan = |instance: &Instance| {
+        let owner = instance.meta.owner.as_ref().filter(|it| it.kind == Kind::Service);
+        owner.is_some_and(|owner| !present.services.iter().any(|it| it.meta.id == owner.id))
+    };
+    let going = |title: &str| Reason::new("BeingRemoved", format!("{title} is on its way out"));
+    let mut waiting = None;
+    for user in users {
+        let title = user.title();
+        match own(user) {
+            Some(service) if service.meta.deleted.is_none() => {
+                let (action, kind) = (AppAction::Remove, Kind::Service);
+                return Ok(Act { action, kind, name: service.meta.name.clone() });
+            }
+            Some(_) => waiting = Some(going(&title)),
+            None if user.meta.deleted.is_some() || is_orphan(user) => waiting = Some(going(&title)),
+            None => {
+                let name = &user.meta.name;
+                let message =
+                    format!("network {network:?} is to be made anew, and {title} is joined to it");
+                let next = Some(format!("hull network disconnect {network} {name}"));
+                return Err(Reason { code: "InUse".to_owned(), message, next });
+            }
+        }
+    }
+    Err(waiting.unwrap_or_else(|| {
+        Reason::new("BeingRemoved", format!("network {network:?} was just left by the last one"))
+    }))
 }
 
 /// What keeps a change from being made: somebody else has the name, or the last one of it is not gone.
@@ -428,10 +515,7 @@ fn user<'a>(kind: Kind, name: &str, present: &Present<'a>) -> Option<&'a Instanc
         match kind {
         Kind::Secret => instance.spec.all_containers().flat_map(|it| &it.secrets).any(|it| it.source == name),
         Kind::Config => instance.spec.all_containers().flat_map(|it| &it.configs).any(|it| it.source == name),
-        Kind::Network => match &instance.spec.network {
-            NetworkMode::Networks { attachments } => attachments.iter().any(|it| it.network == name),
-            NetworkMode::Host | NetworkMode::None | NetworkMode::Instance { .. } => false,
-        },
+        Kind::Network => joined(&instance.spec).any(|it| it == name),
         Kind::Volume => instance.spec.all_containers().flat_map(|it| &it.mounts).any(|mount| {
             matches!(&mount.kind, model::instance::MountKind::Volume { name: it, .. } if it == name)
         }),
@@ -704,8 +788,8 @@ pub fn is_gone(app: &App, present: &Present<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use model::app::{AppNetwork, AppRevision, AppSpec, AppVolume};
-    use model::instance::{ContainerSpec, InstanceSpec, InstanceStatus};
+    use model::app::{AppRevision, AppSpec, AppVolume};
+    use model::instance::{Attachment, ContainerSpec, InstanceStatus};
     use model::meta::Owner;
     use model::service::{Dependency, DependencyCondition, ServiceStatus, Template};
     use model::{Time, Uid};
@@ -853,6 +937,70 @@ mod tests {
         world.services[1].spec.template.spec.containers[0].image = "nginx:3".into();
         let look = |look| differences(Some(&app), &app.spec.objects, &world.present(), look).len();
         assert_eq!((look(Look::AsWanted), look(Look::AsIs)), (0, 1));
+    }
+
+    #[test]
+    fn a_network_in_use_is_made_anew_between_its_services() {
+        let mut app = shop("nginx");
+        let on = |network: &str| NetworkMode::Networks {
+            attachments: vec![Attachment { network: network.into(), ..Attachment::default() }],
+        };
+        app.spec.objects.services[1].spec.template.spec.network = on("shop_default");
+        let mut world = World::of(&app);
+        let id = world.services[1].meta.id.clone();
+        let mut member = Instance::new(meta("shop-web-1", 50), InstanceSpec::default());
+        member.spec.network = on("shop_default");
+        member.meta.owner = Some(Owner { kind: Kind::Service, id, name: "shop-web".into() });
+        world.instances.push(member);
+
+        // Labels alone are written where they are.
+        let wanted = &mut app.spec.objects.networks[0];
+        wanted.object.digest = "labelled".into();
+        wanted.object.labels.insert("tier".into(), "front".into());
+        let shown = |app: &App, world: &World| {
+            let (objects, present) = (&app.spec.objects, world.present());
+            let all = differences(Some(app), objects, &present, Look::AsIs);
+            all.into_iter().map(|it| (it.action, it.name, it.reasons)).collect::<Vec<_>>()
+        };
+        let change =
+            |name: &str, reason: &str| (AppAction::Change, name.into(), vec![reason.into()]);
+        assert_eq!(shown(&app, &world), [change("shop_default", "labels.tier: - → front")]);
+        assert_eq!(acts(&step(&app, &world.present())), Some((AppAction::Change, "shop_default")));
+        world.network.meta.labels.insert("tier".into(), "front".into());
+
+        app.spec.objects.networks[0].spec.internal = true;
+        let all = shown(&app, &world);
+        let actions: Vec<_> = all.iter().map(|it| (it.0, it.1.as_str())).collect();
+        let replace = AppAction::Replace;
+        assert_eq!(actions, [(replace, "shop_default"), (replace, "shop-web")], "and not shop-db");
+        assert_eq!(all[0].2, ["internal: false → true"]);
+        assert_eq!(all[1].2, ["network \"shop_default\" is made anew"]);
+
+        // The services that are on it go, then it changes, then they are made again.
+        let next = step(&app, &world.present());
+        assert_eq!(acts(&next), Some((AppAction::Remove, "shop-web")));
+        world.services[1].meta.deleted = Some(Time::from_unix(1, 0));
+        let next = step(&app, &world.present());
+        assert_eq!(
+            (acts(&next), next.status.reason.as_ref().unwrap().code.as_str()),
+            (None, "BeingRemoved")
+        );
+        world.services.pop();
+        assert_eq!(acts(&step(&app, &world.present())), None, "its last instance is on its way");
+        world.instances.clear();
+        assert_eq!(acts(&step(&app, &world.present())), Some((AppAction::Change, "shop_default")));
+        world.network.spec.internal = true;
+        world.network.meta.annotations.insert(DIGEST.into(), "labelled".into());
+        assert_eq!(acts(&step(&app, &world.present())), Some((AppAction::Create, "shop-web")));
+
+        // Somebody else's instance is named.
+        let mut world = World::of(&app);
+        let mut other = Instance::new(meta("guest", 51), InstanceSpec::default());
+        other.spec.network = on("shop_default");
+        world.instances.push(other);
+        let reason = step(&app, &world.present()).status.reason.unwrap();
+        assert!(reason.message.contains("instance \"guest\" is joined to it"), "{reason:?}");
+        assert_eq!(reason.next.as_deref(), Some("hull network disconnect shop_default guest"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use model::app::{
     APP, App, AppAction, AppDifference, AppObject, AppObjects, AppService, DIGEST, KEY, Origin,
 };
 use model::data::Data;
+use model::instance::Instance;
 use model::secret::SecretSpec;
 use model::service::Service as Kept;
 use model::{Error, Kind, Meta, Object, Result, Uid};
@@ -124,7 +125,7 @@ pub(super) fn complete(
     };
     for network in &mut objects.networks {
         label(&mut network.object);
-        network.object.digest = digest(&network.spec);
+        network.object.digest = digest(&(&network.spec, &network.object.labels));
     }
     for volume in &mut objects.volumes {
         label(&mut volume.object);
@@ -265,7 +266,8 @@ fn there<'a>(state: &'a State, kind: Kind, project: &str, name: &str) -> Option<
 
 /// Refuses the change of a network or volume that those would refuse.
 fn check_change(context: &Context<'_>, app: &App, change: &AppDifference) -> Result<()> {
-    if change.action != AppAction::Change {
+    let remade = change.kind == Kind::Network && change.action == AppAction::Replace;
+    if change.action != AppAction::Change && !remade {
         return Ok(());
     }
     let (state, project, objects) = (context.state, &app.meta.project, &app.spec.objects);
@@ -275,17 +277,29 @@ fn check_change(context: &Context<'_>, app: &App, change: &AppDifference) -> Res
         state.networks.by_name(project, &change.name).filter(|_| change.kind == Kind::Network)
         && let Some(wanted) = objects.networks.iter().find(|it| it.object.name == change.name)
     {
-        if let Some(user) = networks::users(state, old).next() {
+        // The app's own instances are made anew with it; others' are not ours to end.
+        let own = |user: &Instance| {
+            let mut services = state.services.in_project(project);
+            services.any(|it| {
+                model::app::is_of(&it.meta, &app.meta.id)
+                    && model::service::is_of(user, &it.meta.id)
+            })
+        };
+        let mut others = networks::users(state, old).filter(|user| remade && !own(user));
+        if let Some(user) = others.next() {
             return Err(at(Error::conflict(format!(
-                "{} cannot change while {} is joined to it: {}",
+                "{} has to be made anew, and {} is joined to it: {}",
                 old.title(),
                 user.title(),
                 change.reasons.join(", ")
             ))
             .next(format!(
-                "`hull app down {}` and up again, or call the network otherwise",
-                app.meta.name
+                "`hull network disconnect {} {}`, or call the network otherwise",
+                old.meta.name, user.meta.name
             ))));
+        }
+        if remade {
+            return Ok(());
         }
         let mut new = Object::clone(old);
         new.spec = planner::app::network_spec(&wanted.spec, old);
