@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::event::Event;
-use model::{Noun, Object, Time};
+use model::{Meta, Noun, Object, Time};
 use store::{Commit, Durability, Expect, Revision};
 
 use crate::caller::Caller;
@@ -67,10 +67,13 @@ impl Batch {
         by: &Caller,
     ) -> Object<N> {
         let mut new = changed;
-        new.meta.deleted = new.meta.deleted.or(Some(now));
+        if new.meta.deleted.is_none() {
+            new.meta.deleted = Some(now);
+            new.meta.deleted_by.clone_from(&by.name);
+        }
         if new.meta.finalizers.is_empty() {
             self.remove(old);
-            self.event(by, Event::new(now, N::KIND, "destroy", &new.meta));
+            self.removal(Event::new(now, N::KIND, "destroy", &new.meta), &new.meta);
         } else {
             self.replace(old, &new);
         }
@@ -98,6 +101,11 @@ impl Batch {
     /// Tells of something once the change is made.
     pub(crate) fn event(&mut self, by: &Caller, event: Event) {
         self.events.push(Event { by: by.name.clone(), ..event });
+    }
+
+    /// Tells of a step of a removal, whoever takes it: it is by whom it was asked for.
+    pub(crate) fn removal(&mut self, event: Event, of: &Meta) {
+        self.events.push(Event { by: of.deleted_by.clone(), ..event });
     }
 
     /// Whether it changes nothing.

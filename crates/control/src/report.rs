@@ -151,6 +151,7 @@ fn merge_one(state: &State, node: &str, report: &Report, now: Time, batch: &mut 
             if old.meta.deleted.is_some() {
                 let mut new = Volume::clone(old);
                 new.meta.deleted = None;
+                new.meta.deleted_by.clear();
                 new.status.reason = Some(reason.clone());
                 batch.replace(old, &new);
             }

@@ -44,6 +44,9 @@ pub struct Meta {
     /// When its removal was asked for; it goes when `finalizers` is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted: Option<Time>,
+    /// Who asked for its removal first; empty when the platform did.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub deleted_by: String,
     /// What must be cleaned up before the record goes; each is taken off by whoever did it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub finalizers: Vec<String>,
@@ -75,6 +78,7 @@ impl Meta {
             owner: None,
             created,
             deleted: None,
+            deleted_by: String::new(),
             finalizers: Vec::new(),
         }
     }

@@ -358,7 +358,8 @@ fn write(state: &State, batch: &mut Batch, core: &Core, id: &Uid) -> Option<(App
     }
     if new.status.phase != old.status.phase {
         let event = Event::new(core.now(), AppNoun::KIND, new.status.phase.as_str(), &new.meta);
-        batch.event(&Caller::platform(), event);
+        // A removal is by who asked for it; all else that an app becomes, it becomes by itself.
+        batch.removal(event, &new.meta);
     }
     if new != **old {
         batch.replace(old, &new);

@@ -101,7 +101,8 @@ pub(crate) fn conclude(
     }
     batch.remove(old);
     let image = new.spec.main().map_or("", |main| main.image.as_str());
-    batch.event(&by, Event::new(now, Kind::Instance, "destroy", &new.meta).with("image", image));
+    let event = Event::new(now, Kind::Instance, "destroy", &new.meta).with("image", image);
+    batch.removal(event, &new.meta);
 }
 
 /// Takes a finalizer off an object that is to go, and the object with its last one.

@@ -32,7 +32,7 @@ async fn control_tells_of_its_own_doing_and_nodes_of_theirs() {
         ("create", "web", "tester"),
         ("rename", "front", "tester"),
         ("start", "web", ""),
-        ("destroy", "front", ""),
+        ("destroy", "front", "tester"),
     ] {
         let event = tokio::time::timeout(DEADLINE, events.next()).await.unwrap().unwrap().unwrap();
         assert_eq!((&*event.action, &*event.name, &*event.by), (action, name, by));
