@@ -33,6 +33,15 @@ pub fn instances(typed: &OsStr) -> Vec<CompletionCandidate> {
     begun(typed, async |context: &Context| names(&context.instances()).await)
 }
 
+/// Names of what prints: instances and services.
+pub fn printing(typed: &OsStr) -> Vec<CompletionCandidate> {
+    begun(typed, async |context: &Context| {
+        let mut all = names(&context.instances()).await?;
+        all.extend(names(&context.client.services(&context.project)).await?);
+        Ok(all)
+    })
+}
+
 /// `NAME:` of instances; paths of this machine are left to the shell.
 pub fn instance_paths(typed: &OsStr) -> Vec<CompletionCandidate> {
     begun(typed, async |context: &Context| {

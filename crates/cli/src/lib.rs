@@ -10,6 +10,7 @@ mod context;
 mod download;
 mod exit;
 mod flags;
+mod follow;
 #[cfg(test)]
 mod help;
 mod later;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use client::Objects;
 use client::wire::{Change, ChangeKind, DeleteQuery, ListQuery};
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use model::{Error, ErrorKind, Noun, Object, Result, Uid};
 
 use crate::context::Output;
@@ -112,20 +112,45 @@ pub async fn watch<N: Noun>(
     format: Format,
     shown: &Shown<'_, N>,
 ) -> Result<()> {
+    watch_with(objects, query, format, shown, futures::stream::pending()).await
+}
+
+/// The same for rows that have something of other objects in them: whenever `also` yields, rows may have
+/// become others.
+pub async fn watch_with<N: Noun>(
+    objects: &Objects<N>,
+    query: &ListQuery,
+    format: Format,
+    shown: &Shown<'_, N>,
+    also: impl Stream<Item = ()>,
+) -> Result<()> {
     let mut known: BTreeMap<Uid, Arc<Object<N>>> = BTreeMap::new();
+    let mut rows: BTreeMap<Uid, Option<Vec<String>>> = BTreeMap::new();
     let mut screen = Screen::new().filter(|_| format == Format::Table);
     let mut changes = objects.watch(query).await?.ready_chunks(256);
+    let mut also = std::pin::pin!(also.fuse());
     if screen.is_none() && format == Format::Table {
         out::line(shown.titles.join("  "));
     }
-    while let Some(chunk) = changes.next().await {
+    loop {
+        let chunk = tokio::select! {
+            chunk = changes.next() => match chunk {
+                Some(chunk) => chunk,
+                None => break,
+            },
+            Some(()) = also.next() => Vec::new(),
+        };
+        let others = chunk.is_empty();
         for change in chunk {
             let change = change?;
             if screen.is_none() {
                 tell(&change, format, shown)?;
-            } else {
-                take(&mut known, change);
+                note(&mut rows, &change, shown);
             }
+            take(&mut known, change);
+        }
+        if others && screen.is_none() && format == Format::Table {
+            tell_others(&known, &mut rows, shown);
         }
         let Some(screen) = &mut screen else { continue };
         let mut items: Vec<&Arc<Object<N>>> = known.values().collect();
@@ -136,6 +161,40 @@ pub async fn watch<N: Noun>(
         tokio::time::sleep(PACE).await;
     }
     Err(Error::unavailable("the connection to the platform ended").next("run it again"))
+}
+
+/// Remembers an object's row as it was told.
+fn note<N: Noun>(
+    rows: &mut BTreeMap<Uid, Option<Vec<String>>>,
+    change: &Change<N>,
+    shown: &Shown<'_, N>,
+) {
+    let Some(object) = &change.object else { return };
+    match change.r#type {
+        ChangeKind::Added | ChangeKind::Modified => {
+            rows.insert(object.meta.id.clone(), (shown.row)(object));
+        }
+        ChangeKind::Removed => drop(rows.remove(&object.meta.id)),
+        ChangeKind::Bookmark => {}
+    }
+}
+
+/// Tells the rows that have become others by a change of something else.
+fn tell_others<N: Noun>(
+    known: &BTreeMap<Uid, Arc<Object<N>>>,
+    rows: &mut BTreeMap<Uid, Option<Vec<String>>>,
+    shown: &Shown<'_, N>,
+) {
+    for (id, object) in known {
+        let row = (shown.row)(object);
+        if rows.get(id) == Some(&row) {
+            continue;
+        }
+        if let Some(row) = &row {
+            out::line(row.join("  ").trim_end());
+        }
+        rows.insert(id.clone(), row);
+    }
 }
 
 fn take<N: Noun>(known: &mut BTreeMap<Uid, Arc<Object<N>>>, change: Change<N>) {
@@ -212,6 +271,21 @@ pub async fn until<N: Noun>(
         Err(Error::unavailable("the connection to the platform ended"))
     });
     waited.await.unwrap_or_else(|_| Err(late::<N>()))
+}
+
+/// Waits until an object is gone, however long that takes.
+pub async fn gone<N: Noun>(objects: &Objects<N>, id: &Uid) -> Result<()> {
+    let mut changes = objects.watch(&by_id(id)).await?;
+    match objects.get(id.as_str()).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        found => drop(found?),
+    }
+    while let Some(change) = changes.next().await {
+        if change?.r#type == ChangeKind::Removed {
+            return Ok(());
+        }
+    }
+    Err(Error::unavailable("the connection to the platform ended").next("run it again"))
 }
 
 /// Waits until an object is gone.

@@ -2,11 +2,25 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::node::Node;
+
+/// Docker's compose, where `tests/docker/clients` fetched it; says so when it is not there.
+#[must_use]
+pub fn compose() -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+    let path = cache.join("monohull/docker-clients/plugins/docker-compose");
+    let there = path.is_file();
+    if !there {
+        println!("there is no docker-compose: tests/docker/clients fetches it");
+    }
+    there.then_some(path)
+}
 
 /// The API of one node.
 pub struct Docker<'a> {

@@ -13,7 +13,6 @@ use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
 use client::Objects;
 use client::wire::{AppRollBackRequest, ListQuery, UpRequest, UpgradeRequest};
-use futures::StreamExt;
 use link::instance::LogsRequest;
 use model::app::{APP, App as Known, AppFiles, AppNoun};
 use model::error::Context as _;
@@ -24,6 +23,7 @@ use self::files::Reading;
 use self::progress::{Ending, conclude, show, until_gone};
 use crate::commands::each;
 use crate::context::{Context, Output};
+use crate::follow::Followed;
 use crate::objects::{self, Listing, View};
 use crate::out::{self, Format};
 use crate::{complete, parse};
@@ -128,7 +128,7 @@ pub struct Ps {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  hull app logs shop\n  hull app logs -f --tail 10 shop web")]
 pub struct Logs {
-    /// Go on until all of them end
+    /// Go on, also with instances that come later, until the app is gone
     #[arg(short, long)]
     follow: bool,
     /// Only so many of the last lines of each
@@ -301,10 +301,14 @@ impl Up {
     }
 }
 
+/// Selects the instances of an app.
+fn of_app(name: &str) -> ListQuery {
+    ListQuery { labels: format!("{APP}={name}"), ..ListQuery::default() }
+}
+
 /// The instances of an app, in the order of their names.
 async fn instances(context: &Context, name: &str) -> Result<Vec<Instance>> {
-    let query = ListQuery { labels: format!("{APP}={name}"), ..ListQuery::default() };
-    let mut found = context.instances().list_all(&query).await?;
+    let mut found = context.instances().list_all(&of_app(name)).await?;
     found.sort_by(|one, two| one.meta.name.cmp(&two.meta.name));
     Ok(found)
 }
@@ -346,44 +350,29 @@ impl Ps {
 impl Logs {
     async fn run(&self, context: &Context, apps: &Objects<AppNoun>) -> Result<()> {
         let app = apps.get(&self.name).await?;
-        let request = LogsRequest {
-            follow: self.follow,
-            since: None,
-            until: None,
-            tail: self.tail,
-            stdout: true,
-            stderr: true,
-        };
-        let mut streams = Vec::new();
-        for instance in instances(context, &app.meta.name).await? {
+        let meant = |instance: &Instance| {
             let key = instance.meta.labels.get(model::app::KEY);
-            if !self.services.is_empty() && !key.is_some_and(|key| self.services.contains(key)) {
-                continue;
-            }
-            let name = instance.meta.name.clone();
-            let records = context.instances().logs(&name, "", &request).await?;
-            streams.push(records.map(move |record| (name.clone(), record)));
+            self.services.is_empty() || key.is_some_and(|key| self.services.contains(key))
+        };
+        let followed = Followed {
+            query: of_app(&app.meta.name),
+            meant: &meant,
+            container: "",
+            request: LogsRequest {
+                follow: self.follow,
+                since: None,
+                until: None,
+                tail: self.tail,
+                stdout: true,
+                stderr: true,
+            },
+            timestamps: false,
+        };
+        match self.follow {
+            true => followed.follow(context, apps, &app.meta.id).await,
+            false => followed.show(context).await,
         }
-        // What is there already is told instance by instance.
-        if !self.follow {
-            for mut records in streams {
-                while let Some((name, record)) = records.next().await {
-                    tell(&name, &record?.bytes);
-                }
-            }
-            return Ok(());
-        }
-        let mut all = futures::stream::select_all(streams);
-        while let Some((name, record)) = all.next().await {
-            tell(&name, &record?.bytes);
-        }
-        Ok(())
     }
-}
-
-fn tell(name: &str, bytes: &[u8]) {
-    let text = String::from_utf8_lossy(bytes);
-    text.lines().for_each(|line| out::line(format!("{name} | {line}")));
 }
 
 impl Scale {

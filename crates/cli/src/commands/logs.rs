@@ -5,18 +5,24 @@ use std::process::ExitCode;
 
 use clap::Args;
 use clap_complete::ArgValueCompleter;
+use client::wire::ListQuery;
 use futures::StreamExt;
 use link::instance::{LogRecord, LogsRequest};
-use model::{Error, Result, Span, Time};
+use model::instance::Instance;
+use model::service::SERVICE;
+use model::{Error, ErrorKind, Result, Span, Time};
 
 use crate::complete;
 use crate::context::Context;
+use crate::follow::Followed;
 
-/// Shows what an instance printed.
+/// Shows what an instance printed, or all instances of a service.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  hull logs -f web\n  hull logs --since 10m --tail 100 web")]
+#[command(
+    after_help = "Examples:\n  hull logs -f web\n  hull logs --since 10m --tail 100 web\n  hull logs -f shop               a service: its instances, also those that come later"
+)]
 pub struct Logs {
-    /// Go on until it ends
+    /// Go on until it ends; with a service, until that is gone
     #[arg(short, long)]
     follow: bool,
     /// Nothing older: a time, or how long ago
@@ -34,8 +40,8 @@ pub struct Logs {
     /// The container, in a group of several
     #[arg(long, default_value = "", value_name = "NAME")]
     container: String,
-    /// The instance
-    #[arg(add = ArgValueCompleter::new(complete::instances))]
+    /// The instance or the service
+    #[arg(add = ArgValueCompleter::new(complete::printing))]
     name: String,
 }
 
@@ -55,7 +61,13 @@ impl Logs {
             stdout: true,
             stderr: true,
         };
-        let mut records = context.instances().logs(&self.name, &self.container, &request).await?;
+        let asked = context.instances().logs(&self.name, &self.container, &request).await;
+        let mut records = match asked {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return self.of_service(context, request, error).await;
+            }
+            asked => asked?,
+        };
         let mut printer = Printer::new(self.timestamps);
         let mut waiting =
             futures::stream::poll_fn(move |cx| records.poll_next_unpin(cx)).ready_chunks(256);
@@ -69,6 +81,38 @@ impl Logs {
             if printer.stdout.flush().is_err() {
                 return Ok(ExitCode::SUCCESS);
             }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Logs {
+    /// Of all instances of a service; `error` says that no instance is called so.
+    async fn of_service(
+        &self,
+        context: &Context,
+        request: LogsRequest,
+        error: Error,
+    ) -> Result<ExitCode> {
+        let services = context.client.services(&context.project);
+        let service = match services.get(&self.name).await {
+            Err(other) if other.kind() == ErrorKind::NotFound => return Err(error),
+            found => found?,
+        };
+        let labels = format!("{SERVICE}={}", service.meta.name);
+        let meant = |instance: &Instance| {
+            instance.meta.owner.as_ref().is_some_and(|owner| owner.id == service.meta.id)
+        };
+        let followed = Followed {
+            query: ListQuery { labels, ..ListQuery::default() },
+            meant: &meant,
+            container: &self.container,
+            request,
+            timestamps: self.timestamps,
+        };
+        match self.follow {
+            true => followed.follow(context, &services, &service.meta.id).await?,
+            false => followed.show(context).await?,
         }
         Ok(ExitCode::SUCCESS)
     }

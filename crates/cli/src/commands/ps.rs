@@ -1,17 +1,20 @@
 //! `hull ps`.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::process::ExitCode;
 
 use clap::Args;
-use client::wire::ListQuery;
+use client::wire::{Change, ChangeKind, ListQuery};
+use futures::StreamExt;
 use model::Result;
 use model::instance::{Health, Instance, Phase, Port};
+use model::service::ServiceNoun;
 use model::{Kind, Uid};
 
 use crate::context::{Context, Output};
-use crate::objects::{Shown, watch};
+use crate::objects::{Shown, watch_with};
 use crate::out::{self, Format};
 
 const EXAMPLES: &str = "Examples:
@@ -57,8 +60,7 @@ impl Ps {
             ..ListQuery::default()
         };
         if self.watch {
-            let ports = services_ports(context).await;
-            self.go_on(context, &query, &ports).await?;
+            self.go_on(context, &query).await?;
             return Ok(ExitCode::SUCCESS);
         }
         let mut instances = context.instances().list_all(&query).await?;
@@ -72,10 +74,18 @@ impl Ps {
         Ok(ExitCode::SUCCESS)
     }
 
-    async fn go_on(&self, context: &Context, query: &ListQuery, ports: &Ports) -> Result<()> {
-        let row = |instance: &Instance| self.shows(instance).then(|| self.row(instance, ports));
+    async fn go_on(&self, context: &Context, query: &ListQuery) -> Result<()> {
+        let ports = RefCell::new(services_ports(context).await);
+        let row =
+            |instance: &Instance| self.shows(instance).then(|| self.row(instance, &ports.borrow()));
         let shown = Shown { titles: &TITLES, right: &[], row: &row };
-        watch(&context.instances(), query, self.output.output, &shown).await
+        let services = context.client.services(&context.project).watch(&ListQuery::default()).await;
+        // What cannot be read is not shown, as without watching.
+        let services = futures::stream::iter(services.ok()).flatten();
+        let changed = services.filter_map(|change| {
+            std::future::ready(change.ok().filter(|it| note(&mut ports.borrow_mut(), it)).map(drop))
+        });
+        watch_with(&context.instances(), query, self.output.output, &shown, changed).await
     }
 
     fn shows(&self, instance: &Instance) -> bool {
@@ -132,6 +142,19 @@ async fn services_ports(context: &Context) -> Ports {
     let services = context.client.services(&context.project);
     let all = services.list_all(&ListQuery::default()).await.unwrap_or_default();
     all.into_iter().map(|service| (service.meta.id, service.status.ports)).collect()
+}
+
+/// Notes what a service's ports have become; whether they are others now.
+fn note(ports: &mut Ports, change: &Change<ServiceNoun>) -> bool {
+    let Some(service) = &change.object else { return false };
+    let (id, now) = (&service.meta.id, &service.status.ports);
+    match change.r#type {
+        ChangeKind::Added | ChangeKind::Modified => {
+            ports.insert(id.clone(), now.clone()).as_ref() != Some(now)
+        }
+        ChangeKind::Removed => ports.remove(id).is_some_and(|them| !them.is_empty()),
+        ChangeKind::Bookmark => false,
+    }
 }
 
 fn service_of(instance: &Instance) -> Option<&Uid> {

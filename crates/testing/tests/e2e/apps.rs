@@ -142,41 +142,212 @@ fn from_nothing_to_changed_back_and_gone() {
     });
 }
 
-/// What a Docker client's Compose leaves: labels on all it made.
+/// A project of Compose's, made by Docker's own client where there is one.
+struct Composed<'a> {
+    it: Installed<'a>,
+    client: Option<PathBuf>,
+}
+
+impl Drop for Composed<'_> {
+    fn drop(&mut self) {
+        if self.client.is_some() {
+            self.run(&["down", "--volumes", "--timeout", "0"]);
+        }
+        self.it.node.hull(&["rm", "-f", "taken-db-1"]);
+    }
+}
+
+impl Composed<'_> {
+    fn file(&self) -> String {
+        self.it.dir.path().join("compose.yaml").to_str().unwrap().to_owned()
+    }
+
+    fn run(&self, words: &[&str]) -> bool {
+        let Some(client) = &self.client else { return false };
+        let socket = self.it.node.root().join("run/hull/docker.sock");
+        let done = std::process::Command::new(client)
+            .env("DOCKER_HOST", format!("unix://{}", socket.display()))
+            .args(["-p", "taken", "-f", &self.file()])
+            .args(words)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
+        true
+    }
+
+    /// Where there is no client: what it leaves, labels on all it made.
+    fn pretend(&self) {
+        let node = self.it.node;
+        let label = |key: &str, value: &str| format!("com.docker.compose.{key}={value}");
+        let project = label("project", "taken");
+        let files = label("project.config_files", &self.file());
+        let network = label("network", "default");
+        let volume = label("volume", "data");
+        node.ok(&["network", "create", "--label", &project, "--label", &network, "taken_default"]);
+        node.ok(&["volume", "create", "--label", &project, "--label", &volume, "taken_data"]);
+        let flags = ["--stop-signal", "KILL", "--network", "taken_default"];
+        let mounts = ["-v", "taken_data:/data", "-v", "/cache"];
+        let head = ["run", "-d", "--name", "taken-db-1", "--label", &project, "--label", &files];
+        let program = ["busybox", "sh", "-c", PROGRAM];
+        node.ok(&[&head[..], &flags[..], &mounts[..], &program[..]].concat());
+    }
+}
+
+const PROGRAM: &str = "[ -e /data/log ] || echo precious > /data/log; exec sleep 600";
+
 #[test]
 fn a_project_of_composes_becomes_an_app() {
     let Some(node) = node() else { return };
-    let text = "services:\n  db:\n    image: busybox\n    stop_signal: KILL\n    \
-                command: [sh, -c, 'cat /data/log; exec sleep 600']\n    volumes: ['data:/data']\nvolumes: {data: {}}\n";
-    let it = app(node, "taken", &[("compose.yaml", text.to_owned())]);
-    let label = |key: &str, value: &str| format!("com.docker.compose.{key}={value}");
-    let project = label("project", "taken");
-    let files = label("project.config_files", it.dir.path().join("compose.yaml").to_str().unwrap());
-    let network = label("network", "default");
-    let volume = label("volume", "data");
-    node.ok(&["network", "create", "--label", &project, "--label", &network, "taken_default"]);
-    node.ok(&["volume", "create", "--label", &project, "--label", &volume, "taken_data"]);
-    let write = "echo precious > /data/log; exec sleep 600";
-    let flags = ["--stop-signal", "KILL", "--network", "taken_default", "-v", "taken_data:/data"];
-    let head = ["run", "-d", "--name", "taken-db-1", "--label", &project, "--label", &files];
-    node.ok(&[&head[..], &flags[..], &["busybox", "sh", "-c", write]].concat());
-    until("it has written", || {
-        (node.hull(&["exec", "taken-db-1", "cat", "/data/log"]).text() == "precious").then_some(())
-    });
+    let text = format!(
+        "services:\n  db:\n    image: busybox\n    stop_signal: KILL\n    \
+         command: [sh, -c, '{PROGRAM}']\n    volumes: ['data:/data', '/cache']\nvolumes: {{data: {{}}}}\n"
+    );
+    let it = app(node, "taken", &[("compose.yaml", text)]);
+    let composed = Composed { it, client: testing::docker::compose() };
+    if !composed.run(&["up", "-d"]) {
+        composed.pretend();
+    }
+    let it = &composed.it;
+    let log = || node.hull(&["exec", "taken-db-1", "cat", "/data/log"]).text();
+    until("it has written", || (log() == "precious").then_some(()));
     let old = it.id("taken-db-1");
     let refused = it.up(&[]);
     assert!(refused.code != 0 && refused.stderr.contains("not of this app"), "{}", refused.stderr);
     let planned = node.ok(&["app", "adopt", "--plan", "taken"]);
-    for line in ["remove   instance taken-db-1", "take     volume   taken_data"] {
-        assert!(planned.contains(line), "{planned}");
+    for line in [
+        "remove   instance taken-db-1",
+        "remove   network  taken_default",
+        "take     volume   taken_data",
+        "was at /cache of taken-db-1",
+    ] {
+        assert!(planned.contains(line), "{line}: {planned}");
     }
     assert_eq!(it.id("taken-db-1"), old);
-    node.ok(&["app", "adopt", "taken"]);
+    let done = node.hull(&["app", "adopt", "taken"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    // The volume without a name stays, and it is said which one it is.
+    let left = done.stderr.lines().find(|line| line.contains("was at /cache")).unwrap();
+    let left = left.split([' ', ':']).nth(1).unwrap().to_owned();
+    assert_eq!(node.hull(&["volume", "rm", &left]).code, 0, "{}", done.stderr);
     assert_ne!(it.id("taken-db-1"), old);
-    assert_eq!(node.ok(&["exec", "taken-db-1", "cat", "/data/log"]), "precious");
+    until("it has its data", || (log() == "precious").then_some(()));
     assert_eq!(it.show()["status"]["phase"], json!("ready"));
     let again = node.hull(&["app", "adopt", "nothing-like-it"]);
     assert_eq!(again.code, 3, "{}", again.stderr);
+}
+
+/// What of a network can change where it is does; for the rest the services on it are made anew.
+#[test]
+fn a_network_in_use_is_made_anew() {
+    let Some(node) = node() else { return };
+    let text = |network: &str| {
+        format!(
+            "services:\n  web:\n    image: busybox\n    stop_signal: KILL\n    command: [sleep, '600']\n    \
+             networks: [back]\n  aside:\n    image: busybox\n    stop_signal: KILL\n    \
+             command: [sleep, '600']\nnetworks: {{back: {network}}}\n"
+        )
+    };
+    let it = app(node, "nets", &[("compose.yaml", text("{}"))]);
+    it.up_well(&[]);
+    let (web, aside) = (it.id("nets-web-1"), it.id("nets-aside-1"));
+    let network = || -> Value {
+        let text = node.ok(&["network", "show", "-o", "json", "nets_back"]);
+        serde_json::from_str(&text).unwrap()
+    };
+    it.write("compose.yaml", &text("{labels: {tier: front}}"));
+    let planned = it.up_well(&["--plan"]).text();
+    assert!(planned.contains("labels.tier: - → front"), "{planned}");
+    it.up_well(&[]);
+    assert_eq!(network()["meta"]["labels"]["tier"], "front");
+    assert_eq!(it.id("nets-web-1"), web, "nothing was ended for a label");
+
+    it.write("compose.yaml", &text("{internal: true}"));
+    let planned = it.up_well(&["--plan"]).text();
+    for line in
+        ["replace  network  nets_back", "internal: false → true", "replace  service  nets-web"]
+    {
+        assert!(planned.contains(line), "{line}: {planned}");
+    }
+    it.up_well(&[]);
+    assert_eq!(network()["spec"]["internal"], true);
+    assert_ne!(it.id("nets-web-1"), web);
+    assert_eq!(it.id("nets-aside-1"), aside, "what is not on it stays");
+
+    // An instance that is not the app's is not ended for it.
+    node.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "nets-guest",
+        "--stop-signal",
+        "KILL",
+        "--network",
+        "nets_back",
+        "busybox",
+        "sleep",
+        "600",
+    ]);
+    it.write("compose.yaml", &text("{}"));
+    let refused = it.up(&[]);
+    node.ok(&["rm", "-f", "nets-guest"]);
+    assert!(refused.code == 4 && refused.stderr.contains("nets-guest"), "{}", refused.stderr);
+}
+
+/// Who follows an app or a service hears those that come later.
+#[test]
+fn followers_hear_those_that_come_later() {
+    let Some(node) = node() else { return };
+    let text = "services:\n  web:\n    image: busybox\n    stop_signal: KILL\n    \
+                command: [sh, -c, 'echo hello of $$HOSTNAME; exec sleep 600']\n";
+    let it = app(node, "heard", &[("compose.yaml", text.to_owned())]);
+    it.up_well(&[]);
+    let mut followers = Vec::new();
+    for words in [&["app", "logs", "-f", "heard"][..], &["logs", "-f", "heard-web"]] {
+        let mut child = node.command(words).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let out = child.stdout.take().unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in std::io::BufRead::lines(std::io::BufReader::new(out)).map_while(Result::ok)
+            {
+                if tell.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        followers.push((child, told));
+    }
+    let hear = |wanted: &[&str]| {
+        for (_, told) in &followers {
+            let mut missing = wanted.to_vec();
+            while !missing.is_empty() {
+                let line = told.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+                missing.retain(|name| !line.starts_with(&format!("{name} | hello of")));
+            }
+        }
+    };
+    hear(&["heard-web-1"]);
+    node.ok(&["app", "scale", "heard", "web=2"]);
+    hear(&["heard-web-2"]);
+    // One that takes another's place, too.
+    it.write("compose.yaml", &text.replace("hello of", "hello of another"));
+    it.up_well(&[]);
+    hear(&["heard-web-1"]);
+    // They end when what they follow is gone, and who removed it is known.
+    node.ok(&["app", "down", "heard"]);
+    for (mut child, _) in followers {
+        within(std::time::Duration::from_secs(60), "the follower ends", || {
+            child.try_wait().unwrap().map(|status| assert!(status.success(), "{status}"))
+        });
+    }
+    let events =
+        node.ok(&["events", "-o", "json", "--filter", "kind=app", "--filter", "object=heard"]);
+    let by = |action: &str| {
+        let all = events.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut own = all.filter(|it| it["kind"] == "app" && it["action"] == action);
+        own.next().map(|it| it["by"].as_str().unwrap_or_default().to_owned())
+    };
+    assert!(by("create").is_some_and(|it| !it.is_empty()), "{events}");
+    assert_eq!((by("removing"), by("destroy")), (by("create"), by("create")), "{events}");
 }
 
 /// An upgrade with a copy of the volume, and the way back with what was in it.

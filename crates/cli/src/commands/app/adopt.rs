@@ -1,7 +1,8 @@
 //! `hull app adopt`: what a Docker client's Compose made becomes an app.
 //!
 //! Compose's containers become instances of services, which they are not: they are ended and removed, and
-//! the app makes its own. Volumes, and what is in them, are taken over under their names.
+//! the app makes its own. Volumes, and what is in them, are taken over under their names. Volumes that
+//! nobody gave a name belong to one container and end with it wherever apps change: they are left, and told.
 
 use std::process::ExitCode;
 
@@ -9,7 +10,7 @@ use clap::Args;
 use client::Objects;
 use client::wire::{DeleteQuery, Goal, ListQuery, SettleQuery, StopRequest, UpRequest};
 use model::app::{APP, AppNoun, KEY};
-use model::instance::Instance;
+use model::instance::{Instance, MountKind};
 use model::{Error, ErrorKind, Noun, Object, Result, Span};
 use serde_json::json;
 
@@ -69,10 +70,13 @@ impl Adopt {
             told("remove", &instances);
             told("remove", &joined);
             told("take", &kept);
+            let stay = left(context, &instances).await?;
+            stay.iter().for_each(|it| out::line(format!("leave    volume   {it}")));
             out::line(format!("create   app      {}", self.name));
             return Ok(ExitCode::SUCCESS);
         }
         refuse_another(apps, &self.name).await?;
+        let stay = left(context, &instances).await?;
         for instance in &instances {
             end(context, instance).await?;
         }
@@ -87,8 +91,42 @@ impl Adopt {
         }
         let request = UpRequest { files: packed.files, ..UpRequest::default() };
         let done = apps.up(&self.name, &request, false).await?;
-        conclude(apps, done, self.ending).await
+        let outcome = conclude(apps, done, self.ending).await;
+        for it in &stay {
+            out::remark(format!("volume {it}"));
+        }
+        if !stay.is_empty() {
+            out::remark(
+                "to have one in the app, give it a name in the file (volumes: {data: {name: …, external: \
+                 true}}); else hull volume rm",
+            );
+        }
+        outcome
     }
+}
+
+/// The volumes of instances that nobody gave a name, and where they were: new instances do not have them.
+async fn left(context: &Context, instances: &[Instance]) -> Result<Vec<String>> {
+    let volumes = context.client.volumes(&context.project).list_all(&ListQuery::default()).await?;
+    let unnamed = |name: &str| volumes.iter().any(|it| it.spec.anonymous && it.meta.name == name);
+    let mut found = Vec::new();
+    for instance in instances {
+        let asked = instance.spec.all_containers().flat_map(|it| &it.mounts);
+        let asked = asked.filter_map(|mount| match &mount.kind {
+            MountKind::Volume { name, .. } => Some((name.as_str(), &mount.target)),
+            MountKind::Bind { .. } | MountKind::Tmpfs { .. } => None,
+        });
+        // Those that the image wants.
+        let made = instance.status.containers.iter().flat_map(|it| &it.volumes);
+        let made = made.map(|volume| (volume.name(), &volume.target));
+        let owner = &instance.meta.name;
+        found.extend(asked.chain(made).filter(|(name, _)| unnamed(name)).map(|(name, target)| {
+            format!(
+                "{name}: it has no name of its own, was at {target} of {owner}, and is unused then"
+            )
+        }));
+    }
+    Ok(found)
 }
 
 /// The files that Compose was started with, where they are on this machine.
