@@ -46,7 +46,7 @@ build: console ## build the release binary
 	@$(CARGO) build --release --locked --bin hull
 
 .PHONY: test
-test: lint e2e ## everything that needs no accelerator
+test: lint e2e test-docker ## everything that needs no accelerator
 
 .PHONY: lint
 lint: ## format, clippy, dependencies, scripts
