@@ -100,13 +100,24 @@ fn merge_one(status: &mut ContainerStatus, seen: Option<&Observed>, now: Time) {
 
 fn set_live(status: &mut ContainerStatus, seen: &Observed, state: ContainerState) {
     if status.state == ContainerState::Waiting || status.state == ContainerState::Exited {
-        status.exit_code = None;
-        status.finished = None;
-        status.oom_killed = false;
+        forget_end(status);
     }
     status.state = state;
     status.pid = seen.pid;
     status.started = seen.started.or(status.started);
+}
+
+/// Clears what the end of the run before said of a container that runs again: how healthy it is has to be
+/// found out anew, with all the time that a start is given.
+pub fn forget_end(status: &mut ContainerStatus) {
+    status.exit_code = None;
+    status.finished = None;
+    status.oom_killed = false;
+    if status.health != Health::Unchecked {
+        status.health = Health::Starting;
+        status.failing = 0;
+        status.health_log.clear();
+    }
 }
 
 fn set_exited(status: &mut ContainerStatus, code: Option<i32>, at: Time) {
@@ -208,6 +219,26 @@ mod tests {
         assert!(ended.is_empty());
         assert_eq!(local.status.containers[0].state, ContainerState::Running);
         assert_eq!(local.status.containers[0].pid, Some(42));
+    }
+
+    #[test]
+    fn how_well_the_run_before_was_says_nothing_of_the_next() {
+        let now = Time::from_unix(200, 0);
+        for health in [Health::Healthy, Health::Starting, Health::Unhealthy] {
+            let mut local = local(ContainerState::Running);
+            local.status.containers[0].health = health;
+            local.status.containers[0].failing = 2;
+            merge(&spec(), &mut local, &seen(State::Exited, Some(1)), now);
+            assert_eq!(local.status.containers[0].health, Health::Unhealthy, "it has ended");
+            merge(&spec(), &mut local, &seen(State::Running, None), now);
+            let container = &local.status.containers[0];
+            assert_eq!((container.health, container.failing), (Health::Starting, 0));
+            assert_eq!(local.status.health, Health::Starting);
+            // The same run, seen once more, keeps what was found of it.
+            local.status.containers[0].health = Health::Healthy;
+            merge(&spec(), &mut local, &seen(State::Running, None), now);
+            assert_eq!(local.status.health, Health::Healthy);
+        }
     }
 
     #[test]

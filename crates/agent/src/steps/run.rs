@@ -8,7 +8,7 @@ use model::instance::{ContainerSpec, ContainerState, ContainerStatus, Instance, 
 use model::{Error, Result};
 
 use crate::local::Local;
-use crate::observe::engine_id;
+use crate::observe::{engine_id, forget_end};
 use crate::steps::absent_is_fine;
 use crate::worker::Worker;
 
@@ -49,9 +49,7 @@ pub async fn begin(
     seen.state = ContainerState::Running;
     seen.pid = Some(started.pid).filter(|pid| *pid != 0);
     seen.started = Some(started.at);
-    seen.finished = None;
-    seen.exit_code = None;
-    seen.oom_killed = false;
+    forget_end(seen);
     Ok(())
 }
 
