@@ -32,10 +32,13 @@ import rootfs
 HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "monohull"
 IMAGES = CACHE / "images"
-ALL = ["busybox", "debian", "nginx", "redis", "postgres", "tools", "hull-tiny", "debian-cloud"]
+CATALOG = ["caddy", "nats", "prometheus", "mariadb", "wordpress"]
+# What answers for a program that cannot be had: for tests alone.
+STAND_INS = ["gitea-stand-in"]
+ALL = ["busybox", "debian", "nginx", "redis", "postgres", "tools", *CATALOG, "hull-tiny", "debian-cloud"]
 # Built when asked for: what it is made of comes from elsewhere than the distribution.
 FOREIGN = ["alpine-machine"]
-TEST = ["busybox", "nginx", "redis", "tools", "hull-tiny"]
+TEST = ["busybox", "nginx", "redis", "tools", *CATALOG, *STAND_INS, "hull-tiny"]
 VARIANTS = ["zstd", "plain", "docker", "multi", "layers"]
 VARIANTS_OF = "busybox"
 # Debian's names of processors, and the names that images use.
@@ -51,7 +54,7 @@ class Recipe:
         self.name = name
         self.home = HERE / name
         if not (self.home / "image.json").is_file():
-            raise SystemExit(f"images: no recipe named {name}: there are {', '.join(ALL + FOREIGN)}")
+            raise SystemExit(f"images: no recipe named {name}: there are {', '.join(ALL + FOREIGN + STAND_INS)}")
         self.spec = json.loads((self.home / "image.json").read_text())
         self.layout = IMAGES / name
         self.tree = CACHE / "trees" / name
@@ -161,8 +164,8 @@ class Builder:
             rootfs.copy_tree(recipe.parent.tree, work)
             before = oci.snapshot(work)
         version = self._install(recipe, work)
-        if "packages" in recipe.spec:
-            layers.append(self._layer(work, before, "apt-get install " + " ".join(recipe.spec["packages"])))
+        if recipe.parent:
+            layers.append(self._layer(work, before, _installed(recipe.spec)))
             before = oci.snapshot(work)
         if _add_own_files(recipe, work) or not layers:
             layers.append(self._layer(work, before, f"images/{recipe.name}"))
@@ -170,19 +173,30 @@ class Builder:
 
     def _install(self, recipe, work):
         """Puts the packages in place; returns the version that names the image."""
-        if "unpack" in recipe.spec:
+        if recipe.parent:
+            self._script(recipe, work, "prepare.sh")
+            version = self._add(recipe.spec, work)
+        elif "unpack" in recipe.spec:
             version = rootfs.unpack(recipe.spec["unpack"], work, self.apt)
             _shell_for_unpacked(work)
-        elif "bootstrap" in recipe.spec:
+        else:
             rootfs.bootstrap(work, self.apt)
             version = rootfs.os_release().get("VERSION_ID", "0")
-        else:
-            self._script(recipe, work, "prepare.sh")
-            self.apt.install(work, fill(recipe.spec["packages"], _names("0")))
-            version = rootfs.version_in(work, recipe.spec.get("version_of", "base-files"))
         self._script(recipe, work, "finish.sh")
         rootfs.tidy(work)
         return plain_version(version)
+
+    def _add(self, spec, work):
+        """What is put on the tree that a recipe stands on; the version is that of what comes last of these."""
+        version = None
+        if "packages" in spec:
+            self.apt.install(work, fill(spec["packages"], _names("0")))
+            version = rootfs.version_in(work, spec.get("version_of", "base-files"))
+        for package in reversed(spec.get("unpack", [])):
+            version = rootfs.unpack(package, work, self.apt)
+        if "wheel" in spec:
+            version = rootfs.add_wheel(spec["wheel"], work)
+        return version
 
     def _script(self, recipe, work, name):
         if (recipe.home / name).is_file():
@@ -253,6 +267,13 @@ def _stacked_layers():
         yield oci.make_layer(CACHE / "layers" / name, name, lambda out, data=data: out.write(data))
 
 
+def _installed(spec):
+    """How a layer came about, for those who ask for its history."""
+    verbs = (("packages", "apt-get install"), ("unpack", "dpkg-deb -x"))
+    said = [f"{verb} {' '.join(spec[key])}" for key, verb in verbs if key in spec]
+    return "; ".join(said + ([f"pip install {spec['wheel']}"] if "wheel" in spec else []))
+
+
 def _shell_for_unpacked(work):
     """A merged /usr or not, busybox ends as /bin/busybox, and as the shell that runs finish.sh."""
     (work / "bin").mkdir(exist_ok=True)
@@ -293,6 +314,7 @@ def _names(version):
     return {
         "version": version,
         "major": version.split(".")[0],
+        "minor": ".".join(version.split(".")[:2]),
         "arch": rootfs.architecture(),
         "os": release["ID"],
         "os_version": release.get("VERSION_ID", ""),
@@ -409,7 +431,7 @@ def main():
     parser.add_argument("--port", type=int, default=int(os.environ.get("REGISTRY_PORT") or 5555))
     verbs = parser.add_subparsers(dest="verb", required=True)
     verb = verbs.add_parser("up", help="build what is missing and serve it")
-    verb.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ALL + FOREIGN)}; or `test` for the subset that tests need")
+    verb.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ALL + FOREIGN + STAND_INS)}; or `test` for the subset that tests need")
     verb.add_argument("--refresh", action="store_true", help="rebuild with the newest packages")
     verb.add_argument("--config", type=Path, default=Path("/etc/hull/hull.toml"), help="where to name the mirror")
     verb.add_argument("--no-config", action="store_true", help="serve only; leave hull's configuration alone")

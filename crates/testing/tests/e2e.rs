@@ -11,6 +11,7 @@ mod e2e {
     mod api;
     mod apps;
     mod backup;
+    mod catalog_apps;
     mod catalog_sources;
     mod catalogs;
     mod changes;

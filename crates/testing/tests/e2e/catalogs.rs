@@ -8,7 +8,7 @@ use testing::node::{Node, until};
 use super::process::node;
 
 /// An app that goes with the test, and its volumes with it.
-struct Installed<'a>(&'a Node, &'a str);
+pub struct Installed<'a>(pub &'a Node, pub &'a str);
 
 impl Drop for Installed<'_> {
     fn drop(&mut self) {
@@ -37,7 +37,8 @@ fn install<'a>(node: &'a Node, template: &str, name: &'a str, answers: &[&str]) 
     app
 }
 
-fn app(node: &Node, name: &str) -> Value {
+/// What is known of an app.
+pub fn app(node: &Node, name: &str) -> Value {
     json(&node.ok(&["app", "show", name, "-o", "json"]))
 }
 

@@ -9,6 +9,9 @@ services:
       - "${prometheusPort}:9090"
     volumes:
       - figures:/prometheus
+{{- if ne .Values.network "" }}
+    networks: [default, watched]
+{{- end }}
     configs:
       - source: prometheus
         target: /etc/prometheus/prometheus.yml
@@ -57,6 +60,12 @@ configs:
           access: proxy
           url: http://prometheus:9090
           isDefault: true
+{{- if ne .Values.network "" }}
+networks:
+  watched:
+    external: true
+    name: ${network}
+{{- end }}
 secrets:
   password:
     environment: password

@@ -1,0 +1,1 @@
+mkdir -p /config/caddy /data/caddy /srv
