@@ -56,7 +56,7 @@ mod tests {
     /// They are handed to containers as files. A machine's first-boot data is another matter.
     #[test]
     fn passwords_are_in_no_environment_or_command() {
-        const SECRET: &str = "hunter2hunter2";
+        const SECRET: &str = "hunter2hunter2hunter2hunter2hunter2";
         let mut tree = read().unwrap();
         for template in &crate::formats::read("builtin", &mut tree).unwrap() {
             let name = &template.name;
