@@ -21,7 +21,7 @@ function fromWhere(source: CatalogSource): string {
     case 'archive':
       return source.path
     case 'git':
-      return source.branch ? `${source.url} (${source.branch})` : source.url
+      return [source.branch ? `${source.url} (${source.branch})` : source.url, source.keys && t('signed')].filter(Boolean).join(', ')
   }
 }
 
@@ -103,18 +103,21 @@ function AddDialog({ project, close }: { project: string; close: () => void }) {
   const [from, setFrom] = useState<From>('git')
   const [place, setPlace] = useState('')
   const [branch, setBranch] = useState('')
+  const [keys, setKeys] = useState('')
   const [every, setEvery] = useState('')
   const [scope, setScope] = useState<'all' | 'one'>('all')
-  const source: CatalogSource = from === 'git' ? { from, url: place.trim(), ...(branch ? { branch: branch.trim() } : {}) } : { from, path: place.trim() }
+  const git = { ...(branch ? { branch: branch.trim() } : {}), ...(keys.trim() ? { keys } : {}) }
+  const source: CatalogSource = from === 'git' ? { from, url: place.trim(), ...git } : { from, path: place.trim() }
   const add = () => post('/v1/catalogs', { meta: { name: name.trim() }, spec: { source, ...(every ? { every: every.trim() } : {}), ...(scope === 'one' ? { projects: [project] } : {}) } })
   const [word, example] = PLACES[from]
-  const command = ['hull catalog add', name || 'NAME', quoted(place || 'LOCATION'), from === 'git' && branch && `--branch ${quoted(branch)}`, every && `--every ${quoted(every)}`, scope === 'one' && `--only ${project}`]
+  const command = ['hull catalog add', name || 'NAME', quoted(place || 'LOCATION'), from === 'git' && branch && `--branch ${quoted(branch)}`, from === 'git' && keys.trim() && '--key FILE', every && `--every ${quoted(every)}`, scope === 'one' && `--only ${project}`]
   return (
     <FormDialog open close={close} title={t('Add a catalog')} verb={t('Add')} ready={name.trim() !== '' && place.trim() !== ''} act={add}>
       <TextField label={t('Name')} value={name} set={setName} autoFocus required />
       <Choices label={t('From')} value={from} set={setFrom} options={[['git', t('git repository')], ['directory', t('directory')], ['archive', t('archive')]]} />
       <TextField label={t(word)} value={place} set={setPlace} placeholder={example} required />
       {from === 'git' && <TextField label={t('Branch')} value={branch} set={setBranch} hint={t("The repository's own choice when empty.")} />}
+      {from === 'git' && <TextField label={t('Signed by')} value={keys} set={setKeys} rows={3} placeholder="ssh-ed25519 AAAA… me@example.org" hint={t('Public keys of SSH, one a line: a commit that none of them signed is not taken.')} />}
       <TextField label={t('Read again every')} value={every} set={setEvery} placeholder="1d" hint={t('Only when asked when empty.')} />
       <Choices label={t('For')} value={scope} set={setScope} options={[['all', t('all projects')], ['one', t('project {name}', { name: project })]]} />
       <p className="faint" style={{ margin: 0 }}>
