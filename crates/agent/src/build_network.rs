@@ -81,6 +81,8 @@ pub struct Site {
     pub namespace: Arc<OwnedFd>,
     /// What asks for names there: resolv.conf(5).
     pub resolv_conf: String,
+    /// The host's address there.
+    pub gateway: String,
 }
 
 impl Site {
@@ -110,7 +112,9 @@ impl Site {
         context.names.refresh(context).await?;
         let file = File::open(context.fabric.driver().namespace(&held.id))
             .context(ErrorKind::Internal, || "a build's network cannot be entered".into())?;
-        Ok(Self { _held: held, namespace: Arc::new(file.into()), resolv_conf: resolv_conf() })
+        let gateway = spec().host4().map(|net| net.addr().to_string()).unwrap_or_default();
+        let (namespace, resolv_conf) = (Arc::new(file.into()), resolv_conf());
+        Ok(Self { _held: held, namespace, resolv_conf, gateway })
     }
 }
 

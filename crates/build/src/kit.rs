@@ -10,17 +10,20 @@ mod config;
 mod control;
 mod daemon;
 mod frames;
+mod job;
 mod programs;
 mod proxy;
 mod session;
 mod solve;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod wire;
 
 pub use config::{Mirror, Registry};
 pub use control::Fresh;
 pub use daemon::{Daemon, Start};
+pub use job::{KitJob, Logins};
 pub use programs::Programs;
 pub use session::{Archive, TakeIn};
 

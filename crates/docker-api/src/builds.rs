@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::routing::post;
 use axum::{Extension, Router};
+use base64::Engine as _;
 use control::Caller;
 use futures::StreamExt;
 use http::{HeaderMap, StatusCode};
@@ -38,14 +39,8 @@ async fn build(
     headers: HeaderMap,
     body: Body,
 ) -> Reply {
-    if query.text("version") == "2" {
-        return Err(Failure::unserved(
-            "builds of version 2 are not served by this endpoint: speak to BuildKit by /grpc and \
-             /session, as docker buildx does",
-        ));
-    }
     let request = request::read(&query, auth::of_build(&headers))?;
-    let quiet = query.flag("q");
+    let (quiet, by_kit) = (query.flag("q"), request.session.is_some());
     let images = engine.control.images();
     let steps = images.build(&caller, "", request, body::stream(body)).await;
     let mut steps = steps.map_err(|error| match error.kind() {
@@ -67,6 +62,13 @@ async fn build(
                         yield json!({ "stream": std::mem::take(&mut held) });
                     }
                     yield failed(&message, code);
+                }
+                Ok(BuildStep::Trace { message }) => {
+                    let message = base64::engine::general_purpose::STANDARD.encode(message);
+                    yield json!({ "id": "moby.buildkit.trace", "aux": message });
+                }
+                Ok(BuildStep::Built { id, .. }) if by_kit => {
+                    yield json!({ "id": "moby.image.id", "aux": { "ID": id } });
                 }
                 Ok(BuildStep::Built { id, .. }) if quiet => {
                     yield json!({ "stream": format!("{id}\n") });

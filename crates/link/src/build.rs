@@ -44,6 +44,8 @@ pub struct BuildRequest {
     pub limits: BuildLimits,
     /// Who asks registries; the node's stored logins beside.
     pub logins: Vec<Login>,
+    /// It is BuildKit that builds, and asks this session of a client; nobody's when it is empty.
+    pub session: Option<String>,
 }
 
 /// What the steps of a build reach.
@@ -86,6 +88,12 @@ pub enum BuildStep {
     Text {
         /// A line or a part of one, with its end.
         text: String,
+    },
+    /// What BuildKit tells of its progress (`StatusResponse` of its API).
+    #[serde(rename_all = "camelCase")]
+    Trace {
+        /// The message.
+        message: Vec<u8>,
     },
     /// It failed; nothing comes after this.
     #[serde(rename_all = "camelCase")]

@@ -1,5 +1,6 @@
 //! Builds: the context unpacked, the builder run, what it made taken in.
 
+mod asked;
 mod kit;
 mod supply;
 
@@ -58,6 +59,9 @@ impl BuildCalls for Calls {
         request: BuildRequest,
         archive: ByteStream,
     ) -> Result<ResultStream<BuildStep>> {
+        if request.session.is_some() {
+            return asked::build(self, request, archive).await;
+        }
         let builder = builder(self)?;
         refuse_platform(&request.platform)?;
         for name in &request.names {
@@ -77,18 +81,34 @@ impl BuildCalls for Calls {
     }
 
     async fn build_cache(&self) -> Result<Vec<BuildCache>> {
-        let Ok(builder) = builder(self) else { return Ok(Vec::new()) };
+        let mut all = match builder(self) {
+            Ok(builder) => builder.cache().await?,
+            Err(_) => Vec::new(),
+        };
+        if let Some(user) = self.kit.if_used(&self.context).await {
+            all.extend(user.daemon().cache().await?);
+        }
         let kept = |record: build::CacheRecord| BuildCache {
             id: record.id,
             name: record.name,
             created: record.created,
             size: record.size,
         };
-        Ok(builder.cache().await?.into_iter().map(kept).collect())
+        Ok(all.into_iter().map(kept).collect())
     }
 
     async fn build_prune(&self, all: bool) -> Result<BuildPruned> {
-        let pruned = builder(self)?.prune(all).await?;
+        let user = self.kit.if_used(&self.context).await;
+        let mut pruned = match (builder(self), &user) {
+            (Ok(builder), _) => builder.prune(all).await?,
+            (Err(_), Some(_)) => build::Cache::default(),
+            (Err(error), None) => return Err(error),
+        };
+        if let Some(user) = user {
+            let of_kit = user.daemon().prune(all).await?;
+            pruned.removed.extend(of_kit.removed);
+            pruned.freed.0 += of_kit.freed.0;
+        }
         Ok(BuildPruned { removed: pruned.removed, freed: pruned.freed })
     }
 

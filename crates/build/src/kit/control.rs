@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_stream::stream;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Frame as BodyFrame, Incoming};
 
@@ -15,8 +15,8 @@ use super::frames::{Frame, Frames};
 use super::proxy::{self, Body, Code, Upstream};
 use super::solve::{self, Solve};
 
-const SOLVE: &str = "/moby.buildkit.v1.Control/Solve";
-const STATUS: &str = "/moby.buildkit.v1.Control/Status";
+pub(crate) const SOLVE: &str = "/moby.buildkit.v1.Control/Solve";
+pub(crate) const STATUS: &str = "/moby.buildkit.v1.Control/Status";
 const WORKERS: &str = "/moby.buildkit.v1.Control/ListWorkers";
 /// Bytes of a request that is read here.
 const LARGEST: usize = 64 << 20;
@@ -103,11 +103,13 @@ pub(crate) struct Control {
     fresh: Fresh,
     /// Names of the images that are taken in, by build.
     names: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
+    /// The host's address on the network of builds.
+    gateway: Arc<str>,
 }
 
 impl Control {
-    pub(crate) fn new(kit: Upstream, taken: Arc<Taken>, fresh: Fresh) -> Self {
-        Self { kit, taken, fresh, names: Arc::default() }
+    pub(crate) fn new(kit: Upstream, taken: Arc<Taken>, fresh: Fresh, gateway: &str) -> Self {
+        Self { kit, taken, fresh, names: Arc::default(), gateway: gateway.into() }
     }
 
     pub(crate) async fn answer(self, request: Request<Incoming>) -> Response<Body> {
@@ -116,7 +118,8 @@ impl Control {
             STATUS => self.status(request).await,
             WORKERS => {
                 let answer = self.kit.pass(request.map(proxy::through)).await;
-                answer.map(|body| reworded(body, solve::workers))
+                let gateway = self.gateway.clone();
+                answer.map(|body| reworded(body, move |told| solve::workers(told, &gateway)))
             }
             _ => self.kit.pass(request.map(proxy::through)).await,
         }
@@ -215,7 +218,7 @@ fn reworded(mut body: Body, reword: impl Fn(&[u8]) -> Option<Vec<u8>> + Send + '
 }
 
 /// The message of a request that has one.
-async fn only_message(body: Incoming) -> Result<Bytes, Response<Body>> {
+pub(crate) async fn only_message(body: Incoming) -> Result<Bytes, Response<Body>> {
     let refuse = |told: &str| proxy::status(Code::InvalidArgument, told);
     let body = Limited::new(body, LARGEST).collect().await;
     let body = body.map_err(|_| refuse("the request of the build did not come whole"))?;
@@ -228,6 +231,17 @@ async fn only_message(body: Incoming) -> Result<Bytes, Response<Body>> {
         }
         Ok(None) | Err(_) => Err(refuse("the request of the build is no message")),
     }
+}
+
+/// A request of the platform's own.
+pub(crate) fn request(path: &str, message: &[u8]) -> Request<Body> {
+    let mut request = Request::new(framed(message));
+    *request.method_mut() = http::Method::POST;
+    *request.uri_mut() = path.parse().unwrap_or_default();
+    let headers = request.headers_mut();
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(http::header::TE, HeaderValue::from_static("trailers"));
+    request
 }
 
 fn framed(message: &[u8]) -> Body {

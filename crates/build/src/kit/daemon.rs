@@ -63,6 +63,8 @@ pub struct Start<'a> {
     pub namespace: &'a Path,
     /// What is asked there for names: resolv.conf(5).
     pub resolv_conf: &'a str,
+    /// The host's address there.
+    pub gateway: &'a str,
     /// Where it gets images.
     pub mirror: &'a Mirror,
     /// Registries by name.
@@ -76,6 +78,7 @@ pub struct Daemon {
     cgroup: Option<Cgroup>,
     taken: Arc<Taken>,
     fresh: Fresh,
+    gateway: String,
     log: PathBuf,
 }
 
@@ -134,7 +137,8 @@ impl Daemon {
             .spawn()
             .context(ErrorKind::Internal, || "BuildKit cannot be run".to_owned())?;
         let (child, cgroup) = (Mutex::new(child), Some(cgroup));
-        let daemon = Self { child, socket, cgroup, taken: Arc::default(), fresh, log };
+        let (taken, gateway) = (Arc::default(), start.gateway.to_owned());
+        let daemon = Self { child, socket, cgroup, taken, fresh, gateway, log };
         daemon.answers().await?;
         Ok(daemon)
     }
@@ -173,7 +177,7 @@ impl Daemon {
         }
     }
 
-    async fn connect(&self) -> Result<(Upstream, Connection)> {
+    pub(crate) async fn connect(&self) -> Result<(Upstream, Connection)> {
         let gone = || "BuildKit does not answer".to_owned();
         let stream =
             UnixStream::connect(&self.socket).await.context(ErrorKind::Unavailable, gone)?;
@@ -186,7 +190,7 @@ impl Daemon {
     /// `Unavailable` when the daemon is gone.
     pub async fn control(&self, client: UnixStream) -> Result<()> {
         let (kit, mut connection) = self.connect().await?;
-        let control = Control::new(kit, self.taken.clone(), self.fresh.clone());
+        let control = Control::new(kit, self.taken.clone(), self.fresh.clone(), &self.gateway);
         tokio::select! {
             () = proxy::serve(client, move |request| control.clone().answer(request)) => {}
             () = connection.ended() => {}

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, Request, Response, Version};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty, StreamBody};
+use http_body_util::{BodyExt, Collected, Empty, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2 as client;
 use hyper::server::conn::http2 as server;
@@ -37,6 +38,7 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) enum Code {
     Ok = 0,
     InvalidArgument = 3,
+    Unimplemented = 12,
     Internal = 13,
     Unavailable = 14,
 }
@@ -166,6 +168,15 @@ pub(crate) fn through(body: Incoming) -> Body {
     body.map_err(Into::into).boxed_unsync()
 }
 
+/// All of a body, unless it has more than so many bytes. Boxed: the compiler cannot see otherwise that it may
+/// cross threads.
+pub(crate) fn whole(
+    body: Body,
+    most: usize,
+) -> BoxFuture<'static, Result<Collected<Bytes>, BoxError>> {
+    Box::pin(Limited::new(body, most).collect())
+}
+
 /// A body of these frames.
 pub(crate) fn of_frames(
     frames: impl futures::Stream<Item = Result<Frame<Bytes>, BoxError>> + Send + 'static,
@@ -196,9 +207,42 @@ fn percent_encoded(text: &str) -> String {
     text.bytes().map(encode).collect()
 }
 
-/// The status in an answer's headers, where one has failed before it said anything.
+/// What is told of a failure in the headers or trailers of an answer, if it is one.
 pub(crate) fn failure(headers: &HeaderMap) -> Option<String> {
     let code = headers.get("grpc-status")?.to_str().ok()?;
     let message = headers.get("grpc-message").and_then(|it| it.to_str().ok()).unwrap_or_default();
-    (code != "0").then(|| format!("{message} (code {code})"))
+    (code != "0").then(|| percent_decoded(message))
+}
+
+fn percent_decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while at < bytes.len() {
+        let hex = text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => out.push(byte),
+            None => out.push(bytes[at]),
+        }
+        at += if hex.is_some_and(|hex| u8::from_str_radix(hex, 16).is_ok()) { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_failures() {
+        for text in ["as it is", "100 %\n\u{e9}", "%zz", "%"] {
+            assert_eq!(percent_decoded(&percent_encoded(text)), text);
+        }
+        assert_eq!(percent_decoded("%zz %4 %41"), "%zz %4 A");
+        let mut headers = HeaderMap::new();
+        assert_eq!(failure(&headers), None);
+        headers.insert("grpc-status", 0.into());
+        assert_eq!(failure(&headers), None);
+        headers.insert("grpc-status", 2.into());
+        assert_eq!(failure(&headers).as_deref(), Some(""));
+    }
 }

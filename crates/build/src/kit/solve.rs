@@ -20,6 +20,9 @@ const ARCHIVE_STATUS: &str = "sending tarball";
 /// Label of a worker that has an image store of its own.
 const SNAPSHOTTER: &str = "org.mobyproject.buildkit.worker.snapshotter";
 
+/// Label of Engine's worker.
+const GATEWAY: &str = "org.mobyproject.buildkit.worker.moby.host-gateway-ip";
+
 /// Attributes of an image exporter that mean nothing to that of an archive.
 const IMAGE_ONLY: [&str; 9] = [
     "dangling-name-prefix",
@@ -202,20 +205,21 @@ fn put_old(solve: &mut Solve, mut old: Exporter<'_>, counts: bool) {
 }
 
 /// A `ListWorkersResponse` as of an engine whose images are of one platform and which pushes them itself:
-/// by this label clients tell one that is not.
-pub(crate) fn workers(message: &[u8]) -> Option<Vec<u8>> {
+/// by this label clients tell one that is not. By another one they learn where the host is (`host-gateway`).
+pub(crate) fn workers(message: &[u8], gateway: &str) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     for it in wire::fields(message)? {
         match (it.number, it.value) {
-            (1, Some(worker)) => wire::put(&mut out, 1, &without_snapshotter(worker)?),
+            (1, Some(worker)) => wire::put(&mut out, 1, &of_engine(worker, gateway)?),
             _ => out.extend_from_slice(it.whole),
         }
     }
     Some(out)
 }
 
-fn without_snapshotter(worker: &[u8]) -> Option<Vec<u8>> {
+fn of_engine(worker: &[u8], gateway: &str) -> Option<Vec<u8>> {
     let mut out = Vec::new();
+    put_attrs(&mut out, 2, &BTreeMap::from([(GATEWAY.to_owned(), gateway.to_owned())]));
     for it in wire::fields(worker)? {
         let label = it.value.filter(|_| it.number == 2).and_then(wire::entry);
         if label.is_none_or(|(key, _)| key != SNAPSHOTTER) {
@@ -376,10 +380,12 @@ mod tests {
             wire::put(&mut worker, 2, &label);
         }
         wire::put(&mut message, 1, &worker);
-        let shown = workers(&message).unwrap();
+        let shown = workers(&message, "1.2.3.4").unwrap();
         let worker = wire::fields(wire::first(&shown).unwrap()).unwrap();
-        assert_eq!(worker.iter().map(|it| it.number).collect::<Vec<_>>(), [1, 2]);
-        assert_eq!(wire::entry(worker[1].value.unwrap()).unwrap().0, "other");
+        assert_eq!(worker.iter().map(|it| it.number).collect::<Vec<_>>(), [2, 1, 2]);
+        let label = |at: usize| wire::entry(worker[at].value.unwrap()).unwrap();
+        assert_eq!(label(0), (GATEWAY.into(), "1.2.3.4".into()));
+        assert_eq!(label(2).0, "other");
     }
 
     #[test]

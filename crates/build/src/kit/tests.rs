@@ -87,7 +87,7 @@ async fn client(
     fresh: &Fresh,
 ) -> (Upstream, Vec<proxy::Connection>) {
     let (kit, behind) = Upstream::over(fake.serve()).await.unwrap();
-    let control = Control::new(kit, taken.clone(), fresh.clone());
+    let control = Control::new(kit, taken.clone(), fresh.clone(), "1.2.3.4");
     let (ours, theirs) = UnixStream::pair().unwrap();
     tokio::spawn(proxy::serve(theirs, move |request| control.clone().answer(request)));
     let (client, connection) = Upstream::over(ours).await.unwrap();

@@ -23,7 +23,8 @@ struct Ulimit {
 
 /// Reads it. What would change the result and cannot be done is refused.
 pub(super) fn read(query: &Query, logins: Vec<Login>) -> Reply<BuildRequest> {
-    refuse(query)?;
+    let by_kit = query.text("version") == "2";
+    refuse(query, by_kit)?;
     let mut tagged = Vec::new();
     for name in query.all("t").filter(|name| !name.is_empty()) {
         let reference = names::parse(name)?;
@@ -69,10 +70,11 @@ pub(super) fn read(query: &Query, logins: Vec<Login>) -> Reply<BuildRequest> {
             cpus: cpus(query.text("cpusetcpus"))?,
         },
         logins,
+        session: by_kit.then(|| query.text("session").to_owned()),
     })
 }
 
-fn refuse(query: &Query) -> Reply<()> {
+fn refuse(query: &Query, by_kit: bool) -> Reply<()> {
     let network = query.text("networkmode");
     if !matches!(network, "" | "default" | "bridge" | "host" | "none") {
         return Err(Failure::unserved(format!(
@@ -89,10 +91,13 @@ fn refuse(query: &Query) -> Reply<()> {
         return Err(Failure::bad(format!("Unsupported isolation: {isolation:?}")));
     }
     if query.all("outputs").any(|output| !matches!(output, "" | "null" | "[]")) {
-        return Err(Failure::unserved("outputs of a build need BuildKit"));
+        return Err(Failure::unserved("outputs of a build are had from BuildKit itself, by /grpc"));
     }
     match query.text("remote") {
-        "client-session" => Err(Failure::unserved("a context in a session needs BuildKit")),
+        "client-session" if !by_kit => {
+            Err(Failure::unserved("a context in a session needs BuildKit"))
+        }
+        "upload-request" => Err(Failure::unserved("a context cannot come by another request")),
         _ => Ok(()),
     }
 }

@@ -114,7 +114,6 @@ fn what_goes_wrong_is_told() {
             501,
             "one platform",
         ),
-        ("version=2", &[("Dockerfile", "FROM scratch")], 501, "BuildKit"),
         ("t=UP", &[("Dockerfile", "FROM scratch")], 400, "must be lowercase"),
     ] {
         let reply = build(&docker, query, files);
@@ -212,6 +211,9 @@ fn clients_of_buildkit_are_told_where_none_can_be_had() {
     let docker = Docker::of(&node);
     let builder = docker.get("/_ping").head.to_ascii_lowercase();
     assert!(builder.contains("builder-version: 1\r\n"), "{builder}");
+    let second = build(&docker, "version=2", &[("Dockerfile", "FROM scratch")]);
+    assert_eq!(second.status, 501, "{}", second.message());
+    assert!(second.message().contains("no BuildKit"), "{}", second.message());
     for path in ["/grpc", "/session"] {
         let upgrade = ["Connection: Upgrade", "Upgrade: h2c"];
         let refused = docker.call("POST", path, &upgrade, b"").unwrap();
@@ -221,6 +223,121 @@ fn clients_of_buildkit_are_told_where_none_can_be_had() {
         let plain = docker.post(path);
         assert_eq!(plain.status, 400, "{path}: {}", plain.message());
     }
+}
+
+/// A node of one's own on a machine that has BuildKit.
+fn with_kit() -> Option<Node> {
+    if !able() {
+        return None;
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if !std::env::split_paths(&path).any(|place| place.join("buildkitd").is_file()) {
+        println!("passed over: there is no buildkitd in PATH");
+        return None;
+    }
+    Some(Node::start().unwrap())
+}
+
+/// The id of what a build of BuildKit's made.
+fn made(reply: &Reply) -> String {
+    assert_eq!(reply.status, 200, "{}", reply.message());
+    assert_eq!(reply.told("error"), Vec::<String>::new());
+    let lines = reply.lines();
+    assert!(lines.iter().any(|line| line["id"] == "moby.buildkit.trace"), "{lines:?}");
+    let last = lines.last().unwrap();
+    assert_eq!(last["id"], "moby.image.id", "{lines:?}");
+    last["aux"]["ID"].as_str().unwrap().to_owned()
+}
+
+/// Process ids of the commands that are exactly these words.
+fn running(words: &str) -> Vec<String> {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let is = |entry: &std::fs::DirEntry| {
+        std::fs::read(entry.path().join("cmdline")).is_ok_and(|line| line == words.as_bytes())
+    };
+    all.filter(is).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn buildkit_builds_from_and_into_the_platforms_images() {
+    let Some(node) = with_kit() else { return };
+    let docker = Docker::of(&node);
+    assert!(docker.get("/_ping").head.to_ascii_lowercase().contains("builder-version: 2\r\n"));
+    let dockerfile = "FROM busybox AS first\nARG WORD=none\n\
+                      RUN --mount=type=cache,target=/c echo said $WORD >/said\n\
+                      FROM busybox\nCOPY --from=first /said /said\nCOPY file /file\n\
+                      CMD [\"cat\", \"/said\", \"/file\"]\n";
+    let files = [
+        ("Dockerfile", dockerfile),
+        ("file", "copied\n"),
+        ("hidden", ""),
+        (".dockerignore", "hid*"),
+    ];
+    let query = "version=2&t=kit:1&t=kit:2&buildargs=%7B%22WORD%22:%22hello%22%7D\
+                 &labels=%7B%22k%22:%22v%22%7D";
+    let id = made(&build(&docker, query, &files));
+    for name in ["kit:1", "kit:2"] {
+        let image = docker.get(&format!("/images/{name}/json")).json();
+        assert_eq!((&image["Id"], &image["Config"]["Labels"]["k"]), (&json!(id), &json!("v")));
+    }
+    assert_eq!(node.ok(&["run", "--rm", "kit:1"]), "said hello\ncopied");
+    // From what is only here; nameless, and found by its id.
+    let above = [("Dockerfile", "FROM kit:1\nRUN cat /said >/again\nCMD cat /again\n")];
+    let id = made(&build(&docker, "version=2", &above));
+    assert_eq!(node.ok(&["run", "--rm", &id]), "said hello");
+    let stage = made(&build(&docker, "version=2&t=stage&target=first", &files));
+    assert_eq!(node.ok(&["run", "--rm", "stage", "cat", "/said"]), "said none", "{stage}");
+
+    let failed = build(&docker, "version=2", &[("Dockerfile", "FROM busybox\nRUN exit 7\n")]);
+    let told = failed.told("error");
+    assert!(told[0].contains("exit code: 7"), "{told:?}");
+    let many = build(&docker, "version=2&platform=linux/amd64,linux/arm64", &above).told("error");
+    assert!(many[0].contains("one platform at a time"), "{many:?}");
+
+    let df = docker.get("/system/df").json();
+    assert!(!df["BuildCache"].as_array().unwrap().is_empty());
+    let pruned = docker.post("/build/prune?all=1").json();
+    assert!(!pruned["CachesDeleted"].as_array().unwrap().is_empty(), "{pruned}");
+    let jobs = node.root().join("var/lib/hull/build/jobs");
+    assert_eq!(std::fs::read_dir(jobs).map_or(0, |all| all.flatten().count()), 0);
+}
+
+#[test]
+fn buildkit_ends_with_the_daemon_and_its_builds_with_their_clients() {
+    use std::io::Write;
+    let Some(node) = with_kit() else { return };
+    let docker = Docker::of(&node);
+    let port = REGISTRY.port();
+    let script = format!("nc -w 3 127.0.0.1 {port} </dev/null && echo reached || echo walled");
+    let walled = format!("FROM busybox\nRUN test \"$({script})\" = walled\n");
+    made(&build(&docker, "version=2", &[("Dockerfile", &walled)]));
+    // A number that no other test's command has.
+    let seconds = format!("{}", 70_000_000 + u64::from(std::process::id()));
+    let sleep = format!("sleep\x00{seconds}\x00");
+    let files = context(&[("Dockerfile", &format!("FROM busybox\nRUN sleep {seconds}\n"))]);
+    let begin = || {
+        let socket = node.root().join("run/hull/docker.sock");
+        let mut socket = std::os::unix::net::UnixStream::connect(socket).unwrap();
+        let length = files.len();
+        write!(
+            socket,
+            "POST /build?version=2 HTTP/1.0\r\nHost: d\r\nContent-Length: {length}\r\n\r\n"
+        )
+        .unwrap();
+        socket.write_all(&files).unwrap();
+        until("the step runs", || (!running(&sleep).is_empty()).then_some(()));
+        socket
+    };
+    drop(begin());
+    until("it ends with its client", || running(&sleep).is_empty().then_some(()));
+    let settings = node.root().join("var/lib/hull/build/kit/buildkitd.toml");
+    let kit = || commands().iter().any(|words| words.contains(&*settings.to_string_lossy()));
+    assert!(kit(), "it stays for the next build");
+    let _open = begin();
+    node.kill_daemon().unwrap();
+    until("all of it ends with the daemon", || {
+        (running(&sleep).is_empty() && !kit()).then_some(())
+    });
 }
 
 #[test]

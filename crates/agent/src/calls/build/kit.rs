@@ -23,7 +23,7 @@ use tokio::sync::Mutex;
 use tokio_util::io::StreamReader;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::supply::Supplier;
+use super::supply::{Contexts, Shown, Supplier};
 use crate::build_network::Site;
 use crate::calls::console;
 use crate::context::Context;
@@ -53,13 +53,16 @@ struct Running {
     _serving: AbortOnDropHandle<()>,
     _site: Site,
     registries: BTreeMap<String, Registry>,
+    /// What it may fetch, and at which port.
+    contexts: Contexts,
+    port: u16,
     /// Who speaks to it now, and how often somebody began to.
     users: AtomicU64,
     uses: AtomicU64,
 }
 
 /// Somebody who speaks to it.
-struct User {
+pub(super) struct User {
     kit: Arc<Kit>,
     running: Arc<Running>,
 }
@@ -69,6 +72,18 @@ impl User {
         running.users.fetch_add(1, Ordering::SeqCst);
         running.uses.fetch_add(1, Ordering::SeqCst);
         Self { kit: kit.clone(), running: running.clone() }
+    }
+
+    /// The daemon.
+    pub(super) fn daemon(&self) -> &Daemon {
+        &self.running.daemon
+    }
+
+    /// Has the daemon see a file at the address that comes with it.
+    pub(super) fn show(&self, file: PathBuf) -> (Shown, String) {
+        let shown = self.running.contexts.show(file);
+        let address = format!("http://127.0.0.1:{}{}", self.running.port, shown.path);
+        (shown, address)
     }
 }
 
@@ -105,7 +120,7 @@ impl Kit {
             .context(ErrorKind::Exhausted, || "no connection can be made".to_owned())?;
         let take_in = take_in(context.clone());
         tokio::spawn(async move {
-            let daemon = &user.running.daemon;
+            let daemon = user.daemon();
             let spoken = match kind {
                 BuildWireKind::Control => daemon.control(theirs).await,
                 BuildWireKind::Session { headers } => {
@@ -122,7 +137,7 @@ impl Kit {
 
     /// The daemon that runs, or a new one: also where registries were named that the old one knows nothing
     /// of, unless somebody uses it.
-    async fn user(self: &Arc<Self>, context: &Arc<Context>) -> Result<User> {
+    pub(super) async fn user(self: &Arc<Self>, context: &Arc<Context>) -> Result<User> {
         let registries = registries(context).await?;
         let mut held = self.running.lock().await;
         if let Some(running) = held.as_ref() {
@@ -169,6 +184,16 @@ impl Kit {
         }
     }
 
+    /// The daemon, if it has ever built here.
+    pub(super) async fn if_used(self: &Arc<Self>, context: &Arc<Context>) -> Option<User> {
+        if !room(context).join("root").exists() {
+            return None;
+        }
+        let user = self.user(context).await;
+        user.inspect_err(|error| tracing::debug!(error = error.chain(), "no BuildKit is asked"))
+            .ok()
+    }
+
     async fn end_unless_used(&self, uses: u64) {
         let mut held = self.running.lock().await;
         let idle = |it: &Arc<Running>| !it.is_used() && it.uses.load(Ordering::SeqCst) == uses;
@@ -187,9 +212,11 @@ async fn start(
 ) -> Result<Running> {
     let site = Site::open(&context).await?;
     let fresh = Fresh::default();
-    let supplier = Supplier::of_kit(context.clone(), fresh.clone());
+    let contexts = Contexts::default();
+    let supplier = Supplier::of_kit(context.clone(), fresh.clone(), contexts.clone());
     let (supply, serving) = supplier.serve(Some(site.namespace.clone())).await?;
     let namespace = format!("/proc/{}/fd/{}", std::process::id(), site.namespace.as_raw_fd());
+    let port = supply.port;
     let start = Start {
         programs,
         room: &room(&context),
@@ -197,12 +224,14 @@ async fn start(
         cgroup: &format!("/hull-{}/builds/kit", context.tag),
         namespace: Path::new(&namespace),
         resolv_conf: &site.resolv_conf,
-        mirror: &Mirror { port: supply.port, secret: supply.password },
+        gateway: &site.gateway,
+        mirror: &Mirror { port, secret: supply.password },
         registries: &registries,
     };
     let daemon = Daemon::start(&start, fresh).await?;
     let (users, uses) = (AtomicU64::new(0), AtomicU64::new(0));
-    Ok(Running { daemon, _serving: serving, _site: site, registries, users, uses })
+    let (_serving, _site) = (serving, site);
+    Ok(Running { daemon, _serving, _site, registries, contexts, port, users, uses })
 }
 
 fn room(context: &Context) -> PathBuf {
@@ -299,7 +328,7 @@ async fn take_out(context: &Context, image: &Image) -> Result<Programs> {
 }
 
 /// Makes what it built an image of this node, with the names that the archive has.
-fn take_in(context: Arc<Context>) -> TakeIn {
+pub(super) fn take_in(context: Arc<Context>) -> TakeIn {
     Arc::new(move |archive: Archive| {
         let context = context.clone();
         Box::pin(async move {

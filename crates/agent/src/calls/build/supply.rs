@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, TcpListener as Listener};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ use model::{Error, ErrorKind, Result};
 use network::HostNamespace;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio_util::io::ReaderStream;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::calls::images::registry::{credentials, registry_of};
@@ -41,6 +43,10 @@ use crate::context::Context;
 const CONNECTIONS: usize = 32;
 /// How long a request's headers may take.
 const HEADERS: Duration = Duration::from_secs(10);
+/// Where contexts are.
+const CONTEXTS: &str = "/contexts/";
+/// Bytes of a piece of one.
+const PIECE: usize = 64 << 10;
 /// Bytes of headers.
 const LONGEST_HEADERS: usize = 16 << 10;
 
@@ -63,6 +69,8 @@ enum Asker {
         secret: String,
         /// Whether names are to be asked for anew.
         fresh: Fresh,
+        /// Contexts of builds.
+        contexts: Contexts,
     },
 }
 
@@ -106,9 +114,9 @@ impl Supplier {
     }
 
     /// For BuildKit.
-    pub(super) fn of_kit(context: Arc<Context>, fresh: Fresh) -> Self {
+    pub(super) fn of_kit(context: Arc<Context>, fresh: Fresh, contexts: Contexts) -> Self {
         let secret = format!("{:032x}", rand::random::<u128>());
-        Self { context, asker: Asker::Kit { secret, fresh } }
+        Self { context, asker: Asker::Kit { secret, fresh, contexts } }
     }
 
     /// Listens on the loopback, of a namespace if one is given; as long as the handle is held.
@@ -144,8 +152,11 @@ impl Supplier {
                 }
                 path.to_owned()
             }
-            Asker::Kit { secret, .. } => match behind(path, secret) {
+            Asker::Kit { secret, contexts, .. } => match behind(path, secret) {
                 Some(path) => path,
+                None if path.starts_with(CONTEXTS) => {
+                    return contexts.answer(path, request.method() == Method::GET).await;
+                }
                 None => return refusal(StatusCode::NOT_FOUND, "UNSUPPORTED", "no such path"),
             },
         };
@@ -256,6 +267,53 @@ impl Supplier {
         }
         self.context.images.forget();
         local.manifest(&image.digest).await
+    }
+}
+
+/// Archives that BuildKit fetches, each by a name that nobody else knows.
+#[derive(Clone, Default)]
+pub(super) struct Contexts(Arc<std::sync::Mutex<BTreeMap<String, PathBuf>>>);
+
+/// One of them, until it is dropped.
+pub(super) struct Shown {
+    all: Contexts,
+    /// Its path on the port.
+    pub(super) path: String,
+}
+
+impl Contexts {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, PathBuf>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Shows this file.
+    pub(super) fn show(&self, file: PathBuf) -> Shown {
+        let path = format!("{CONTEXTS}{:032x}", rand::random::<u128>());
+        self.lock().insert(path.clone(), file);
+        Shown { all: self.clone(), path }
+    }
+
+    async fn answer(&self, path: &str, body: bool) -> Answer {
+        let file = self.lock().get(path).cloned();
+        let opened = match &file {
+            Some(file) => tokio::fs::File::open(file).await.ok(),
+            None => None,
+        };
+        let Some(file) = opened else {
+            return plain(StatusCode::NOT_FOUND, "text/plain", "no such context\n".into());
+        };
+        let length = file.metadata().await.map(|meta| meta.len()).unwrap_or_default();
+        let frames = ReaderStream::with_capacity(file, PIECE).map(|piece| piece.map(Frame::data));
+        let body = if body { StreamBody::new(frames).boxed_unsync() } else { empty() };
+        let mut answer = Response::new(body);
+        answer.headers_mut().insert(CONTENT_LENGTH, length.into());
+        answer
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.all.lock().remove(&self.path);
     }
 }
 
