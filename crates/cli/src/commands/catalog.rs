@@ -2,6 +2,7 @@
 
 mod answer;
 mod install;
+mod open;
 mod show;
 
 use std::path::PathBuf;

@@ -114,8 +114,13 @@ impl Install {
             keep_failed: self.how.keep_failed,
         };
         let apps = context.client.apps(&context.project);
+        let waits = !self.how.ending.plan && !self.how.ending.detach;
         let done = apps.install(&name, &request, self.how.ending.plan).await?;
-        conclude(&apps, done, self.how.ending).await
+        let code = conclude(&apps, done, self.how.ending).await?;
+        if waits {
+            super::open::tell(context, &apps, &name).await;
+        }
+        Ok(code)
     }
 }
 
