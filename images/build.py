@@ -38,7 +38,7 @@ STAND_INS = ["gitea-stand-in"]
 ALL = ["busybox", "debian", "nginx", "redis", "postgres", "tools", *CATALOG, "hull-tiny", "debian-cloud"]
 # Built when asked for: what it is made of comes from elsewhere than the distribution.
 FOREIGN = ["alpine-machine"]
-TEST = ["busybox", "nginx", "redis", "tools", *CATALOG, *STAND_INS, "hull-tiny"]
+TEST = ["busybox", "nginx", "redis", "postgres", "tools", *CATALOG, *STAND_INS, "hull-tiny"]
 VARIANTS = ["zstd", "plain", "docker", "multi", "layers"]
 VARIANTS_OF = "busybox"
 # Debian's names of processors, and the names that images use.

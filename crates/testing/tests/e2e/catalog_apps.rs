@@ -308,3 +308,48 @@ fn a_repository_is_pushed_and_cloned() {
     let copy = std::fs::read_to_string(there.path().join("copy/wheel")).unwrap();
     assert_eq!(copy.lines().count(), 50_000);
 }
+
+/// What a machine of a template prints, when its guest is up.
+fn in_guest(node: &Node, name: &str, command: &[&str]) -> String {
+    within(A_WHILE, &format!("the guest of {name} does {command:?}"), || {
+        let run = node.hull(&[&["exec", name], command].concat());
+        (run.code == 0).then(|| run.text())
+    })
+}
+
+#[test]
+fn a_machine_of_the_catalog_has_what_was_answered() {
+    let Some(node) = node() else { return };
+    let answers = ["image=hull-tiny", "memory=192m", "disk=1g", "sshPort=18161"];
+    let _box = install(node, "debian", "quietbox", &answers);
+    assert!(node.field("quietbox-machine-1", "/spec/machine").is_object(), "it is a machine");
+    assert!(in_guest(node, "quietbox-machine-1", &["uname", "-a"]).contains("Linux"));
+    let size = in_guest(node, "quietbox-machine-1", &["cat", "/sys/block/vda/size"]);
+    assert_eq!(size, (1_u64 << 30).div_euclid(512).to_string(), "sectors of its disk");
+}
+
+#[test]
+fn a_machine_stands_behind_web_servers_of_one_app() {
+    let Some(node) = node() else { return };
+    let _shop = install(
+        node,
+        "shop",
+        "stall",
+        &["webImage=nginx", "databaseImage=hull-tiny", "memory=192m", "disk=1g", "port=18171"],
+    );
+    shows(18171, "/", "nginx");
+    in_guest(node, "stall-database-1", &["true"]);
+    // This machine of the test has a web server where the real one has PostgreSQL; its name is the same.
+    let ask = "exec 3<>/dev/tcp/database/80; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; head -1 <&3; \
+               test -s /run/secrets/password";
+    let answer = within(A_WHILE, "a web server reaches the machine by its name", || {
+        let run = node.hull(&["exec", "stall-web-1", "bash", "-c", ask]);
+        (run.code == 0).then(|| run.text())
+    });
+    assert!(answer.contains("200"), "{answer}");
+    let began = |name: &str| node.field(name, "/status/containers/0/started");
+    let before = began("stall-database-1");
+    upgrade(node, "stall", "replicas=1");
+    within(A_WHILE, "a web server goes", || node.inspect("stall-web-2").is_none().then_some(()));
+    assert_eq!(began("stall-database-1"), before, "what did not change goes on");
+}
