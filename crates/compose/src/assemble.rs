@@ -32,6 +32,7 @@ pub(crate) struct Assembled {
 pub(crate) fn services(drafts: Vec<Draft>, told: &Told) -> Assembled {
     let mut drafts = rancher::roles::dissolve(drafts, told);
     completed_are_jobs(&mut drafts);
+    let links = links(&drafts);
     let mut groups = group::find(drafts, told);
     outside::inside(&mut groups);
     group::links(&mut groups, told);
@@ -39,8 +40,24 @@ pub(crate) fn services(drafts: Vec<Draft>, told: &Told) -> Assembled {
     let networks = outside::links(&mut groups, told);
     let owners = group::owners(&groups);
     order::needs(&mut groups, &owners, told);
-    let services = groups.into_iter().map(|group| finish(group, told)).collect();
+    let services = groups.into_iter().map(|group| finish(group, &links, told)).collect();
     Assembled { services, volumes, networks }
+}
+
+/// What a service links to, and what it calls that.
+type Links = BTreeMap<String, BTreeMap<String, String>>;
+
+/// What each links to: services of the same files, and `app/service`.
+fn links(drafts: &[Draft]) -> Links {
+    let own = |draft: &Draft| {
+        let inside = draft.links.iter().filter(|it| it.service != draft.name);
+        let named = drafts.iter().map(|it| it.name.as_str()).collect::<Vec<_>>();
+        let known = move |name: &str| name.contains('/') || named.contains(&name);
+        let outside = draft.external_links.iter().filter(move |it| known(&it.service));
+        inside.chain(outside).map(|it| (it.service.clone(), it.alias.clone())).collect()
+    };
+    let all = drafts.iter().map(|draft| (draft.name.clone(), own(draft)));
+    all.filter(|(_, links): &(String, BTreeMap<String, String>)| !links.is_empty()).collect()
 }
 
 /// Whether an instance is on a network.
@@ -89,7 +106,7 @@ fn completed_are_jobs(drafts: &mut [Draft]) {
 }
 
 /// Makes a service of a group.
-fn finish(group: group::Group, told: &Told) -> WantedService {
+fn finish(group: group::Group, links: &Links, told: &Told) -> WantedService {
     let group::Group { primary, sidekicks } = group;
     let mut wanted = WantedService {
         object: Named {
@@ -116,6 +133,9 @@ fn finish(group: group::Group, told: &Told) -> WantedService {
                 draft.path.clone(),
                 "the first of a group is what the group runs for",
             );
+        }
+        if let Some(links) = links.get(&draft.name) {
+            wanted.links.insert(draft.name.clone(), links.clone());
         }
         if let Some(metadata) = &draft.metadata {
             wanted.metadata.insert(draft.name.clone(), metadata.clone());

@@ -56,6 +56,8 @@ pub struct WantedService {
     pub spec: ServiceSpec,
     /// Data for the metadata service, by container.
     pub metadata: BTreeMap<String, serde_json::Value>,
+    /// What it links to, by container: `service` or `app/service`, and what each is called there.
+    pub links: BTreeMap<String, BTreeMap<String, String>>,
     /// How images are built that it runs, by container. The image is to be there when it is made.
     pub builds: BTreeMap<String, Build>,
     /// Where it stands.

@@ -186,6 +186,7 @@ fn write_service(
             map.insert("build".into(), write_build(build));
         }
         put(&mut own, "metadata", service.metadata.get(&main.name).cloned().unwrap_or_default());
+        write_links(service, &main.name, &mut map);
     }
     put(&mut map, "labels", json!(spec.template.labels));
     put(&mut map, "annotations", json!(spec.template.annotations));
@@ -236,9 +237,19 @@ fn write_service(
         }
         let metadata = service.metadata.get(&sidekick.name).cloned();
         put(&mut own, "metadata", metadata.unwrap_or_default());
+        write_links(service, &sidekick.name, &mut map);
         put(&mut own, "once", sidekick.once.into());
         put(&mut map, "x-monohull", Json::Object(own));
         services.insert(sidekick.name.clone(), Json::Object(map));
+    }
+}
+
+fn write_links(service: &WantedService, container: &str, map: &mut Map<String, Json>) {
+    let links = service.links.get(container).into_iter().flatten();
+    let (outside, inside): (Vec<_>, Vec<_>) = links.partition(|(name, _)| name.contains('/'));
+    for (key, links) in [("links", inside), ("external_links", outside)] {
+        let links = links.into_iter().map(|(name, alias)| format!("{name}:{alias}").into());
+        put(map, key, Json::Array(links.collect()));
     }
 }
 

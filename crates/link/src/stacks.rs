@@ -17,6 +17,21 @@ pub struct Stacks {
     pub stacks: Vec<Stack>,
     /// The nodes, in order of name.
     pub hosts: Vec<StackHost>,
+    /// The project's networks, in order of name.
+    #[serde(default)]
+    pub networks: Vec<StackNetwork>,
+}
+
+/// A network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StackNetwork {
+    /// Its identity.
+    pub id: Uid,
+    /// Its name.
+    pub name: String,
+    /// Whether who names no network is on it.
+    pub default: bool,
 }
 
 /// An app.
@@ -55,6 +70,9 @@ pub struct StackService {
     pub labels: Labels,
     /// What its author has written for it to read.
     pub metadata: BTreeMap<String, serde_json::Value>,
+    /// What it links to, `app/service`, and what it calls that.
+    #[serde(default)]
+    pub links: BTreeMap<String, String>,
     /// Its containers, one in each instance.
     pub containers: Vec<StackContainer>,
 }
@@ -73,6 +91,9 @@ pub struct StackContainer {
     pub index: u32,
     /// Addresses of the instance, the first network's first.
     pub addresses: Vec<IpAddr>,
+    /// The first network.
+    #[serde(default)]
+    pub network: Option<Uid>,
     /// Its hardware address there.
     pub mac: String,
     /// Labels of the instance.

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use link::stacks::{Stack, StackContainer, StackHost, StackService, Stacks};
+use link::stacks::{Stack, StackContainer, StackHost, StackNetwork, StackService, Stacks};
 use model::Uid;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -126,7 +126,10 @@ impl Tree<'_> {
                 let named = self.of.hosts.iter().map(|it| (it.name.clone(), uuid(&it.id), it));
                 pick(named, rest, host, |_| 1)
             }
-            "networks" => walk(json!([]), rest),
+            "networks" => {
+                let named = self.of.networks.iter().map(|it| (it.name.clone(), uuid(&it.id), it));
+                pick(named, rest, network, |_| 1)
+            }
             "environment_name" => walk(json!(self.of.project), rest),
             _ => Told::Nothing,
         }
@@ -303,7 +306,7 @@ fn service(of: &Stacks, stack: &Stack, it: &StackService, version: Version) -> V
         "hostname": null,
         "kind": "service",
         "labels": it.labels,
-        "links": {},
+        "links": it.links,
         "metadata": it.metadata,
         "name": version.name(&it.name),
         "ports": it.ports,
@@ -347,7 +350,7 @@ fn container(
         "labels": it.labels,
         "links": {},
         "name": version.name(&it.name),
-        "network_uuid": null,
+        "network_uuid": it.network.as_ref().map(uuid),
         "ports": ports.collect::<Value>(),
         "primary_ip": it.addresses.first(),
         "primary_mac_address": it.mac,
@@ -370,6 +373,18 @@ fn host(it: &StackHost) -> Value {
         "labels": it.labels,
         "name": it.name,
         "state": "active",
+        "uuid": uuid(&it.id),
+    })
+}
+
+fn network(it: &StackNetwork) -> Value {
+    json!({
+        "default_policy_action": "allow",
+        "host_ports": true,
+        "is_default": it.default,
+        "metadata": {},
+        "name": it.name,
+        "policy": [],
         "uuid": uuid(&it.id),
     })
 }
@@ -420,6 +435,7 @@ pub(super) mod tests {
             first,
             index: u32::from(byte),
             addresses: vec![format!("10.1.0.{byte}").parse().unwrap()],
+            network: Some(Uid::from_bytes([0xdd; 32])),
             mac: "02:00:00:00:00:01".to_owned(),
             labels: BTreeMap::from([("a/b".to_owned(), "c".to_owned())]),
             node: "n1".to_owned(),
@@ -443,6 +459,7 @@ pub(super) mod tests {
                 )]),
                 false => BTreeMap::new(),
             },
+            links: BTreeMap::from([("logs/data".to_owned(), "store".to_owned())]),
             containers,
         };
         let firsts =
@@ -463,6 +480,11 @@ pub(super) mod tests {
                 name: "n1".to_owned(),
                 address: Some("192.0.2.1".to_owned()),
                 labels: BTreeMap::new(),
+            }],
+            networks: vec![StackNetwork {
+                id: Uid::from_bytes([0xdd; 32]),
+                name: "logs_default".to_owned(),
+                default: false,
             }],
         }
     }
@@ -516,6 +538,14 @@ pub(super) mod tests {
             ("/2015-12-19/hosts/n1/agent_ip", Some("192.0.2.1")),
             ("/2015-12-19/hosts/cccccccc-cccc-cccc-cccc-cccccccccccc/name", Some("n1")),
             ("/2015-12-19/self/host/uuid", Some("cccccccc-cccc-cccc-cccc-cccccccccccc")),
+            ("/2015-12-19/self/service/links", Some("logs%2Fdata\n")),
+            ("/2015-12-19/self/service/links/logs%2Fdata", Some("store")),
+            ("/2015-12-19/networks", Some("0=logs_default\n")),
+            ("/2015-12-19/networks/logs_default/is_default", Some("false")),
+            (
+                "/2015-12-19/self/container/network_uuid",
+                Some("dddddddd-dddd-dddd-dddd-dddddddddddd"),
+            ),
             ("/2015-12-19/self/service/fqdn", Some("")),
             ("/2015-12-19/containers/99", None),
             ("/2015-12-19/nothing", None),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use compose::{Asked, Named, Wanted, WantedService};
 use model::app::{
     AppConfig, AppFiles, AppNetwork, AppNote, AppObject, AppObjects, AppSecret, AppService,
-    AppVolume, METADATA, RANCHER_SERVICE, RANCHER_STACK,
+    AppVolume, LINKS, METADATA, RANCHER_SERVICE, RANCHER_STACK,
 };
 use model::config::ConfigSpec;
 use model::instance::{InstanceSpec, MountKind, NetworkMode};
@@ -37,6 +37,8 @@ impl Wish {
         let mut objects = objects(name, wanted)?;
         if files.files.iter().any(|it| is_ranchers(&it.path)) {
             label_as_rancher(name, &mut objects);
+        } else {
+            forget_links(&mut objects);
         }
         let wish = Self {
             objects,
@@ -63,6 +65,16 @@ fn label_as_rancher(app: &str, objects: &mut AppObjects) {
         let labels = &mut service.spec.template.labels;
         labels.insert(RANCHER_STACK.to_owned(), app.to_owned());
         labels.insert(RANCHER_SERVICE.to_owned(), format!("{app}/{}", service.object.key));
+    }
+}
+
+/// Nobody is told of links who does not ask for metadata.
+fn forget_links(objects: &mut AppObjects) {
+    for service in &mut objects.services {
+        let annotations = &mut service.spec.template.annotations;
+        if !annotations.contains_key(METADATA) {
+            annotations.remove(LINKS);
+        }
     }
 }
 
@@ -136,7 +148,8 @@ fn objects(app: &str, wanted: Wanted) -> Result<AppObjects> {
 
 /// A service whose words are names of objects, no keys of files any more.
 fn service(object: AppObject, wanted: WantedService, names: &Names) -> Result<AppService> {
-    let WantedService { object: _, mut spec, metadata, builds: _, file: _, line: _ } = wanted;
+    let WantedService { object: _, mut spec, metadata, links, builds: _, file: _, line: _ } =
+        wanted;
     for dependency in &mut spec.depends_on {
         rename(names, Kind::Service, &mut dependency.service);
     }
@@ -145,6 +158,11 @@ fn service(object: AppObject, wanted: WantedService, names: &Names) -> Result<Ap
         let text = serde_json::to_string(&metadata)
             .map_err(|error| Error::internal("metadata that cannot be written").caused_by(error))?;
         spec.template.annotations.insert(METADATA.to_owned(), text);
+    }
+    if !links.is_empty() {
+        let text = serde_json::to_string(&links)
+            .map_err(|error| Error::internal("links that cannot be written").caused_by(error))?;
+        spec.template.annotations.insert(LINKS.to_owned(), text);
     }
     Ok(AppService { object, spec, attempt: 0 })
 }

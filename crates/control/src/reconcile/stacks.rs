@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use link::NameEntry;
-use link::stacks::{Stack, StackContainer, StackHost, StackService, Stacks};
-use model::app::{App, AppService, METADATA, RANCHER_STACK};
+use link::stacks::{Stack, StackContainer, StackHost, StackNetwork, StackService, Stacks};
+use model::app::{App, AppService, LINKS, METADATA, RANCHER_STACK};
 use model::instance::{Health, Instance, Phase, Port};
-use model::network::METADATA as METADATA_ADDRESS;
+use model::network::{DEFAULT_NETWORK, METADATA as METADATA_ADDRESS};
 use model::service::{SLOT, ServiceMode, ServicePhase};
 use model::{Object, Uid};
 
@@ -78,7 +78,17 @@ fn of_project(state: &State, project: &str) -> Stacks {
         })
         .collect();
     hosts.sort_by(|one, other| one.name.cmp(&other.name));
-    Stacks { project: project.to_owned(), stacks, hosts }
+    let mut networks: Vec<StackNetwork> = state
+        .networks
+        .in_project(project)
+        .map(|network| StackNetwork {
+            id: network.meta.id.clone(),
+            name: network.meta.name.clone(),
+            default: network.meta.name == DEFAULT_NETWORK,
+        })
+        .collect();
+    networks.sort_by(|one, other| one.name.cmp(&other.name));
+    Stacks { project: project.to_owned(), stacks, hosts, networks }
 }
 
 fn stack(state: &State, app: &App) -> Stack {
@@ -101,6 +111,13 @@ fn parts(state: &State, app: &App, wanted: &AppService) -> Vec<StackService> {
     let written = template.annotations.get(METADATA);
     let mut metadata: BTreeMap<String, BTreeMap<String, serde_json::Value>> =
         written.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let written = template.annotations.get(LINKS);
+    let links: BTreeMap<String, BTreeMap<String, String>> =
+        written.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let full = |name: &String| match name.contains('/') {
+        true => name.clone(),
+        false => format!("{}/{name}", app.meta.name),
+    };
     let mut instances: Vec<_> = state.instances.owned_by(&service.meta.id).collect();
     instances.retain(|it| it.meta.deleted.is_none());
     instances.sort_by_key(|it| (slot(it).unwrap_or(u32::MAX), it.meta.name.clone()));
@@ -121,6 +138,12 @@ fn parts(state: &State, app: &App, wanted: &AppService) -> Vec<StackService> {
         ports: service.spec.template.spec.ports.iter().flat_map(Port::expand).map(port).collect(),
         labels: template.labels.iter().chain(&wanted.object.labels).map(owned).collect(),
         metadata: metadata.remove(name).unwrap_or_default(),
+        links: links
+            .get(name)
+            .into_iter()
+            .flatten()
+            .map(|(service, alias)| (full(service), alias.clone()))
+            .collect(),
         containers: instances
             .iter()
             .enumerate()
@@ -171,6 +194,7 @@ fn container(
         first,
         index: slot(instance).unwrap_or(place),
         addresses: addresses.collect(),
+        network: interfaces().next().map(|it| it.network_id.clone()),
         mac: interfaces().next().map(|it| it.mac.clone()).unwrap_or_default(),
         labels: instance.meta.labels.clone(),
         node: instance.spec.placement.as_ref().map(|it| it.node.clone()).unwrap_or_default(),
