@@ -14,6 +14,7 @@
 pub mod containerd;
 pub mod engine;
 pub mod fake;
+pub mod hold;
 pub mod host;
 pub mod init;
 pub mod logs;

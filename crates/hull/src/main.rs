@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some(containers::logs::driver::MODE) => containers::logs::driver::main(),
         Some(containers::init::MODE) => run_init(),
+        Some(containers::hold::MODE) => containers::hold::main(),
         Some(machines::monitor::MODE) => run_machine(),
         Some(names::MODE) => names::main(),
         Some(machines::disk::walls::MODE) => machines::disk::walls::main(),

@@ -39,6 +39,8 @@ pub const DIGEST: &str = "io.monohull.app.digest";
 /// The annotation of an instance with its data for the metadata service, by what the app's files call its
 /// containers.
 pub const METADATA: &str = "io.monohull.metadata";
+/// The annotation of an instance that was made from Rancher's files with what it links to, by container.
+pub const LINKS: &str = "io.monohull.links";
 /// The label of an instance that says which app it is of, where that was made from Rancher's files.
 pub const RANCHER_STACK: &str = "io.rancher.stack.name";
 /// The label that says which of its services, as `app/service`.
@@ -116,6 +118,9 @@ pub struct VolumeCopy {
     pub volume: String,
     /// The snapshot's name.
     pub snapshot: String,
+    /// It shows the moment that all of the revision's copies show.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub together: bool,
 }
 
 /// The objects of an app.

@@ -151,6 +151,10 @@ pub struct SnapshotSpec {
     /// The node that has it; written by control.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+    /// Snapshots that are made together and have the same word here show one moment, where the node can hold
+    /// still those that write meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
 }
 
 /// What was seen of a snapshot.
@@ -170,6 +174,9 @@ pub struct SnapshotStatus {
     /// Bytes it would take to restore.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<Bytes>,
+    /// It shows the moment that all of its group show.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub together: bool,
 }
 
 impl Noun for SnapshotNoun {

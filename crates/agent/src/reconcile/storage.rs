@@ -1,32 +1,44 @@
 //! Volumes and snapshots that the node should have exist, those it should not don't.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use containers::hold::{self, Hold};
 use faults::may_die;
 use link::Report;
-use model::instance::{Mount, Reason};
+use model::instance::{Instance, Mount, Phase, Reason};
 use model::volume::{LOCAL, Snapshot, SnapshotStatus, Volume, VolumePhase, VolumeStatus};
-use model::{Bytes, Kind, Result};
+use model::{Bytes, Kind, Result, Uid};
 use tasks::Pass;
-use volumes::{CreateSnapshot, Driver as _, VolumeId, VolumeInfo};
+use volumes::{CreateSnapshot, Driver as _, SnapshotInfo, VolumeId, VolumeInfo};
 
 use super::errands::{Errands, Stage};
 use crate::context::Context;
+use crate::local::Local;
+use crate::observe::engine_id;
 use crate::steps::request_of;
+
+/// Longest time that those who write are held still for the copies of a group. Copies that take longer are
+/// finished while they go on.
+const LONGEST_HOLD: Duration = Duration::from_secs(5);
+/// Longest wait for those who write to be known.
+const SETTLING: Duration = Duration::from_secs(10);
 
 /// The pass.
 #[derive(Clone)]
 pub struct Storage {
     context: Arc<Context>,
     errands: Errands,
+    /// What was told of snapshots of groups.
+    groups: Arc<Mutex<BTreeMap<Uid, SnapshotStatus>>>,
 }
 
 impl Storage {
     /// The pass of a node.
     pub fn new(context: Arc<Context>) -> Self {
-        Self { context, errands: Errands::default() }
+        Self { context, errands: Errands::default(), groups: Arc::default() }
     }
 
     /// Works on a plugin's volume beside the others.
@@ -164,6 +176,108 @@ impl Storage {
         }
     }
 
+    /// Takes the snapshots of a group while nobody writes to their volumes (decision 152). Those of a group of
+    /// which some were told are finished one by one.
+    async fn group(&self, group: &[&Snapshot], instances: &[Arc<Instance>]) {
+        let is_new = |it: &&Snapshot| it.status.phase == VolumePhase::Pending;
+        if !group.iter().all(is_new) {
+            for snapshot in group {
+                self.snapshot(snapshot).await;
+            }
+            return;
+        }
+        // What this node is told may be older than what it has told: they are taken once.
+        let told: Vec<Report> = {
+            let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+            let told = group.iter().filter_map(|it| Some((it, groups.get(&it.meta.id)?)));
+            told.map(|(it, status)| Report::Snapshot(it.meta.id.clone(), status.clone())).collect()
+        };
+        if !told.is_empty() {
+            return told.into_iter().for_each(|report| self.context.outbox.put(report));
+        }
+        // What an earlier try left, which was told to nobody, may be of another moment.
+        for snapshot in group {
+            let id = VolumeId::from(&snapshot.meta.id);
+            if let Err(error) = self.context.volumes.delete_snapshot(&id).await {
+                tracing::warn!(snapshot = %snapshot.meta.name, error = error.chain(), "cannot clear");
+                return;
+            }
+        }
+        let hold = self.hold(group, instances).await;
+        let mut taken = Vec::new();
+        for snapshot in group {
+            taken.push(self.take(snapshot).await);
+        }
+        let together = match hold {
+            Writers::Held(hold) => hold.end().await,
+            Writers::None => true,
+            Writers::GoOn => false,
+        };
+        let together = together && taken.iter().all(|it| it.as_ref().is_some_and(Result::is_ok));
+        for (snapshot, taken) in group.iter().zip(taken) {
+            let Some(taken) = taken else { continue };
+            let status = self.tell_taken(snapshot, taken, together);
+            let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+            groups.insert(snapshot.meta.id.clone(), status);
+        }
+    }
+
+    /// Holds still whoever has the volumes of a group.
+    async fn hold(&self, group: &[&Snapshot], instances: &[Arc<Instance>]) -> Writers {
+        let volumes: BTreeSet<(&str, &str)> =
+            group.iter().map(|it| (it.meta.project.as_str(), it.spec.volume.as_str())).collect();
+        let writes = |instance: &&Arc<Instance>| {
+            let mut mounts = instance.spec.all_containers().flat_map(|it| &it.mounts);
+            let project = instance.meta.project.as_str();
+            mounts.any(|it| it.volume().is_some_and(|name| volumes.contains(&(project, name))))
+        };
+        let parent = format!("/hull-{}", self.context.tag);
+        let mut cgroups = Vec::new();
+        for instance in instances.iter().filter(writes) {
+            let phase = self.settled(instance).await;
+            let live = instance.spec.all_containers().filter_map(|container| {
+                let id = engine_id(&instance.meta.id, &instance.spec, &container.name)?;
+                hold::cgroup(&parent, &id)
+            });
+            let before = cgroups.len();
+            cgroups.extend(live);
+            let held = match phase {
+                Some(Phase::Running) => cgroups.len() > before,
+                // It runs for all that is known, or may go on at any moment.
+                None | Some(Phase::Creating | Phase::Restarting | Phase::Paused) => false,
+                Some(Phase::Pending | Phase::Exited | Phase::Failed | Phase::Removing) => true,
+            };
+            if !held {
+                return Writers::GoOn;
+            }
+        }
+        if cgroups.is_empty() {
+            return Writers::None;
+        }
+        match Hold::begin(&self.context.program, cgroups, LONGEST_HOLD).await {
+            Ok(hold) => hold.map_or(Writers::GoOn, |hold| Writers::Held(Box::new(hold))),
+            Err(error) => {
+                tracing::warn!(%error, "those that write to volumes are not held still");
+                Writers::GoOn
+            }
+        }
+    }
+
+    /// How an instance is, once it neither begins nor is still to be taken over after a start of ours.
+    async fn settled(&self, instance: &Instance) -> Option<Phase> {
+        let handle = self.context.roster.awaited(&instance.meta.id, SETTLING).await?;
+        let is_settled = |local: &Arc<Local>| match local.status.phase {
+            Phase::Pending => instance.spec.runs == 0,
+            Phase::Creating | Phase::Restarting => false,
+            Phase::Running | Phase::Paused | Phase::Exited | Phase::Failed | Phase::Removing => {
+                true
+            }
+        };
+        let mut known = handle.known.clone();
+        let settled = tokio::time::timeout(SETTLING, known.wait_for(is_settled)).await;
+        settled.ok()?.ok().map(|local| local.status.phase)
+    }
+
     async fn snapshot(&self, snapshot: &Snapshot) {
         let id = VolumeId::from(&snapshot.meta.id);
         if snapshot.meta.deleted.is_some() {
@@ -178,20 +292,37 @@ impl Storage {
         if snapshot.status.phase == VolumePhase::Ready {
             return;
         }
-        let Some(volume) = &snapshot.spec.volume_id else { return };
-        let request =
-            CreateSnapshot { id, name: snapshot.meta.name.clone(), volume: VolumeId::from(volume) };
+        if let Some(taken) = self.take(snapshot).await {
+            drop(self.tell_taken(snapshot, taken, false));
+        }
+    }
+
+    async fn take(&self, snapshot: &Snapshot) -> Option<Result<SnapshotInfo>> {
+        let id = VolumeId::from(&snapshot.meta.id);
+        let volume = VolumeId::from(snapshot.spec.volume_id.as_ref()?);
+        let request = CreateSnapshot { id, name: snapshot.meta.name.clone(), volume };
         let taken = self.context.volumes.create_snapshot(request).await;
         may_die("storage.taken");
+        Some(taken)
+    }
+
+    /// Tells what became of a snapshot.
+    fn tell_taken(
+        &self,
+        snapshot: &Snapshot,
+        taken: Result<SnapshotInfo>,
+        together: bool,
+    ) -> SnapshotStatus {
         let status = match taken {
             Ok(info) => SnapshotStatus {
                 phase: VolumePhase::Ready,
-                reason: (!info.consistent).then(|| {
+                reason: (!info.consistent && !together).then(|| {
                     Reason::new("NotConsistent", "files were copied while they were in use")
                 }),
                 method: info.method.to_string(),
                 taken: Some(info.taken),
                 size: info.size,
+                together,
             },
             Err(error) => SnapshotStatus {
                 phase: VolumePhase::Failed,
@@ -199,8 +330,19 @@ impl Storage {
                 ..snapshot.status.clone()
             },
         };
-        self.context.outbox.put(Report::Snapshot(snapshot.meta.id.clone(), status));
+        self.context.outbox.put(Report::Snapshot(snapshot.meta.id.clone(), status.clone()));
+        status
     }
+}
+
+/// Those that write to the volumes of a group.
+enum Writers {
+    /// They are held still.
+    Held(Box<Hold>),
+    /// There are none.
+    None,
+    /// They cannot be held.
+    GoOn,
 }
 
 /// Why a volume is still there.
@@ -234,9 +376,18 @@ impl Pass for Storage {
 
     async fn pass(&mut self) -> Result<String> {
         let desired = self.context.desired.borrow().clone();
+        let mut groups: BTreeMap<&str, Vec<&Snapshot>> = BTreeMap::new();
         for snapshot in &desired.snapshots {
-            self.snapshot(snapshot).await;
+            match snapshot.spec.group.as_deref().filter(|_| snapshot.meta.deleted.is_none()) {
+                Some(group) => groups.entry(group).or_default().push(snapshot),
+                None => self.snapshot(snapshot).await,
+            }
         }
+        for group in groups.values() {
+            self.group(group, &desired.instances).await;
+        }
+        let is_there = |id: &Uid| desired.snapshots.iter().any(|it| it.meta.id == *id);
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| is_there(id));
         for volume in &desired.volumes {
             match volume.spec.storage == LOCAL {
                 true => drop(self.volume(volume).await),

@@ -432,6 +432,11 @@ impl History {
                 1 => "1 volume copied before".to_owned(),
                 more => format!("{more} volumes copied before"),
             };
+            let together = revision.copies.iter().all(|copy| copy.together);
+            let copied = match together && !copied.is_empty() {
+                true => format!("{copied}, at one moment"),
+                false => copied,
+            };
             words.extend(Some(copied.as_str()).filter(|it| !it.is_empty()));
             vec![
                 revision.number.to_string(),

@@ -24,8 +24,8 @@ pub(crate) enum Next {
     Nothing,
     /// These are there.
     Taken(Vec<VolumeCopy>),
-    /// This one is to be taken.
-    Take(VolumeCopy),
+    /// These are to be taken, together.
+    Take(Vec<VolumeCopy>),
     /// One is on its way.
     Wait(Reason),
     /// One could not be taken.
@@ -37,11 +37,15 @@ pub(crate) fn next(state: &State, app: &App) -> Next {
     if !app.spec.copy_volumes || app.status.copied == Some(app.spec.revision) {
         return Next::Nothing;
     }
-    let copies = wanted(state, app);
-    for copy in &copies {
-        let Some(there) = state.snapshots.by_name(&app.meta.project, &copy.snapshot) else {
-            return Next::Take(copy.clone());
-        };
+    let mut copies = wanted(state, app);
+    let there = |copy: &VolumeCopy| state.snapshots.by_name(&app.meta.project, &copy.snapshot);
+    let missing: Vec<_> = copies.iter().filter(|copy| there(copy).is_none()).cloned().collect();
+    if !missing.is_empty() {
+        return Next::Take(missing);
+    }
+    for copy in &mut copies {
+        let Some(there) = there(copy) else { continue };
+        copy.together = there.status.together;
         match there.status.phase {
             VolumePhase::Ready if model::app::is_of(&there.meta, &app.meta.id) => {}
             VolumePhase::Ready => {
@@ -78,7 +82,12 @@ fn wanted(state: &State, app: &App) -> Vec<VolumeCopy> {
         let ready = there.spec.storage == LOCAL && there.status.phase == VolumePhase::Ready;
         let snapshot = format!("{name}-before-{}", app.spec.revision);
         let good = ready && there.spec.node.is_some() && model::name::check_name(&snapshot).is_ok();
-        good.then(|| VolumeCopy { key: volume.object.key.clone(), volume: name.clone(), snapshot })
+        good.then(|| VolumeCopy {
+            key: volume.object.key.clone(),
+            volume: name.clone(),
+            snapshot,
+            together: false,
+        })
     };
     own.filter_map(copy).collect()
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use faults::may_die;
-use model::app::{App, AppAction, AppNoun, AppObject, AppObjects, AppPhase, DIGEST};
+use model::app::{App, AppAction, AppNoun, AppObject, AppObjects, AppPhase, DIGEST, VolumeCopy};
 use model::config::ConfigNoun;
 use model::event::Event;
 use model::instance::Reason;
@@ -15,8 +15,8 @@ use model::meta::{Labels, Owner};
 use model::network::NetworkNoun;
 use model::secret::{SecretNoun, SecretSpec};
 use model::service::{ServiceNoun, ServiceSpec};
-use model::volume::{SnapshotNoun, SnapshotSpec, VolumeNoun};
-use model::{Error, ErrorKind, Kind, Noun, Result, Uid};
+use model::volume::{Snapshot, SnapshotNoun, SnapshotSpec, VolumeNoun};
+use model::{Error, ErrorKind, Kind, Meta, Noun, Result, Uid};
 use planner::app::{Act, Step, is_gone, step};
 use tasks::Pass;
 use tokio::task::JoinSet;
@@ -132,7 +132,6 @@ impl Apps {
             (Kind::Config, AppAction::Remove) => self.remove::<ConfigNoun>(app, name).await,
             (Kind::Service, AppAction::Remove) => self.remove::<ServiceNoun>(app, name).await,
             (Kind::Snapshot, AppAction::Remove) => self.remove::<SnapshotNoun>(app, name).await,
-            (Kind::Snapshot, _) => self.copy(app, name).await,
             (Kind::Network, _) => self.network(app, objects, name).await,
             (Kind::Volume, _) => self.volume(app, objects, name).await,
             (Kind::Secret, _) => {
@@ -157,24 +156,11 @@ impl Apps {
                 | Kind::Node
                 | Kind::Operation
                 | Kind::Project
+                | Kind::Snapshot
                 | Kind::Token,
                 _,
             ) => Err(lost(act)),
         }
-    }
-
-    /// Copies a volume before it is changed.
-    async fn copy(&self, app: &App, snapshot: &str) -> Result<()> {
-        let next = self.core.read(|state| copies::next(state, app));
-        let Next::Take(copy) = next else { return Ok(()) };
-        let spec = SnapshotSpec { volume: copy.volume, ..SnapshotSpec::default() };
-        let labels = Labels::from([
-            (model::app::APP.to_owned(), app.meta.name.clone()),
-            (model::app::KEY.to_owned(), copy.key.clone()),
-        ]);
-        let name = snapshot.to_owned();
-        let object = AppObject { key: copy.key, name, labels, ..AppObject::default() };
-        self.make::<SnapshotNoun>(app, &object, spec, true).await
     }
 
     async fn network(&self, app: &App, objects: &AppObjects, name: &str) -> Result<()> {
@@ -348,7 +334,7 @@ fn write(state: &State, batch: &mut Batch, core: &Core, id: &Uid) -> Option<(App
         }
     }
     if step.act.is_some() && new.meta.deleted.is_none() {
-        before_it(state, old, &mut new, &mut step);
+        before_it((state, core), old, &mut new, &mut step, batch);
     } else if let Some(snapshot) = copies::surplus(state, old) {
         step.act = Some(Act {
             action: AppAction::Remove,
@@ -368,26 +354,71 @@ fn write(state: &State, batch: &mut Batch, core: &Core, id: &Uid) -> Option<(App
 }
 
 /// Has the volumes copied before anything else is done for a revision.
-fn before_it(state: &State, old: &App, new: &mut App, step: &mut Step) {
+fn before_it(
+    (state, core): (&State, &Core),
+    old: &App,
+    new: &mut App,
+    step: &mut Step,
+    batch: &mut Batch,
+) {
     match copies::next(state, old) {
         Next::Nothing => {}
         Next::Taken(found) => copies::note(new, found),
-        Next::Take(copy) => {
-            let (action, kind) = (AppAction::Create, Kind::Snapshot);
-            step.act = Some(Act { action, kind, name: copy.snapshot });
+        Next::Take(missing) => {
+            // In one change, so that a node hears of all of them at once.
+            let mut missing = missing.iter();
+            match missing.try_for_each(|copy| copy_volume((state, core), old, copy, batch)) {
+                Ok(()) => {
+                    step.act = None;
+                    let message = "its volumes are copied before they are changed";
+                    new.status.reason = Some(Reason::new("VolumesAreCopied", message));
+                }
+                Err(error) => {
+                    without_copies(old, new, step, Reason::from_error("VolumesNotCopied", &error));
+                }
+            }
         }
         Next::Wait(reason) => {
             step.act = None;
             new.status.reason = Some(reason);
         }
-        Next::Failed(reason) => {
-            step.act = None;
-            new.status.reason = Some(reason);
-            new.status.phase = AppPhase::Failed;
-            fail(new);
-            step.roll_back = planner::app::roll_back(old, &new.status);
-        }
+        Next::Failed(reason) => without_copies(old, new, step, reason),
     }
+}
+
+/// Has a revision fail whose volumes cannot be copied, before anything is changed.
+fn without_copies(old: &App, new: &mut App, step: &mut Step, reason: Reason) {
+    step.act = None;
+    new.status.reason = Some(reason);
+    new.status.phase = AppPhase::Failed;
+    fail(new);
+    step.roll_back = planner::app::roll_back(old, &new.status);
+}
+
+/// Asks for the copy of a volume.
+fn copy_volume(
+    (state, core): (&State, &Core),
+    app: &App,
+    copy: &VolumeCopy,
+    batch: &mut Batch,
+) -> Result<()> {
+    let (now, by) = (core.now(), Caller::platform());
+    let group = format!("{}-{}", app.meta.id, app.spec.revision);
+    let spec =
+        SnapshotSpec { volume: copy.volume.clone(), group: Some(group), ..SnapshotSpec::default() };
+    let meta = Meta::new(&app.meta.project, &copy.snapshot, core.new_id(), now);
+    let mut snapshot = Snapshot::new(meta, spec);
+    snapshot.meta.labels = Labels::from([
+        (model::app::APP.to_owned(), app.meta.name.clone()),
+        (model::app::KEY.to_owned(), copy.key.clone()),
+    ]);
+    snapshot.meta.owner =
+        Some(Owner { kind: Kind::App, id: app.meta.id.clone(), name: app.meta.name.clone() });
+    snapshot.validate()?;
+    SnapshotNoun::admit(&Context { state, caller: &by, core, now }, &mut snapshot, batch)?;
+    batch.create(&snapshot);
+    batch.event(&by, Event::new(now, Kind::Snapshot, "create", &snapshot.meta));
+    Ok(())
 }
 
 /// Writes that the present revision failed.

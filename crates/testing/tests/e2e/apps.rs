@@ -393,6 +393,71 @@ fn volumes_go_back_with_their_app() {
     node.hull(&["volume", "rm", "kept_data"]);
 }
 
+/// Writes each number to one volume, then to another.
+fn pair(word: &str) -> String {
+    format!(
+        "services:\n  db:\n    image: busybox\n    stop_signal: KILL\n    environment: {{WORD: {word}}}\n    \
+         command: [sh, -c, 'i=0; while :; do i=$$((i+1)); echo $$i >> /a/log; echo $$i >> /b/log; usleep 200; done']\n    \
+         volumes: ['a:/a', 'b:/b']\nvolumes: {{a: {{}}, b: {{}}}}\n"
+    )
+}
+
+/// The last number in the copy of each volume that was taken before the second revision.
+fn last_numbers(node: &Node, app: &str) -> [u64; 2] {
+    ["a", "b"].map(|key| {
+        let (copy, name) = (format!("{app}_{key}-before-2"), format!("{app}-{key}-then"));
+        node.ok(&["volume", "restore", &copy, &name]);
+        let mount = format!("{name}:/v");
+        let told = node.ok(&["run", "--rm", "-v", &mount, "busybox", "tail", "-n", "1", "/v/log"]);
+        node.ok(&["volume", "rm", &name]);
+        told.parse().unwrap()
+    })
+}
+
+fn is_one_moment(node: &Node, app: &str) {
+    let history = node.ok(&["app", "history", app]);
+    assert!(history.contains("2 volumes copied before, at one moment"), "{history}");
+    let [first, second] = last_numbers(node, app);
+    assert!(first == second || first == second + 1, "{first} and {second}");
+}
+
+#[test]
+fn copies_of_several_volumes_show_one_moment() {
+    let Some(node) = node() else { return };
+    let it = app(node, "moment", &[("compose.yaml", pair("one"))]);
+    it.up_well(&[]);
+    let wrote = |name: &str| {
+        let told = node.hull(&["exec", name, "tail", "-n", "1", "/b/log"]).text();
+        told.parse::<u64>().ok()
+    };
+    until("it writes", || wrote("moment-db-1").filter(|number| *number > 100));
+    it.write("compose.yaml", &pair("two"));
+    it.up_well(&["--snapshot"]);
+    is_one_moment(node, "moment");
+    until("it goes on", || wrote("moment-db-1").filter(|number| *number > 10));
+}
+
+/// Who is held still goes on when the platform dies, and the copies are taken anew.
+#[test]
+fn a_death_in_the_middle_of_copies_holds_nobody() {
+    let Some(node) = super::process::mortal() else { return };
+    let it = app(&node, "held", &[("compose.yaml", pair("one"))]);
+    it.up_well(&[]);
+    it.write("compose.yaml", &pair("two"));
+    let directory = it.dir.path().to_str().unwrap();
+    let words = ["app", "up", "--name", "held", "--snapshot", "--detach", directory];
+    node.dies_unanswered_at("storage.taken", &words);
+    within(std::time::Duration::from_secs(120), "it is ready", || {
+        let now = it.show();
+        let ready = now["status"]["phase"] == json!("ready") && now["spec"]["revision"] == json!(2);
+        ready.then_some(())
+    });
+    is_one_moment(&node, "held");
+    let wrote = || node.hull(&["exec", "held-db-1", "wc", "-l", "/b/log"]).text();
+    let before = wrote();
+    until("it goes on", || (wrote() != before).then_some(()));
+}
+
 #[test]
 fn a_revision_that_fails_says_why_and_is_taken_back() {
     let Some(node) = node() else { return };
