@@ -17,6 +17,7 @@ mod e2e {
     mod changes;
     mod clean_node;
     mod clones;
+    mod completion;
     mod console;
     mod copies;
     mod crash;

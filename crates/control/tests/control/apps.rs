@@ -170,6 +170,49 @@ async fn what_was_changed_by_hand_is_brought_back() {
     .await;
 }
 
+/// What is refused only when it is brought about has the revision fail, and the last one that worked comes
+/// back.
+#[tokio::test]
+async fn one_that_is_refused_for_good_is_taken_back() {
+    let rig = Rig::new().await;
+    let lan = control::New::named("lan", model::network::NetworkSpec::default());
+    rig.control.networks().create(caller(), PROJECT, lan, Mode::Apply).await.unwrap();
+    let text = |more: &str| {
+        format!(
+            "services: {{web: {{image: nginx, volumes: ['data:/data']{more}}}}}\n\
+             volumes: {{data: {{}}}}\nnetworks: {{lan: {{external: true}}}}\n"
+        )
+    };
+    let wish = |more: &str| {
+        let (wish, _) = Wish::read("shop", files(&text(more), "", "1"), "up").unwrap();
+        Wish { roll_back_on_failure: true, copy_volumes: true, ..wish }
+    };
+    let first = wish("");
+    rig.control.apps().deploy(caller(), PROJECT, "shop", &first, Mode::Apply).await.unwrap();
+    until(&rig, AppPhase::Ready).await;
+
+    // While no node copies the volume, nothing of the next revision is brought about.
+    let rig = rig.reopened().await;
+    let apps = rig.control.apps();
+    let published = wish(", networks: [lan], ports: ['8080:80']");
+    apps.deploy(caller(), PROJECT, "shop", &published, Mode::Apply).await.unwrap();
+    let shut = |(_, _, spec): control::Editable<'_, model::network::NetworkNoun>| {
+        spec.internal = true;
+        Ok(())
+    };
+    let networks = rig.control.networks();
+    networks.update(caller(), PROJECT, "lan", None, shut, Mode::Apply).await.unwrap();
+    let agent = Agent::start(rig.control.clone(), Arc::default()).await;
+    until(&rig, AppPhase::RolledBack).await;
+    let app = shop(&rig);
+    assert_eq!((app.spec.revision, app.status.rolled_back_from), (3, Some(2)));
+    let failed: Vec<bool> = app.status.revisions.iter().map(|it| it.failed).collect();
+    assert_eq!(failed, [false, true, false]);
+    let web = rig.control.services().get(caller(), PROJECT, "shop-web").unwrap();
+    assert!(web.spec.template.spec.ports.is_empty(), "it is as it was");
+    agent.stop().await;
+}
+
 #[tokio::test]
 async fn what_cannot_be_is_refused_and_nothing_is_made() {
     let rig = Rig::silent().await;

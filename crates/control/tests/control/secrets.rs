@@ -103,6 +103,41 @@ async fn what_is_read_stays_and_who_reads_it_is_told() {
     assert_eq!(secrets.get(caller(), PROJECT, "pw").unwrap_err().kind(), ErrorKind::NotFound);
 }
 
+/// A service may go back to what it was, so what it read then stays.
+#[tokio::test]
+async fn what_an_earlier_revision_reads_stays() {
+    let rig = Rig::new().await;
+    make(&rig, "pw", VALUE).await;
+    make(&rig, "new", b"another").await;
+    let spec = ServiceSpec {
+        template: Template { spec: reading("pw"), ..Template::default() },
+        ..ServiceSpec::default()
+    };
+    let services = rig.control.services();
+    services.create(caller(), PROJECT, New::named("web", spec), Mode::Apply).await.unwrap();
+    rig.until_running("web-1").await;
+    let edit = |(_, _, spec): control::Editable<'_, model::service::ServiceNoun>| {
+        spec.template.spec = reading("new");
+        Ok(())
+    };
+    services.update(caller(), PROJECT, "web", None, edit, Mode::Apply).await.unwrap();
+    rig.eventually("the instance reads the new one", || {
+        let now = rig.get("web-1").ok();
+        now.is_some_and(|it| it.spec.containers[0].secrets[0].source == "new")
+    })
+    .await;
+    let secrets = rig.control.secrets();
+    let delete = async || secrets.delete(caller(), PROJECT, "pw", None, Mode::Apply).await;
+    let error = delete().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    let told = "secret \"pw\" is read by service \"web\" (revision 1)";
+    assert_eq!(error.message(), told);
+    assert!(error.next_step().unwrap().contains("go back to its revisions"), "{error:?}");
+    services.delete(caller(), PROJECT, "web", None, Mode::Apply).await.unwrap();
+    rig.eventually("the service is gone", || services.get(caller(), PROJECT, "web").is_err()).await;
+    delete().await.unwrap();
+}
+
 #[tokio::test]
 async fn nothing_changes_but_labels() {
     let rig = Rig::silent().await;

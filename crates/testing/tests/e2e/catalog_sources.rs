@@ -164,6 +164,25 @@ fn a_repository_whose_commits_are_signed() {
 }
 
 #[test]
+fn a_source_is_read_again_when_its_time_has_come() {
+    let Some(node) = node() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    template(dir.path(), "timedweb", "1", "of the beginning");
+    let _timed = Added(node, "timed");
+    node.ok(&["catalog", "add", "timed", dir.path().to_str().unwrap(), "--every", "60s"]);
+    let _still = Added(node, "still");
+    node.ok(&["catalog", "add", "still", dir.path().to_str().unwrap()]);
+    template(dir.path(), "timednew", "1", "of later");
+    let search = |name: &str| node.ok(&["catalog", "search", "--catalog", name]);
+    assert!(!search("timed").contains("of later"));
+    let long = std::time::Duration::from_secs(300);
+    testing::node::within(long, "the source is read again by itself", || {
+        search("timed").contains("of later").then_some(())
+    });
+    assert!(!search("still").contains("of later"), "only on demand");
+}
+
+#[test]
 fn an_app_of_a_repository() {
     let Some(node) = node() else { return };
     if !server::able() {
