@@ -44,6 +44,10 @@ struct Known {
     listening: bool,
     /// The time of its last line.
     last: Option<Time>,
+    /// It had not run when it was first seen, and is read from its beginning.
+    late: bool,
+    /// It is not there any more; what it said may still come.
+    removed: bool,
 }
 
 type Streams = SelectAll<BoxStream<'static, (Uid, Result<Told>)>>;
@@ -88,7 +92,10 @@ impl Followed<'_> {
                     let Some(instance) = change.object.filter(|it| (self.meant)(it)) else { continue };
                     let id = instance.meta.id.clone();
                     if change.r#type == ChangeKind::Removed {
-                        known.remove(&id);
+                        if let Some(one) = known.get_mut(&id) {
+                            one.removed = true;
+                        }
+                        known.retain(|_, one| one.listening || !one.removed);
                         continue;
                     }
                     let one = known.entry(id).or_insert_with(|| Known::of(&instance));
@@ -102,6 +109,7 @@ impl Followed<'_> {
                             self.tell(&one.name, &record);
                             one.last = Some(record.time);
                         }
+                        Told::End if one.removed => drop(known.remove(&id)),
                         Told::End => {
                             one.listening = false;
                             self.listen(context, &id, one, &mut streams).await?;
@@ -129,12 +137,19 @@ impl Followed<'_> {
             Some(last) => {
                 LogsRequest { since: Some(after(last)), tail: None, ..self.request.clone() }
             }
+            None if one.late => LogsRequest { tail: None, ..self.request.clone() },
             None => self.request.clone(),
         };
         let asked = context.instances().logs(id.as_str(), self.container, &request).await;
         let records = match asked {
             // It went between what was told of it and now, or is not on a node yet.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => {
+                return Ok(());
+            }
+            // One that keeps no log does not end what others say.
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                out::remark(format!("{}: {}", one.name, error.message()));
+                one.heard = one.runs;
                 return Ok(());
             }
             asked => asked?,
@@ -157,7 +172,7 @@ impl Followed<'_> {
 impl Known {
     fn of(instance: &Instance) -> Self {
         let (name, runs) = (instance.meta.name.clone(), instance.status.runs);
-        Self { name, runs, heard: 0, listening: false, last: None }
+        Self { name, runs, heard: 0, listening: false, last: None, late: runs == 0, removed: false }
     }
 
     fn see(&mut self, instance: &Instance) {

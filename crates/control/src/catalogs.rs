@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use model::catalog::{BUILT_IN, Catalog, CatalogNoun};
+use model::catalog::{BUILT_IN, Catalog, CatalogNoun, CatalogStatus};
 use model::event::Event;
 use model::{Error, Kind, Result, Uid};
 
@@ -64,6 +64,11 @@ impl Rules for CatalogNoun {
                 "catalog \"builtin\" comes with hull and stays as it is",
             )
             .next("add another one: hull catalog add"));
+        }
+        if old.spec.source != new.spec.source {
+            // What another source held, or this one while nobody had to sign it, is offered no more.
+            let CatalogStatus { tried, asked, .. } = std::mem::take(&mut new.status);
+            (new.status.tried, new.status.asked) = (tried, asked);
         }
         Ok(())
     }

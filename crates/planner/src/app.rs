@@ -244,10 +244,15 @@ pub fn network_spec(wanted: &NetworkSpec, there: &Network) -> NetworkSpec {
         spec.gateway4 = there.spec.gateway4;
         spec.range4 = there.spec.range4;
     }
-    spec.gateway4 = spec.gateway4.or(there.spec.gateway4);
+    // A gateway is an address of its subnet, and goes with it.
+    if spec.ipv4.map(|net| net.trunc()) == there.spec.ipv4.map(|net| net.trunc()) {
+        spec.gateway4 = spec.gateway4.or(there.spec.gateway4);
+    }
     if spec.enable_ipv6 {
         spec.ipv6 = spec.ipv6.or(there.spec.ipv6);
-        spec.gateway6 = spec.gateway6.or(there.spec.gateway6);
+        if spec.ipv6.map(|net| net.trunc()) == there.spec.ipv6.map(|net| net.trunc()) {
+            spec.gateway6 = spec.gateway6.or(there.spec.gateway6);
+        }
     }
     spec
 }

@@ -298,11 +298,13 @@ fn check_change(context: &Context<'_>, app: &App, change: &AppDifference) -> Res
                 old.meta.name, user.meta.name
             ))));
         }
-        if remade {
-            return Ok(());
-        }
         let mut new = Object::clone(old);
         new.spec = planner::app::network_spec(&wanted.spec, old);
+        if remade {
+            // Before any service goes for it.
+            new.validate().map_err(at)?;
+            return crate::subnets::assign(state, context.core, &mut new, &mut scratch).map_err(at);
+        }
         model::network::NetworkNoun::change(context, old, &mut new, &mut scratch).map_err(at)?;
     }
     if let Some(old) =

@@ -139,6 +139,11 @@ async fn take_in(core: &Core, librarian: &dyn Librarian, catalog: &Catalog) -> R
     let outcome = librarian.take_in(catalog).await;
     let plan = |state: &State, batch: &mut Batch| {
         let Some(old) = state.catalogs.by_id(&catalog.meta.id) else { return Ok(None) };
+        // It was changed meanwhile, and is read again as it is now: what was read may be of another source, or
+        // signed by nobody.
+        if old.meta.generation != catalog.meta.generation {
+            return Ok(old.status.content.clone());
+        }
         let mut new = Catalog::clone(old);
         new.status.tried = Some(began);
         new.status.observed_generation = catalog.meta.generation;

@@ -214,6 +214,48 @@ async fn one_that_is_refused_for_good_is_taken_back() {
 }
 
 #[tokio::test]
+async fn a_network_is_made_anew_only_where_its_new_subnet_is_free() {
+    let rig = Rig::new().await;
+    let on = |ipam: &str| {
+        let text = format!(
+            "services: {{web: {{image: nginx, networks: [front]}}}}\n\
+             networks: {{front: {{ipam: {{config: [{{{ipam}}}]}}}}}}"
+        );
+        Wish::read("shop", files(&text, "", "1"), "up").unwrap().0
+    };
+    let apps = &rig.control.apps();
+    let deploy = |wish: Wish| async move {
+        apps.deploy(caller(), PROJECT, "shop", &wish, Mode::Apply).await
+    };
+    deploy(on("subnet: 10.9.0.0/24, gateway: 10.9.0.254")).await.unwrap();
+    until(&rig, AppPhase::Ready).await;
+    let spec = model::network::NetworkSpec {
+        ipv4: Some("10.8.0.0/16".parse().unwrap()),
+        ..Default::default()
+    };
+    let new = control::New::named("other", spec);
+    rig.control.networks().create(caller(), PROJECT, new, Mode::Apply).await.unwrap();
+    let before = shop(&rig);
+
+    // Nothing goes for what cannot be had.
+    let error = deploy(on("subnet: 10.8.7.0/24")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert!(error.message().contains("\"other\""), "{error}");
+    let error = deploy(on("subnet: 10.7.0.0/24, gateway: 10.6.0.1")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert_eq!(shop(&rig).spec, before.spec);
+
+    // The gateway of the old subnet is none of the new one.
+    deploy(on("subnet: 10.7.0.0/24")).await.unwrap();
+    rig.eventually("it has moved", || {
+        let network = rig.control.networks().get(caller(), PROJECT, "shop_front").unwrap();
+        network.spec.ipv4 == "10.7.0.0/24".parse().ok()
+            && shop(&rig).status.phase == AppPhase::Ready
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_is_refused_and_nothing_is_made() {
     let rig = Rig::silent().await;
     let error = Wish::read("shop", files("services: {web: {image: 7, ports: [x]}}", "", "1"), "up");

@@ -19,8 +19,9 @@ const NEW_IDENTITY: &str = "#cloud-boothook\n#!/bin/sh\n\
     \x20 systemd-machine-id-setup && ln -sf /etc/machine-id /var/lib/dbus/machine-id'\n";
 
 /// Puts a file in its place without copying it: what is in it stays in the node's memory, and on the guest's
-/// disk is an empty file at most.
+/// disk is an empty file at most. Without the share there is no file: an empty secret is worse than none.
 const PLACE: &str = "place() {\n\
+    \x20 [ -e \"$1\" ] || { echo \"hull: $2 is not there: its share could not be mounted\" >&2; return 1; }\n\
     \x20 [ \"$1\" -ef \"$2\" ] && return\n\
     \x20 mkdir -p \"$(dirname \"$2\")\"\n\
     \x20 [ -e \"$2\" ] || : > \"$2\"\n\

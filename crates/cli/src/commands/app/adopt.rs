@@ -62,7 +62,6 @@ impl Adopt {
             ))
             .next("docker compose ls tells their names"));
         }
-        // What is wrong with the files is known before anything ends.
         let files = if self.file.is_empty() { known(&instances)? } else { self.file };
         let wanted = self.reading.wanted(files, None, Some(self.name.clone()))?;
         let packed = files::pack(&wanted, |name| std::env::var(name).ok())?;
@@ -76,7 +75,18 @@ impl Adopt {
             return Ok(ExitCode::SUCCESS);
         }
         refuse_another(apps, &self.name).await?;
+        let request = UpRequest { files: packed.files, ..UpRequest::default() };
+        try_out(apps, &self.name, &request).await?;
         let stay = left(context, &instances).await?;
+        for it in &stay {
+            out::remark(format!("volume {it}"));
+        }
+        if !stay.is_empty() {
+            out::remark(
+                "to have one in the app, give it a name in the file (volumes: {data: {name: …, external: \
+                 true}}); else hull volume rm",
+            );
+        }
         for instance in &instances {
             end(context, instance).await?;
         }
@@ -89,19 +99,18 @@ impl Adopt {
             let labels = json!({ "meta": { "labels": { APP: self.name, KEY: key } } });
             volumes.patch(&volume.meta.name, &labels, None, false).await?;
         }
-        let request = UpRequest { files: packed.files, ..UpRequest::default() };
         let done = apps.up(&self.name, &request, false).await?;
-        let outcome = conclude(apps, done, self.ending).await;
-        for it in &stay {
-            out::remark(format!("volume {it}"));
-        }
-        if !stay.is_empty() {
-            out::remark(
-                "to have one in the app, give it a name in the file (volumes: {data: {name: …, external: \
-                 true}}); else hull volume rm",
-            );
-        }
-        outcome
+        conclude(apps, done, self.ending).await
+    }
+}
+
+/// Has the platform read the files, as an app of a name that nobody has: what is wrong with them is known
+/// before anything ends. That things of theirs are there already is no fault: they are taken over.
+async fn try_out(apps: &Objects<AppNoun>, name: &str, request: &UpRequest) -> Result<()> {
+    let start: String = name.chars().take(40).collect();
+    match apps.up(&format!("{start}-tried"), request, true).await {
+        Err(error) if matches!(error.kind(), ErrorKind::Exists | ErrorKind::Conflict) => Ok(()),
+        outcome => outcome.map(drop),
     }
 }
 
