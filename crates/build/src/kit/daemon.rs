@@ -108,6 +108,8 @@ impl Daemon {
         secret(&resolv, start.resolv_conf)?;
         let _ = std::fs::remove_file(&socket);
         let limits = Limits::default();
+        // Its steps are in cgroups beside it: the bound is on all of them together.
+        Cgroup::make(start.cgroup, &limits)?;
         let cgroup = Cgroup::make(&format!("{}/daemon", start.cgroup), &limits)?;
         let mut words = cgroup.entries();
         words.extend(["--".into(), "nsenter".into()]);
@@ -226,8 +228,8 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         // Killing the outermost process ends all that are in its namespace.
+        // Its socket stays: another may listen there by now.
         let _ = self.child.get_mut().start_kill();
-        let _ = std::fs::remove_file(&self.socket);
         if let (Some(cgroup), Ok(runtime)) =
             (self.cgroup.take(), tokio::runtime::Handle::try_current())
         {

@@ -135,10 +135,17 @@ impl Kit {
         Ok(BuildWire { input, output })
     }
 
-    /// The daemon that runs, or a new one: also where registries were named that the old one knows nothing
-    /// of, unless somebody uses it.
+    /// The daemon that runs, or a new one. Whoever asked may leave meanwhile: what was begun is not left half
+    /// done, and nobody else begins it besides.
     pub(super) async fn user(self: &Arc<Self>, context: &Arc<Context>) -> Result<User> {
-        let registries = registries(context).await?;
+        let (kit, context) = (self.clone(), context.clone());
+        let found = tokio::spawn(async move { kit.found_or_started(context).await }).await;
+        found.context(ErrorKind::Internal, || "a start of BuildKit got lost".into())?
+    }
+
+    /// A new one also where registries were named that the old one knows nothing of, unless somebody uses it.
+    async fn found_or_started(self: &Arc<Self>, context: Arc<Context>) -> Result<User> {
+        let registries = registries(&context).await?;
         let mut held = self.running.lock().await;
         if let Some(running) = held.as_ref() {
             let current = running.is_used() || running.registries == registries;
@@ -149,14 +156,8 @@ impl Kit {
         if let Some(old) = held.take() {
             old.daemon.end().await;
         }
-        // Whoever asked may leave meanwhile; what was begun is not left half done.
-        let (kit, context) = (self.clone(), context.clone());
-        let starting = tokio::spawn(async move {
-            let programs = kit.programs(&context).await?;
-            start(context, registries, &programs).await
-        });
-        let started = starting.await.context(ErrorKind::Internal, || "a start got lost".into())?;
-        let running = Arc::new(started?);
+        let programs = self.programs(&context).await?;
+        let running = Arc::new(start(context, registries, &programs).await?);
         *held = Some(running.clone());
         Ok(User::of(self, &running))
     }
@@ -318,6 +319,8 @@ async fn take_out(context: &Context, image: &Image) -> Result<Programs> {
             file.write_all(&piece).await.context(ErrorKind::Exhausted, failed)?;
         }
         file.flush().await.context(ErrorKind::Exhausted, failed)?;
+        // A name without its contents would be taken for the program ever after.
+        file.sync_all().await.context(ErrorKind::Exhausted, failed)?;
         drop(file);
         let mode = std::fs::Permissions::from_mode(0o755);
         tokio::fs::set_permissions(&part, mode).await.context(ErrorKind::Internal, failed)?;

@@ -210,16 +210,29 @@ impl Supplier {
         }
         let image = match self.with_id(reference).await? {
             Some(image) => image,
-            None => {
-                let policy =
-                    if fresh.is_wanted() { PullPolicy::Always } else { PullPolicy::Missing };
-                let options = PullOptions { policy, ..PullOptions::default() };
-                let image = self.context.images.puller.pull(reference, options).await?;
-                self.context.images.forget();
-                image
-            }
+            None => self.pulled(reference, fresh.is_wanted()).await?,
         };
         local.served(&image.digest.parse()?).await?.ok_or_else(absent)
+    }
+
+    /// The image of a name. All builds share the wish for what is new: what no registry knows, and is only here,
+    /// is right for one that did not ask for it.
+    async fn pulled(&self, reference: &Reference, fresh: bool) -> Result<Image> {
+        let images = &self.context.images;
+        let options = |policy| PullOptions { policy, ..PullOptions::default() };
+        if fresh {
+            match images.puller.pull(reference, options(PullPolicy::Always)).await {
+                Ok(image) => {
+                    images.forget();
+                    return Ok(image);
+                }
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                Err(_) => {}
+            }
+        }
+        let image = images.puller.pull(reference, options(PullPolicy::Missing)).await?;
+        images.forget();
+        Ok(image)
     }
 
     /// The image whose id a name is, where no image has the name.
