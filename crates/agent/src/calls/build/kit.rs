@@ -171,12 +171,20 @@ impl Kit {
         if image.is_empty() {
             return Err(absent());
         }
+        let reference = Reference::parse(image)?;
+        if let Some(image) = context.images.local.find(&reference.to_string()).await? {
+            return take_out(context, &image).await;
+        }
+        // An image that was pruned leaves its programs.
+        if let Some(programs) = taken_out(context) {
+            return Ok(programs);
+        }
         let mut refused = self.refused.lock().await;
         if let Some((_, told)) = refused.as_ref().filter(|(when, _)| when.elapsed() < REFUSED) {
             return Err(absent().caused_by(Error::unavailable(told.clone())));
         }
         *refused = None;
-        match pulled(context, image).await {
+        match pull(context, &reference).await {
             Ok(image) => take_out(context, &image).await,
             Err(error) => {
                 *refused = Some((Instant::now(), error.chain()));
@@ -257,7 +265,7 @@ async fn registries(context: &Context) -> Result<BTreeMap<String, Registry>> {
 
 /// Whether it is here, without fetching it.
 pub(super) async fn is_here(context: &Context) -> Result<bool> {
-    if Programs::find(&context.build_kit.daemon).is_some() {
+    if Programs::find(&context.build_kit.daemon).is_some() || taken_out(context).is_some() {
         return Ok(true);
     }
     match Reference::parse(&context.build_kit.image) {
@@ -274,20 +282,22 @@ fn absent() -> Error {
     )
 }
 
-/// Its image, which is pulled if it is not here.
-async fn pulled(context: &Context, image: &str) -> Result<Image> {
-    let reference = Reference::parse(image)?;
-    if let Some(here) = context.images.local.find(&reference.to_string()).await? {
-        return Ok(here);
-    }
-    let looked_up = context.images.puller.look_up(&reference, None);
+/// Programs that were taken out of its image, whichever that was.
+fn taken_out(context: &Context) -> Option<Programs> {
+    let all = std::fs::read_dir(room(context).join("programs")).into_iter().flatten().flatten();
+    all.into_iter().find_map(|entry| Programs::taken_out(&entry.path()))
+}
+
+/// Pulls its image.
+async fn pull(context: &Context, reference: &Reference) -> Result<Image> {
+    let looked_up = context.images.puller.look_up(reference, None);
     match tokio::time::timeout(LOOK_UP, looked_up).await {
         Ok(found) => drop(found?),
         Err(_) => {
-            return Err(Error::unavailable(format!("the registry of {image} does not answer")));
+            return Err(Error::unavailable(format!("the registry of {reference} does not answer")));
         }
     }
-    let pulled = context.images.pull(&reference, PullPolicy::Missing, images::Progress::none());
+    let pulled = context.images.pull(reference, PullPolicy::Missing, images::Progress::none());
     Ok(Image::clone(&*pulled.await?))
 }
 
