@@ -181,12 +181,13 @@ def tell(result, word="ok"):
 
 
 def try_again(suite, paths, results):
-    """Each that failed, once more and alone. One that passes then is a fault to be found like any other."""
-    for at, result in enumerate(results):
-        if result.faults:
-            path = next(path for path in paths if path.stem == result.name)
-            results[at] = suite.run(path)
-            tell(results[at], "FLAKY")
+    """Each that failed, once more and alone; tells how many pass then. They are faults to be found like any other."""
+    failed = [at for at, result in enumerate(results) if result.faults]
+    for at in failed:
+        path = next(path for path in paths if path.stem == results[at].name)
+        results[at] = suite.run(path)
+        tell(results[at], "FLAKY")
+    return sum(not results[at].faults for at in failed)
 
 
 def main():
@@ -220,14 +221,13 @@ def main():
                 if path not in together:
                     results.append(suite.run(path))
                     tell(results[-1])
-            if args.again:
-                try_again(suite, paths, results)
+            flaky = try_again(suite, paths, results) if args.again else 0
     finally:
         shutil.rmtree(work, ignore_errors=True)
     if args.draft:
         args.draft.write_text(draft(results))
     failed = sum(bool(result.faults) for result in results)
-    print(f"{len(results) - failed} passed, {failed} failed")
+    print(f"{len(results) - failed} passed ({flaky} of them FLAKY), {failed} failed")
     sys.exit(1 if failed else 0)
 
 
