@@ -9,6 +9,7 @@
 //! the mark of a run begun are files below the run-time directory ([`files`]).
 
 mod blobs;
+mod bundle;
 mod cgroup;
 mod changes;
 pub(crate) mod channel;

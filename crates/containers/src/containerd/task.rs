@@ -81,6 +81,7 @@ impl Containerd {
                 Some(task) => self.start_existing(&record, &task).await.map(Some),
                 None => Ok(None),
             },
+            Err(status) if self.clear_bundle(id, &status)? => Ok(None),
             Err(status) => {
                 self.abandon(id).await;
                 Err(status::not_begun(status, &format!("container {id}"), record.program()))

@@ -159,6 +159,21 @@ async fn killed_in_the_middle_of_anything() {
 }
 
 #[tokio::test]
+async fn a_start_cut_short_before_its_shim_is_begun_anew() {
+    let node = a_node!();
+    let config = node.config("cut", &["sleep", "1000"]);
+    node.engine.create(&config).await.unwrap();
+    // As containerd leaves it when it is killed there, and does not clear it away when it is back.
+    let bundles = node.directory.join("run/state/io.containerd.runtime.v2.task/hull");
+    std::fs::create_dir_all(bundles.join("cut/rootfs")).unwrap();
+    let started = within(node.engine.start(&config.id)).await.unwrap();
+    let observed = node.engine.observe(&config.id).await.unwrap().unwrap();
+    assert_eq!((observed.state, observed.pid), (State::Running, Some(started.pid)));
+    node.engine.remove(&config.id).await.unwrap();
+    assert!(!bundles.join("cut").exists());
+}
+
+#[tokio::test]
 async fn a_layer_without_a_record_is_swept() {
     let mut node = a_node!();
     let mut config = node.config("orphan", &["true"]);
