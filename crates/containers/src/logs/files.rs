@@ -1,12 +1,14 @@
 //! The files of a log: `<directory>/<sequence>.log`, the highest the newest, and `lock`.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Name of the file whose lock says that more may come.
 pub(super) const LOCK: &str = "lock";
@@ -52,16 +54,57 @@ pub(super) fn open(directory: &Path, sequence: u64) -> io::Result<File> {
         .open(path(directory, sequence))
 }
 
-/// Takes the lock, waiting for the last holder to drain what it has.
+/// How long the last holder may take to drain what it has.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+/// How often it is looked whether it has.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Takes the lock, waiting for the last holder to drain what it has. One that does not end is asked to: where a
+/// start was cut short, the shim may hold that one's pipes open for as long as it lives.
 pub(super) fn lock(directory: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
+    let mut file = OpenOptions::new()
+        .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
         .open(directory.join(LOCK))?;
-    flock(&file, FlockOperation::LockExclusive)?;
+    if !lock_within(&file, LAST_WORDS)? {
+        ask_to_end(directory, &mut file)?;
+        flock(&file, FlockOperation::LockExclusive)?;
+    }
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(std::process::id().to_string().as_bytes())?;
     Ok(file)
+}
+
+fn lock_within(file: &File, patience: Duration) -> io::Result<bool> {
+    let end = Instant::now() + patience;
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(true),
+            Err(Errno::WOULDBLOCK) if Instant::now() < end => std::thread::sleep(LOOK_AGAIN),
+            Err(Errno::WOULDBLOCK) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Who holds the lock wrote down who it is.
+fn ask_to_end(directory: &Path, file: &mut File) -> io::Result<()> {
+    let mut text = String::new();
+    file.take(16).read_to_string(&mut text)?;
+    // An older hull's does not say: it is waited for.
+    let Some(holder) = text.parse().ok().and_then(Pid::from_raw) else { return Ok(()) };
+    if keeps(holder, directory) { Ok(kill_process(holder, Signal::TERM)?) } else { Ok(()) }
+}
+
+/// Whether a process is a driver of this log: the number may be another's by now.
+fn keeps(process: Pid, directory: &Path) -> bool {
+    let words = std::fs::read(format!("/proc/{}/cmdline", process.as_raw_nonzero()));
+    let log = directory.as_os_str().as_encoded_bytes();
+    words.is_ok_and(|words| words.windows(log.len().max(1)).any(|it| it == log))
 }
 
 /// Whether a driver holds the lock: more may come.

@@ -184,3 +184,30 @@ async fn a_run_again_goes_on_in_the_same_log() {
     assert_eq!(text(&node.log("again")).await, "hello\n".repeat(3));
     let _ = Duration::ZERO;
 }
+
+/// A start that was cut short leaves a driver whose pipes its shim never closes.
+#[tokio::test]
+async fn a_driver_that_does_not_end_makes_way() {
+    let node = a_node!();
+    let config = node.logged("way", &["echo", "hello"]);
+    let log = node.log("way");
+    let mut left = std::process::Command::new("sh")
+        .args(["-c", "exec \"$0\" log-driver \"$1\" 3<&0 4<&0 5>/dev/null"])
+        .arg(env!("CARGO_BIN_EXE_hull-mode"))
+        .arg(format!("1048576:2:p:{}", log.display()))
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    within(async {
+        while std::fs::read(log.join("lock")).unwrap_or_default().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    node.engine.create(&config).await.unwrap();
+    within(node.engine.start(&config.id)).await.unwrap();
+    within(node.engine.wait(&config.id)).await.unwrap();
+    assert!(left.wait().unwrap().success());
+    node.engine.remove(&config.id).await.unwrap();
+    assert_eq!(text(&log).await, "hello\n");
+}
