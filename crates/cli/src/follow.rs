@@ -92,10 +92,10 @@ impl Followed<'_> {
                     let Some(instance) = change.object.filter(|it| (self.meant)(it)) else { continue };
                     let id = instance.meta.id.clone();
                     if change.r#type == ChangeKind::Removed {
-                        if let Some(one) = known.get_mut(&id) {
-                            one.removed = true;
+                        match known.get_mut(&id) {
+                            Some(one) if one.listening => one.removed = true,
+                            Some(_) | None => drop(known.remove(&id)),
                         }
-                        known.retain(|_, one| one.listening || !one.removed);
                         continue;
                     }
                     let one = known.entry(id).or_insert_with(|| Known::of(&instance));

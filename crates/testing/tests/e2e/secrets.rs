@@ -35,6 +35,13 @@ fn leaks(dir: &Path) -> String {
     String::from_utf8_lossy(&found.stdout).into_owned()
 }
 
+/// Makes the config `site`.
+fn site(node: &Node) {
+    let file = node.root().join("site.conf");
+    std::fs::write(&file, "listen 80;\n").unwrap();
+    node.ok(&["config", "create", "site", file.to_str().unwrap()]);
+}
+
 fn handed(node: &Node, instance: &str) -> std::path::PathBuf {
     let id = node.field(instance, "/meta/id");
     node.root().join("run/hull/handed").join(id.as_str().unwrap())
@@ -47,9 +54,7 @@ fn a_value_is_in_its_instances_and_nowhere_else() {
     }
     let node = Node::start().unwrap();
     secret(&node, "pw", VALUE);
-    let site = node.root().join("site.conf");
-    std::fs::write(&site, "listen 80;\n").unwrap();
-    node.ok(&["config", "create", "site", site.to_str().unwrap()]);
+    site(&node);
     assert_eq!(node.ok(&["config", "show", "--data", "site"]), "listen 80;");
     let flags = [
         "--secret",
@@ -140,9 +145,7 @@ fn a_machine_is_handed_them_too() {
     // What is kept is looked for on the disk of a node that has nothing else.
     let node = Node::start().unwrap();
     secret(&node, "pw", VALUE);
-    let site = node.root().join("site.conf");
-    std::fs::write(&site, "listen 80;\n").unwrap();
-    node.ok(&["config", "create", "site", site.to_str().unwrap()]);
+    site(&node);
     let flags = [
         "--memory",
         "192m",

@@ -219,20 +219,18 @@ impl Supplier {
     /// is right for one that did not ask for it.
     async fn pulled(&self, reference: &Reference, fresh: bool) -> Result<Image> {
         let images = &self.context.images;
-        let options = |policy| PullOptions { policy, ..PullOptions::default() };
-        if fresh {
-            match images.puller.pull(reference, options(PullPolicy::Always)).await {
-                Ok(image) => {
-                    images.forget();
-                    return Ok(image);
-                }
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                Err(_) => {}
+        let policy = if fresh { PullPolicy::Always } else { PullPolicy::Missing };
+        let options = PullOptions { policy, ..PullOptions::default() };
+        match images.puller.pull(reference, options).await {
+            Err(error) if fresh && error.kind() == ErrorKind::NotFound => {
+                images.local.find(&reference.to_string()).await?.ok_or(error)
+            }
+            pulled => {
+                let image = pulled?;
+                images.forget();
+                Ok(image)
             }
         }
-        let image = images.puller.pull(reference, options(PullPolicy::Missing)).await?;
-        images.forget();
-        Ok(image)
     }
 
     /// The image whose id a name is, where no image has the name.
