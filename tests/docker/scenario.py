@@ -8,7 +8,8 @@
     = 3
 
 No `=` stands for the exit code 0. A comment `#: KEY VALUE` is a setting: `deadline` in seconds, `alone` for a
-scenario that looks at everything the engine has, `needs` for what not every machine or engine has (`cgroups-1`, `buildkit`).
+scenario that looks at everything the engine has, `needs` for what not every machine or engine has (`cgroups-1`,
+`buildkit`, `no-buildkit`).
 """
 
 from dataclasses import dataclass, field
@@ -95,10 +96,11 @@ def _add(step, mark, rest, where):
         raise Malformed(f"{where}: an exit code is a number")
 
 
-def differences(text):
+def differences(text, has=frozenset()):
     """Of each scenario, the steps to which we answer otherwise: name, then command, then outcome.
 
-    Each stands under `## NAME`, below a comment that says why.
+    Each stands under `## NAME`, below a comment that says why. Those below `#: needs WHAT` hold, up to the next blank
+    line, only of an engine that has it.
     """
     found, name, lines = {}, None, []
     for line in [*text.splitlines(), "## "]:
@@ -106,11 +108,23 @@ def differences(text):
             if name:
                 part = parse(f"differences of {name}", "\n".join(lines))
                 _check_reasons(part)
-                found.setdefault(name, {}).update({step.command: step.outcome for step in part.steps()})
+                found.setdefault(name, {}).update({step.command: step.outcome for step in _that_hold(part, has)})
             name, lines = line[3:].strip(), []
         elif name:
             lines.append(line)
     return found
+
+
+def _that_hold(part, has):
+    holds = True
+    for item in part.items:
+        if isinstance(item, Step):
+            if holds:
+                yield item
+        elif item.startswith("#: needs "):
+            holds = item.removeprefix("#: needs ").strip() in has
+        elif not item:
+            holds = True
 
 
 def _check_reasons(part):

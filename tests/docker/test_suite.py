@@ -1,10 +1,15 @@
 """The suite itself: how scenarios are read and written, and what is made plain in them."""
 
+import sys
 import unittest
 from pathlib import Path
 
+import ping
 import plain
 import scenario
+
+sys.path[:0] = [str(Path(__file__).parent / "others"), str(Path(__file__).parents[2] / "images")]
+import crates  # noqa: E402
 
 TEXT = """\
 # A word.
@@ -44,6 +49,23 @@ class Scenarios(unittest.TestCase):
         self.assertEqual(found["b"], {"three": scenario.Outcome(code=1)})
         with self.assertRaisesRegex(scenario.Malformed, "no reason"):
             scenario.differences("## a\n\n$ one\n")
+
+    def test_differences_of_engines_that_have_something(self):
+        text = "## a\n# Why.\n#: needs no-buildkit\n$ one\n$ two\n\n# Because.\n$ three\n"
+        self.assertEqual(set(scenario.differences(text, {"buildkit"})["a"]), {"three"})
+        self.assertEqual(set(scenario.differences(text, {"no-buildkit"})["a"]), {"one", "two", "three"})
+        with self.assertRaisesRegex(scenario.Malformed, "no reason"):
+            scenario.differences("## a\n#: needs buildkit\n$ one\n")
+
+    def test_tests_of_others_that_are_left_out(self):
+        text = "# Head.\none  why\n\n#: needs no-buildkit\ntwo  why\n#: needs buildkit\nthree  why\n"
+        self.assertEqual(crates.skipped(text, {"no-buildkit"}), ["one", "two"])
+        self.assertEqual(crates.skipped(text, {"buildkit"}), ["one", "three"])
+
+    def test_what_the_engine_builds_by(self):
+        self.assertTrue(ping.has_buildkit("HTTP/1.1 200 OK\r\nBuilder-Version: 2\r\n"))
+        self.assertFalse(ping.has_buildkit("HTTP/1.1 200 OK\r\nBuilder-Version: 1\r\n"))
+        self.assertFalse(ping.has_buildkit(""))
 
     def test_all_of_them_can_be_read(self):
         here = Path(__file__).parent
