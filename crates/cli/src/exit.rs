@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use model::error::Code;
 use model::{Error, ErrorKind};
 
 /// Refused or failed.
@@ -14,6 +15,10 @@ const NOT_FOUND: u8 = 3;
 const CONFLICT: u8 = 4;
 /// The platform, or a part of it, does not answer.
 const UNREACHABLE: u8 = 5;
+/// The program is there and cannot be run.
+const NOT_RUN: u8 = 126;
+/// The program is not there.
+const MISSING: u8 = 127;
 
 /// The exit code of a failure.
 pub fn code(error: &Error) -> ExitCode {
@@ -33,17 +38,13 @@ pub fn code(error: &Error) -> ExitCode {
 /// The exit code of a program that could not be started: as a shell's where the program is at fault
 /// (POSIX.1-2024, shell command language, 2.8.2), else that of any failure.
 pub fn of_start(error: &Error) -> ExitCode {
-    let why = error.chain();
-    if error.kind() != ErrorKind::Invalid || !why.contains("start") {
-        return code(error);
+    match error.code() {
+        Some(Code::ProgramMissing) => ExitCode::from(MISSING),
+        Some(Code::ProgramIsDirectory | Code::ProgramNotPermitted | Code::ProgramForeign) => {
+            ExitCode::from(NOT_RUN)
+        }
+        Some(_) | None => code(error),
     }
-    let missing = ["not found in the container", "executable file not found", "no such file"];
-    if missing.iter().any(|words| why.contains(words)) {
-        return ExitCode::from(127);
-    }
-    let not_run = ["permission denied", "exec format error"];
-    let not_run = not_run.iter().any(|words| why.contains(words));
-    if not_run { ExitCode::from(126) } else { code(error) }
 }
 
 /// The exit code of a process, passed on.
@@ -73,14 +74,19 @@ mod tests {
 
     #[test]
     fn programs_that_cannot_be_run_have_a_shells_codes() {
-        for (message, expected) in [
-            ("instance \"web\" could not be started: xx: not found in the container", 127),
-            ("instance \"web\" could not be started: /etc: is a directory, permission denied", 126),
-            ("instance \"web\" could not be started: /x: exec format error", 126),
-            ("the image is not a name", 2),
+        let text = |code: ExitCode| format!("{code:?}");
+        for (fault, expected) in [
+            (Some(Code::ProgramMissing), 127),
+            (Some(Code::ProgramIsDirectory), 126),
+            (Some(Code::ProgramNotPermitted), 126),
+            (Some(Code::ProgramForeign), 126),
+            (Some(Code::WorkdirMissing), 2),
+            (None, 2),
         ] {
-            let code = format!("{:?}", of_start(&Error::invalid(message)));
-            assert_eq!(code, format!("{:?}", ExitCode::from(expected)), "{message}");
+            // Its words say something else.
+            let error = Error::invalid("could not be started: not found, permission denied");
+            let error = fault.into_iter().fold(error, Error::coded);
+            assert_eq!(text(of_start(&error)), text(ExitCode::from(expected)), "{fault:?}");
         }
     }
 }

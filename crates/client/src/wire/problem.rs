@@ -1,5 +1,6 @@
 //! Errors as problem documents (RFC 9457).
 
+use model::error::Code;
 use model::{Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,9 @@ pub struct Problem {
     /// `unauthenticated`, `exhausted`, `unavailable`, `unsupported`, `internal`.
     #[schema(value_type = String)]
     pub kind: ErrorKind,
+    /// What exactly went wrong, where programs decide by it: `ProgramMissing`. Others may come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
 }
 
 impl Problem {
@@ -38,6 +42,7 @@ impl Problem {
             field: error.field().map(str::to_owned),
             next: error.next_step().map(str::to_owned),
             kind: error.kind(),
+            code: error.code().map(|code| code.as_str().to_owned()),
         }
     }
 }
@@ -47,6 +52,10 @@ impl From<Problem> for Error {
         let mut error = Error::new(problem.kind, problem.detail);
         if let Some(field) = problem.field {
             error = error.at(field);
+        }
+        // A server may know codes that this program does not.
+        if let Some(code) = problem.code.as_deref().and_then(Code::named) {
+            error = error.coded(code);
         }
         match problem.next {
             Some(next) => error.next(next),
@@ -82,6 +91,14 @@ mod tests {
             let back: Error = serde_json::from_str::<Problem>(&text).unwrap().into();
             assert_eq!((back.kind(), back.message()), (kind, "no"));
             assert_eq!((back.field(), back.next_step()), (Some("spec.x"), Some("do")));
+            assert_eq!(back.code(), None);
         }
+        for code in Code::ALL {
+            let problem = Problem::new(&Error::new(code.kind(), "no").coded(code), 400);
+            assert_eq!(Error::from(problem).code(), Some(code));
+        }
+        let later =
+            Problem { code: Some("OfLater".into()), ..Problem::new(&Error::invalid("no"), 400) };
+        assert_eq!(Error::from(later).code(), None);
     }
 }

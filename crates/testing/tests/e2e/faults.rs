@@ -141,6 +141,24 @@ fn fields_and_types_that_are_wrong() {
 }
 
 #[test]
+fn programs_that_cannot_be_run_end_as_in_a_shell() {
+    let Some(node) = node() else { return };
+    for (program, code) in [("nosuch", 127), ("/nosuch", 127), ("/etc", 126), ("/etc/passwd", 126)]
+    {
+        for detached in [&[][..], &["-d"]] {
+            let words = [&["run", "--rm"], detached, &["busybox", program]].concat();
+            let run = node.hull(&words);
+            assert_eq!(run.code, code, "{words:?}: {}", run.stderr);
+        }
+    }
+    // Its name alone makes nothing of it that was not found.
+    let words = ["run", "--rm", "--user", "no such file", "busybox", "true"];
+    let run = node.hull(&words);
+    assert!(run.stderr.contains("no such file"), "{}", run.stderr);
+    assert_eq!(run.code, 2, "{}", run.stderr);
+}
+
+#[test]
 fn a_request_that_is_too_long() {
     let Some(node) = node() else { return };
     let value = "x".repeat(3 << 20);
