@@ -61,6 +61,8 @@ pub struct BuildKit {
     pub daemon: std::path::PathBuf,
     /// An image that has it, for a host that has not; none when empty.
     pub image: String,
+    /// How long it stays when nobody speaks to it.
+    pub idle: std::time::Duration,
 }
 
 /// What the agent acts through.

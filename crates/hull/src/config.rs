@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::SystemTime;
 
 use model::error::Context;
-use model::{Error, ErrorKind, Result};
+use model::{Error, ErrorKind, Result, Span};
 use serde::Deserialize;
 
 /// `hull.toml`. Unknown fields are refused, so that a misspelt one is found at once.
@@ -145,6 +145,8 @@ pub struct Build {
     pub buildkitd: PathBuf,
     /// An image that has it, for a host without; none when empty.
     pub buildkit_image: String,
+    /// How long it stays when nobody speaks to it: its caches are warm, and it takes some MiB of memory.
+    pub buildkit_idle: Span,
 }
 
 impl Default for Build {
@@ -152,6 +154,7 @@ impl Default for Build {
         Self {
             buildkitd: "buildkitd".into(),
             buildkit_image: "docker.io/moby/buildkit:buildx-stable-1".into(),
+            buildkit_idle: Span::seconds(300),
         }
     }
 }
@@ -339,8 +342,8 @@ mod tests {
         assert_eq!(metadata.port, default.metadata.port);
         assert_eq!(containerd.binary, default.containerd.binary);
         assert_eq!(
-            (build.buildkitd, build.buildkit_image),
-            (default.build.buildkitd, default.build.buildkit_image)
+            (build.buildkitd, build.buildkit_image, build.buildkit_idle),
+            (default.build.buildkitd, default.build.buildkit_image, default.build.buildkit_idle)
         );
         assert_eq!(images, default.images);
         assert_eq!(registries.0["docker.io"].mirrors.len(), 2);

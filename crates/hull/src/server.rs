@@ -246,6 +246,7 @@ async fn start_agent(
         build_kit: agent::BuildKit {
             daemon: config.build.buildkitd.clone(),
             image: config.build.buildkit_image.clone(),
+            idle: config.build.buildkit_idle.0,
         },
     };
     let drivers = Drivers {

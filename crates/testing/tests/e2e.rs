@@ -24,6 +24,7 @@ mod e2e {
     mod docker;
     mod docker_build;
     mod docker_images;
+    mod docker_kit;
     mod docker_limits;
     mod docker_starts;
     mod dying;

@@ -1,6 +1,7 @@
 //! Builds: the context unpacked, the builder run, what it made taken in.
 
 mod asked;
+mod kept;
 mod kit;
 mod supply;
 
@@ -82,30 +83,22 @@ impl BuildCalls for Calls {
 
     async fn build_cache(&self) -> Result<Vec<BuildCache>> {
         let mut all = match builder(self) {
-            Ok(builder) => builder.cache().await?,
+            Ok(builder) => builder.cache().await?.into_iter().map(record).collect(),
             Err(_) => Vec::new(),
         };
-        if let Some(user) = self.kit.if_used(&self.context).await {
-            all.extend(user.daemon().cache().await?);
-        }
-        let kept = |record: build::CacheRecord| BuildCache {
-            id: record.id,
-            name: record.name,
-            created: record.created,
-            size: record.size,
-        };
-        Ok(all.into_iter().map(kept).collect())
+        all.extend(self.kit.cache(&self.context).await);
+        Ok(all)
     }
 
     async fn build_prune(&self, all: bool) -> Result<BuildPruned> {
-        let user = self.kit.if_used(&self.context).await;
-        let mut pruned = match (builder(self), &user) {
+        let of_kit = self.kit.prune(&self.context, all).await;
+        let mut pruned = match (builder(self), &of_kit) {
             (Ok(builder), _) => builder.prune(all).await?,
             (Err(_), Some(_)) => build::Cache::default(),
             (Err(error), None) => return Err(error),
         };
-        if let Some(user) = user {
-            let of_kit = user.daemon().prune(all).await?;
+        if let Some(of_kit) = of_kit {
+            let of_kit = of_kit?;
             pruned.removed.extend(of_kit.removed);
             pruned.freed.0 += of_kit.freed.0;
         }
@@ -119,6 +112,11 @@ impl BuildCalls for Calls {
     async fn build_wire(&self, kind: BuildWireKind) -> Result<BuildWire> {
         self.kit.wire(&self.context, kind).await
     }
+}
+
+fn record(record: build::CacheRecord) -> BuildCache {
+    let build::CacheRecord { id, name, created, size } = record;
+    BuildCache { id, name, created, size }
 }
 
 fn builder(calls: &Calls) -> Result<Builder> {

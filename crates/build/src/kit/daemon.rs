@@ -75,7 +75,8 @@ pub struct Start<'a> {
 pub struct Daemon {
     child: Mutex<Child>,
     socket: PathBuf,
-    cgroup: Option<Cgroup>,
+    /// None when it has been taken away.
+    cgroup: std::sync::Mutex<Option<Cgroup>>,
     taken: Arc<Taken>,
     fresh: Fresh,
     gateway: String,
@@ -138,19 +139,24 @@ impl Daemon {
             .kill_on_drop(true)
             .spawn()
             .context(ErrorKind::Internal, || "BuildKit cannot be run".to_owned())?;
-        let (child, cgroup) = (Mutex::new(child), Some(cgroup));
+        let (child, cgroup) = (Mutex::new(child), std::sync::Mutex::new(Some(cgroup)));
         let (taken, gateway) = (Arc::default(), start.gateway.to_owned());
         let daemon = Self { child, socket, cgroup, taken, fresh, gateway, log };
         daemon.answers().await?;
         Ok(daemon)
     }
 
-    /// Whether it runs still.
+    /// Whether it runs still, and listens: who was killed a moment ago may have its namespaces still.
     pub async fn is_alive(&self) -> bool {
+        self.runs().await && UnixStream::connect(&self.socket).await.is_ok()
+    }
+
+    async fn runs(&self) -> bool {
         matches!(self.child.lock().await.try_wait(), Ok(None))
     }
 
-    /// Ends it, and waits until all that it started has ended.
+    /// Ends it, and waits until all that it started has ended and its cgroup is gone: the next one's has the
+    /// same name.
     pub async fn end(&self) {
         let mut child = self.child.lock().await;
         // The first process of its namespaces reads this.
@@ -158,6 +164,13 @@ impl Daemon {
         if tokio::time::timeout(FAREWELL, child.wait()).await.is_err() {
             let _ = child.kill().await;
         }
+        if let Some(cgroup) = self.take_cgroup() {
+            cgroup.remove_with_parent().await;
+        }
+    }
+
+    fn take_cgroup(&self) -> Option<Cgroup> {
+        self.cgroup.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
     }
 
     async fn answers(&self) -> Result<()> {
@@ -166,7 +179,7 @@ impl Daemon {
             if UnixStream::connect(&self.socket).await.is_ok() {
                 return Ok(());
             }
-            if !self.is_alive().await {
+            if !self.runs().await {
                 let told = last_line(&self.log);
                 return Err(Error::unavailable(format!("BuildKit ended at its start: {told}"))
                     .next(format!("read all it said: {}", self.log.display())));
@@ -231,7 +244,7 @@ impl Drop for Daemon {
         // Its socket stays: another may listen there by now.
         let _ = self.child.get_mut().start_kill();
         if let (Some(cgroup), Ok(runtime)) =
-            (self.cgroup.take(), tokio::runtime::Handle::try_current())
+            (self.take_cgroup(), tokio::runtime::Handle::try_current())
         {
             runtime.spawn(cgroup.remove_with_parent());
         }

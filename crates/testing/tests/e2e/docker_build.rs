@@ -23,7 +23,7 @@ fn own() -> Option<Node> {
 }
 
 /// A context of these files.
-fn context(files: &[(&str, &str)]) -> Vec<u8> {
+pub fn context(files: &[(&str, &str)]) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     for (name, text) in files {
         let mut header = tar::Header::new_gnu();
@@ -34,7 +34,7 @@ fn context(files: &[(&str, &str)]) -> Vec<u8> {
     archive.into_inner().unwrap()
 }
 
-fn build(docker: &Docker<'_>, query: &str, files: &[(&str, &str)]) -> Reply {
+pub fn build(docker: &Docker<'_>, query: &str, files: &[(&str, &str)]) -> Reply {
     docker.post_tar(&format!("/build?{query}"), &[], &context(files))
 }
 
@@ -170,7 +170,7 @@ fn nothing_of_a_build_leaves_its_walls() {
 }
 
 /// The words of all processes.
-fn commands() -> Vec<String> {
+pub fn commands() -> Vec<String> {
     let all = std::fs::read_dir("/proc").unwrap().flatten();
     let words = all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
     words.map(|words| String::from_utf8_lossy(&words).into_owned()).collect()
@@ -239,7 +239,7 @@ fn with_kit() -> Option<Node> {
 }
 
 /// The id of what a build of BuildKit's made.
-fn made(reply: &Reply) -> String {
+pub fn made(reply: &Reply) -> String {
     assert_eq!(reply.status, 200, "{}", reply.message());
     assert_eq!(reply.told("error"), Vec::<String>::new());
     let lines = reply.lines();

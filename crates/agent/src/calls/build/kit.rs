@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use build::kit::{Archive, Daemon, Fresh, Mirror, Programs, Registry, Start, TakeIn};
 use futures::TryStreamExt;
 use images::{ImportKind, ImportOptions};
-use link::build::{BuildWire, BuildWireKind};
+use link::build::{BuildCache, BuildWire, BuildWireKind};
 use model::error::Context as _;
 use model::image::{Image, Reference};
 use model::instance::PullPolicy;
@@ -23,13 +23,14 @@ use tokio::sync::Mutex;
 use tokio_util::io::StreamReader;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::kept;
 use super::supply::{Contexts, Shown, Supplier};
 use crate::build_network::Site;
 use crate::calls::console;
 use crate::context::Context;
 
-/// How long it stays when nobody speaks to it: its caches are warm, and it takes some MiB of memory.
-const IDLE: Duration = Duration::from_secs(300);
+/// How long it may take to say what it keeps.
+const TELLING: Duration = Duration::from_secs(20);
 /// Bytes of one of its programs.
 const PROGRAM: u64 = 1 << 30;
 /// How long the registry of its image may take to say that it has it, and how long it is not asked again
@@ -45,11 +46,14 @@ pub struct Kit {
     running: Mutex<Option<Arc<Running>>>,
     /// Why its image could not be had, and when.
     refused: Mutex<Option<(Instant, String)>>,
+    /// Held by who writes down what it keeps.
+    keeping: Mutex<()>,
 }
 
 /// A daemon with what it needs; dropped in this order.
 struct Running {
     daemon: Daemon,
+    context: Arc<Context>,
     _serving: AbortOnDropHandle<()>,
     _site: Site,
     registries: BTreeMap<String, Registry>,
@@ -92,10 +96,15 @@ impl Drop for User {
         if self.running.users.fetch_sub(1, Ordering::SeqCst) > 1 {
             return;
         }
-        let (kit, uses) = (self.kit.clone(), self.running.uses.load(Ordering::SeqCst));
+        let (kit, running) = (self.kit.clone(), self.running.clone());
+        let uses = running.uses.load(Ordering::SeqCst);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                tokio::time::sleep(IDLE).await;
+                let _ = kit.told(&running).await;
+                let idle = running.context.build_kit.idle;
+                // Not held meanwhile: it may end before.
+                drop(running);
+                tokio::time::sleep(idle).await;
                 kit.end_unless_used(uses).await;
             });
         }
@@ -194,7 +203,7 @@ impl Kit {
     }
 
     /// The daemon, if it has ever built here.
-    pub(super) async fn if_used(self: &Arc<Self>, context: &Arc<Context>) -> Option<User> {
+    async fn if_used(self: &Arc<Self>, context: &Arc<Context>) -> Option<User> {
         if !room(context).join("root").exists() {
             return None;
         }
@@ -203,12 +212,56 @@ impl Kit {
             .ok()
     }
 
+    /// What it keeps: as it says, or where it does not run, as it said last. It is not started for that, and
+    /// who asks is no user of it.
+    pub(super) async fn cache(&self, context: &Context) -> Vec<BuildCache> {
+        // It is locked for as long as one is started.
+        let running = self.running.try_lock().ok().and_then(|held| held.clone());
+        let told = match running {
+            Some(running) => self.told(&running).await,
+            None => None,
+        };
+        told.unwrap_or_else(|| kept::read(&room(context)))
+    }
+
+    /// What it says that it keeps, which is written down for when it does not run.
+    async fn told(&self, running: &Running) -> Option<Vec<BuildCache>> {
+        let _keeping = self.keeping.lock().await;
+        let asked = tokio::time::timeout(TELLING, running.daemon.cache()).await;
+        let records = match asked {
+            Ok(Ok(records)) => records.into_iter().map(super::record).collect::<Vec<_>>(),
+            Ok(Err(error)) => {
+                tracing::debug!(error = error.chain(), "BuildKit does not say what it keeps");
+                return None;
+            }
+            Err(_) => return None,
+        };
+        if let Err(error) = kept::write(&room(&running.context), &records) {
+            tracing::warn!(error = error.chain(), "what BuildKit keeps is not known later");
+        }
+        Some(records)
+    }
+
+    /// Removes what it keeps; nothing where it never built.
+    pub(super) async fn prune(
+        self: &Arc<Self>,
+        context: &Arc<Context>,
+        all: bool,
+    ) -> Option<Result<build::Cache>> {
+        let user = self.if_used(context).await?;
+        let pruned = user.daemon().prune(all).await;
+        let _ = self.told(&user.running).await;
+        Some(pruned)
+    }
+
     async fn end_unless_used(&self, uses: u64) {
         let mut held = self.running.lock().await;
         let idle = |it: &Arc<Running>| !it.is_used() && it.uses.load(Ordering::SeqCst) == uses;
         if held.as_ref().is_some_and(idle)
             && let Some(running) = held.take()
         {
+            // It may have cleared up by itself since it was asked last.
+            let _ = self.told(&running).await;
             running.daemon.end().await;
         }
     }
@@ -240,7 +293,7 @@ async fn start(
     let daemon = Daemon::start(&start, fresh).await?;
     let (users, uses) = (AtomicU64::new(0), AtomicU64::new(0));
     let (_serving, _site) = (serving, site);
-    Ok(Running { daemon, _serving, _site, registries, contexts, port, users, uses })
+    Ok(Running { daemon, context, _serving, _site, registries, contexts, port, users, uses })
 }
 
 fn room(context: &Context) -> PathBuf {
