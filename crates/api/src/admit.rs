@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use audit::Entry;
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -10,7 +11,7 @@ use control::Caller;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, Method};
-use model::{Error, Result};
+use model::{Error, Result, Time};
 
 use crate::Api;
 use crate::refusal::{Refusal, Reply};
@@ -42,7 +43,11 @@ pub(crate) async fn guard(
         Ok(caller) => caller,
         Err(error) => {
             tracing::info!(target: "audit", from, reason = error.message(), "refused");
-            return Refusal::from(error).into_response();
+            let entry = entry("", from, request.method(), request.uri().path());
+            let reason = error.message().to_owned();
+            let refusal = Refusal::from(error);
+            api.audit.write_refused(Entry { status: refusal.status().as_u16(), reason, ..entry });
+            return refusal.into_response();
         }
     };
     if let Err(wait) = api.rates.take(&caller.name, Instant::now()) {
@@ -53,7 +58,7 @@ pub(crate) async fn guard(
     request.extensions_mut().insert(caller);
     let response = next.run(request).await;
     if let Some(audit) = audit {
-        audit.write(&response);
+        audit.write(&api.audit, &response);
     }
     response
 }
@@ -113,11 +118,21 @@ fn bearer(value: &str) -> Option<&str> {
 }
 
 /// A line of the log for each request that may change something or enters an instance.
-struct Audit {
-    caller: String,
-    from: String,
-    method: Method,
-    path: String,
+struct Audit(Entry);
+
+/// An entry of the audit log that has no answer yet.
+pub(crate) fn entry(by: &str, from: String, method: &Method, path: &str) -> Entry {
+    Entry {
+        time: Time::now(),
+        by: by.to_owned(),
+        user: String::new(),
+        from,
+        door: "api".to_owned(),
+        method: method.to_string(),
+        path: path.to_owned(),
+        status: 0,
+        reason: String::new(),
+    }
 }
 
 impl Audit {
@@ -130,15 +145,16 @@ impl Audit {
         if reads && !enters {
             return None;
         }
-        let (caller, method) = (caller.name.clone(), request.method().clone());
-        Some(Self { caller, from, method, path: path.to_owned() })
+        let entry = entry(&caller.name, from, request.method(), path);
+        Some(Self(Entry { user: caller.user.clone(), ..entry }))
     }
 
     /// Queries and bodies are left out: they may hold secrets.
-    fn write(self, response: &Response) {
-        let Self { caller, from, method, path } = self;
+    fn write(self, log: &audit::Log, response: &Response) {
+        let Entry { by: caller, from, method, path, .. } = &self.0;
         let status = response.status().as_u16();
-        tracing::info!(target: "audit", caller, from, %method, path, status, "write");
+        tracing::info!(target: "audit", caller, from, method, path, status, "write");
+        log.write(Entry { time: Time::now(), status, ..self.0 });
     }
 }
 

@@ -10,6 +10,8 @@ use telemetry::metrics::Metrics;
 /// Where the API listens, how it proves who it is, and how much it takes.
 #[derive(Clone)]
 pub struct Config {
+    /// Where what was asked is written down.
+    pub audit: Arc<audit::Log>,
     /// Addresses for TLS; port 0 takes a free one.
     pub listen: Vec<SocketAddr>,
     /// The server's side of TLS. Which protocols are offered (ALPN) is set here, not there.

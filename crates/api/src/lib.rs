@@ -49,6 +49,7 @@ use tickets::Tickets;
 pub(crate) struct Api {
     /// Addresses listened on.
     addresses: Vec<SocketAddr>,
+    audit: Arc<audit::Log>,
     authority: String,
     control: Arc<Control>,
     document: Document,

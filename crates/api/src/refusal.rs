@@ -50,6 +50,16 @@ impl Refusal {
         Self::with_status(error, StatusCode::PRECONDITION_FAILED)
     }
 
+    /// The status it is answered with.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Why, in a sentence.
+    pub(crate) fn message(&self) -> &str {
+        self.error.message()
+    }
+
     /// The document.
     pub(crate) fn problem(&self) -> Problem {
         Problem::new(&self.error, self.status.as_u16())

@@ -17,6 +17,7 @@ mod snapshots;
 mod streams;
 mod system;
 mod tokens;
+mod users;
 mod volumes;
 
 use std::sync::Arc;
@@ -39,6 +40,7 @@ use model::operation::OperationNoun;
 use model::project::ProjectNoun;
 use model::secret::SecretNoun;
 use model::service::ServiceNoun;
+use model::user::UserNoun;
 use model::volume::{SnapshotNoun, VolumeNoun};
 use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -96,13 +98,19 @@ impl Routes {
     }
 
     /// Adds a route for everybody.
-    pub(crate) fn add_open<H, T>(mut self, path: &str, handler: H, description: Description) -> Self
+    pub(crate) fn add_open<H, T>(
+        mut self,
+        method: Method,
+        path: &str,
+        handler: H,
+        description: Description,
+    ) -> Self
     where
         H: Handler<T, Arc<Api>>,
         T: 'static,
     {
-        self.document.add(&Method::GET, path, description.open());
-        self.open = self.open.route(path, on(MethodFilter::GET, handler));
+        self.document.add(&method, path, description.open());
+        self.open = self.open.route(path, on(filter(&method), handler));
         self
     }
 }
@@ -132,6 +140,7 @@ fn all(answer: Duration) -> Routes {
     routes = volumes::routes(routes);
     routes = images::routes(routes);
     routes = tokens::routes(routes);
+    routes = users::routes(routes);
     routes = sign_ins::routes(routes);
     routes = events::routes(routes);
     routes = explain::routes(routes);
@@ -181,6 +190,7 @@ served! {
     ServiceNoun => services;
     SnapshotNoun => snapshots;
     ProjectNoun => projects;
+    UserNoun => users;
     NodeNoun => nodes [Patch, Delete];
     OperationNoun => operations [Delete];
 }

@@ -30,6 +30,7 @@ pub struct Server {
 pub async fn bind(config: Config, control: Arc<Control>) -> Result<Server> {
     let Config {
         listen,
+        audit,
         tls,
         authority,
         socket,
@@ -53,6 +54,7 @@ pub async fn bind(config: Config, control: Arc<Control>) -> Result<Server> {
     .await?;
     let api = Arc::new(Api {
         addresses: listeners.addresses(),
+        audit,
         sign_ins: SignIns::open(sign_ins, &authority),
         authority,
         control,

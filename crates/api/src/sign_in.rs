@@ -87,7 +87,7 @@ impl SignIns {
         if let Err(error) = self.keep().await {
             tracing::warn!(error = %error.chain(), "a browser is signed out when the daemon ends");
         }
-        let told = SignedIn { name: caller.name.clone(), csrf: Some(csrf), expires };
+        let told = SignedIn { csrf: Some(csrf), ..told(caller, expires) };
         Ok((self.set_cookie(&secret, "")?, told))
     }
 
@@ -110,7 +110,7 @@ impl SignIns {
             return None;
         }
         let SignIn { proof: _, page: _, expires } = self.find(headers, Time::now()).ok()?;
-        Some(SignedIn { name: caller.name.clone(), csrf: None, expires })
+        Some(told(caller, expires))
     }
 
     /// Whether the request shows a cookie of ours, good or bad.
@@ -148,7 +148,7 @@ impl SignIns {
         let known = self.shown(headers).iter().find_map(|secret| open.get(&hash(secret)).cloned());
         known.filter(|sign_in| sign_in.expires > now).ok_or_else(|| {
             Error::unauthenticated("this browser is not signed in, or no longer")
-                .next("sign in with a token")
+                .next("sign in with a password or a token")
         })
     }
 
@@ -188,9 +188,14 @@ impl SignIns {
     }
 }
 
+fn told(caller: &Caller, expires: Time) -> SignedIn {
+    let (name, user) = (caller.name.clone(), caller.user.clone());
+    SignedIn { name, user, admin: caller.is_admin(), roles: caller.roles(), csrf: None, expires }
+}
+
 /// Browsers say where a request comes from, and no page can change that (Fetch Metadata; RFC 6454,
 /// section 7). One that says nothing is too old to; its cookie is still sent to our own pages only.
-fn check_site(uri: &Uri, headers: &HeaderMap) -> Result<()> {
+pub(crate) fn check_site(uri: &Uri, headers: &HeaderMap) -> Result<()> {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     if text("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
         return Err(not_ours("it is from another site"));

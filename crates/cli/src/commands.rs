@@ -2,6 +2,7 @@
 
 mod app;
 mod attach;
+mod audit;
 mod backup;
 mod catalog;
 mod check;
@@ -42,6 +43,7 @@ mod system;
 mod token;
 mod top;
 mod update;
+mod user;
 mod version;
 mod volume;
 mod wait;
@@ -147,9 +149,14 @@ pub enum Command {
     /// Machines of the cluster
     #[command(subcommand)]
     Node(node::Node),
+    /// Users: people who sign in, and what they may do
+    #[command(subcommand)]
+    User(user::User),
     /// Tokens: what people and programs show to the API
     #[command(subcommand)]
     Token(token::Token),
+    /// Show who asked for what
+    Audit(audit::Audit),
     /// Long work, under way and done
     #[command(subcommand)]
     Operation(operation::Operation),
@@ -222,6 +229,8 @@ pub async fn run(command: Command, global: &Global) -> Result<ExitCode> {
         Command::Volume(args) => args.run(&context()?).await,
         Command::Project(args) => args.run(&context()?).await,
         Command::Node(args) => args.run(&context()?).await,
+        Command::User(args) => args.run(&context()?).await,
+        Command::Audit(args) => args.run(&context()?).await,
         Command::Token(args) => args.run(&context()?).await,
         Command::Operation(args) => args.run(&context()?).await,
         Command::System(args) => args.run(&context()?).await,

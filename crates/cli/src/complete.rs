@@ -110,6 +110,11 @@ pub fn projects(typed: &OsStr) -> Vec<CompletionCandidate> {
     begun(typed, async |context: &Context| names(&context.client.projects()).await)
 }
 
+/// Names of users.
+pub fn users(typed: &OsStr) -> Vec<CompletionCandidate> {
+    begun(typed, async |context: &Context| names(&context.client.users()).await)
+}
+
 /// Names of tokens.
 pub fn tokens(typed: &OsStr) -> Vec<CompletionCandidate> {
     begun(typed, async |context: &Context| names(&context.client.tokens()).await)

@@ -7,15 +7,14 @@ use clap::error::{ContextKind, ContextValue};
 
 use crate::out;
 
-const LATER: [(&str, &str); 8] = [
+const LATER: [(&str, &str); 7] = [
     ("join", "clusters of more than one node are not there yet"),
     ("migrate", "clusters of more than one node are not there yet"),
-    ("role", "roles are not there yet; a token may do everything"),
+    ("role", "roles are given to users: hull user grant"),
     ("route", "routes are not there yet; publish a port with -p"),
     ("stack", "stacks are not there yet; run their containers with hull run"),
     ("storage", "storage services are not there yet; volumes are local, see hull volume"),
     ("upgrade", "upgrades in place are not there yet; run make up again"),
-    ("user", "users are not there yet; see hull token"),
 ];
 
 /// The answer to a command line whose command is not there yet; none for any other fault.
@@ -42,7 +41,7 @@ mod tests {
 
     #[test]
     fn a_word_is_known_behind_flags_and_before_its_own() {
-        for line in ["hull route ls -f x", "hull --project shop route", "hull user --help"] {
+        for line in ["hull route ls -f x", "hull --project shop route", "hull storage --help"] {
             let parsed = crate::Cli::command().try_get_matches_from(line.split(' '));
             assert!(answer(&parsed.unwrap_err()).is_some(), "{line}");
         }

@@ -17,6 +17,7 @@ mod later;
 mod objects;
 mod out;
 mod parse;
+mod password;
 mod plan;
 mod screen;
 mod source;

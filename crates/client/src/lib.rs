@@ -25,6 +25,7 @@ pub mod system;
 mod tls;
 pub mod tokens;
 mod upload;
+pub mod users;
 mod volumes;
 pub mod wire;
 
@@ -54,6 +55,7 @@ pub use instances::{Download, Instances};
 pub use objects::Objects;
 pub use system::System;
 pub use tokens::Tokens;
+pub use users::Users;
 
 /// Idle connections are closed after this long, sooner than the server closes them.
 const IDLE: std::time::Duration = std::time::Duration::from_secs(30);
@@ -165,6 +167,11 @@ impl Client {
     /// Credentials.
     pub fn tokens(&self) -> Tokens {
         Tokens::new(self.clone())
+    }
+
+    /// People.
+    pub fn users(&self) -> Users {
+        Users::new(self.clone())
     }
 
     /// Images.

@@ -19,6 +19,7 @@ pub mod service;
 pub mod stream;
 pub mod system;
 pub mod token;
+pub mod user;
 pub mod volume;
 pub mod write;
 
@@ -48,6 +49,7 @@ pub use problem::Problem;
 pub use service::RollBackRequest;
 pub use system::{CheckReport, Status};
 pub use token::{NewToken, SignedIn, TokenDraft};
+pub use user::{AuditQuery, PasswordRequest, SignInRequest};
 pub use volume::{PruneVolumesRequest, PrunedVolumes};
 pub use write::{DeleteQuery, Draft, DraftMeta, PlanQuery, RenameRequest};
 
@@ -81,6 +83,7 @@ pub fn collection(kind: Kind) -> &'static str {
         Kind::Service => "services",
         Kind::Snapshot => "snapshots",
         Kind::Token => "tokens",
+        Kind::User => "users",
         Kind::Volume => "volumes",
     }
 }

@@ -107,6 +107,7 @@ impl Apps {
     ) -> Result<Deployed> {
         authorise(caller, Verb::Create, Kind::App, project)?;
         wish.files.validate()?;
+        objects::stay_inside(caller, &wish.objects)?;
         let new_id = self.core.new_id();
         let files = revisions::encode(&wish.files);
         let print = self.core.keyring.fingerprint(&files);

@@ -21,7 +21,7 @@ use crate::reconcile;
 use crate::service::Service;
 use crate::{
     Apps, Catalogs, Configs, Instances, Keyring, Networks, Nodes, Operations, Projects, Secrets,
-    Services, Snapshots, Tokens, Volumes,
+    Services, Snapshots, Tokens, Users, Volumes,
 };
 
 /// How control is set up.
@@ -93,6 +93,7 @@ impl Control {
             events,
             clock: config.clock,
             random: config.random,
+            passwords: crate::users::Passwords::default(),
             node: config.node,
             pool: config.pool,
             keyring: config.keyring,
@@ -229,6 +230,12 @@ impl Control {
     /// Tokens.
     #[must_use]
     pub fn tokens(&self) -> Tokens {
+        Service::new(self.core.clone())
+    }
+
+    /// Users.
+    #[must_use]
+    pub fn users(&self) -> Users {
         Service::new(self.core.clone())
     }
 

@@ -59,6 +59,7 @@ pub(crate) struct Core {
     pub(crate) events: EventLog,
     pub(crate) clock: Clock,
     pub(crate) random: Random,
+    pub(crate) passwords: crate::users::Passwords,
     /// This node's name.
     pub(crate) node: String,
     pub(crate) pool: ipnet::Ipv4Net,

@@ -80,7 +80,8 @@ impl Events {
         authorise(caller, Verb::List, Kind::Event, "")?;
         let (first, next) = self.core.events.bounds();
         let (mut events, _) = self.core.events.since(first, (next - first) as usize)?;
-        events.retain(|event| within(event, since, until) && filter.wants(event));
+        let sees = sight(caller);
+        events.retain(|event| within(event, since, until) && filter.wants(event) && sees(event));
         Ok(events)
     }
 
@@ -97,17 +98,33 @@ impl Events {
         filter: EventFilter,
     ) -> Result<ResultStream<Event>> {
         authorise(caller, Verb::Watch, Kind::Event, "")?;
+        let sees = sight(caller);
         let (first, next) = self.core.events.bounds();
         let reader = Reader {
             changed: self.core.events.subscribe(),
             position: if since.is_some() { first } else { next },
             pending: VecDeque::new(),
-            wanted: move |event: &Event| within(event, since, until) && filter.wants(event),
+            wanted: move |event: &Event| {
+                within(event, since, until) && filter.wants(event) && sees(event)
+            },
             until,
             core: self.core.clone(),
             ended: false,
         };
         Ok(Box::pin(futures::stream::unfold(reader, Reader::step)))
+    }
+}
+
+/// Which events a caller is told of: those of what they may read.
+fn sight(caller: &Caller) -> impl Fn(&Event) -> bool + Send + 'static {
+    let (caller, all) = (caller.clone(), caller.is_admin());
+    move |event| {
+        let readable = || caller.may(Verb::Get, event.kind, &event.project);
+        // Of a project, those see it who see what is in it.
+        all || match event.kind {
+            Kind::Project => caller.may(Verb::Get, Kind::Instance, &event.name),
+            _ => readable(),
+        }
     }
 }
 

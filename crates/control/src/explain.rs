@@ -76,7 +76,8 @@ fn explain(state: &State, project: &str, kind: Kind, name: &str) -> Result<Optio
         | Kind::Project
         | Kind::Secret
         | Kind::Snapshot
-        | Kind::Token => Ok(None),
+        | Kind::Token
+        | Kind::User => Ok(None),
     }
 }
 

@@ -42,6 +42,7 @@ mod services;
 mod snapshots;
 mod subnets;
 mod tokens;
+mod users;
 mod volumes;
 
 pub use apps::{Apps, Deployed, Wish};
@@ -66,4 +67,5 @@ pub use services::Services;
 pub use snapshots::Snapshots;
 pub use tasks::Clock;
 pub use tokens::{Issued, Proof, Tokens};
+pub use users::Users;
 pub use volumes::{Pruned, Volumes};

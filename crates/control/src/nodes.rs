@@ -15,7 +15,7 @@ impl Rules for NodeNoun {
     fn admit(context: &Context<'_>, node: &mut Node, _: &mut Batch) -> Result<()> {
         match context.caller.via {
             Via::Platform => Ok(()),
-            Via::Token | Via::Socket => Err(Error::unsupported(format!(
+            Via::Token | Via::Password | Via::Socket => Err(Error::unsupported(format!(
                 "{} cannot be made: machines come by themselves",
                 node.title()
             ))

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use model::instance::Reason;
 use model::operation::{Operation, OperationNoun, OperationPhase, OperationSpec};
-use model::{Error, Kind, Result, Uid};
+use model::{Error, Result, Uid};
 
 use crate::batch::Batch;
-use crate::caller::{Caller, Verb, Via, authorise};
+use crate::caller::{Caller, Via};
 use crate::core::{Core, Mode};
 use crate::mirror::State;
 use crate::service::{Context, New, Rules, Service};
@@ -20,7 +20,7 @@ impl Rules for OperationNoun {
     fn admit(context: &Context<'_>, _: &mut Operation, _: &mut Batch) -> Result<()> {
         match context.caller.via {
             Via::Platform => Ok(()),
-            Via::Token | Via::Socket => {
+            Via::Token | Via::Password | Via::Socket => {
                 Err(Error::unsupported("an operation is begun by the work it stands for"))
             }
         }
@@ -79,9 +79,8 @@ impl Operations {
     /// # Errors
     /// Those of the store.
     pub async fn begin(&self, caller: &Caller, title: &str) -> Result<Ongoing> {
-        authorise(caller, Verb::Create, Kind::Operation, "")?;
         let spec = OperationSpec { title: title.to_owned(), by: caller.name.clone() };
-        let by = Caller { name: caller.name.clone(), via: Via::Platform };
+        let by = Caller::platform_for(caller);
         let operation =
             self.create_as(self.core.new_id(), &by, "", New::unnamed(spec), Mode::Apply).await?;
         Ok(Ongoing { core: self.core.clone(), operation, finished: false })

@@ -6,6 +6,7 @@ use model::{Error, Noun, Result};
 use crate::batch::Batch;
 use crate::mirror::{Mirrored, State};
 use crate::service::{Context, Rules, Service};
+use crate::users;
 
 /// The verbs of projects.
 pub type Projects = Service<ProjectNoun>;
@@ -15,7 +16,7 @@ impl Rules for ProjectNoun {
         context: &Context<'_>,
         old: &Project,
         new: &mut Project,
-        _: &mut Batch,
+        batch: &mut Batch,
     ) -> Result<()> {
         if old.meta.name == new.meta.name {
             return Ok(());
@@ -23,7 +24,10 @@ impl Rules for ProjectNoun {
         let name = &old.meta.name;
         let content = (name != DEFAULT_PROJECT).then(|| content(context.state, name, true));
         match content {
-            Some(None) => Ok(()),
+            Some(None) => {
+                users::follow_project(context, name, Some(&new.meta.name), batch);
+                Ok(())
+            }
             Some(Some(object)) => Err(Error::conflict(format!(
                 "project {name:?} cannot be renamed while it has {object}"
             ))
@@ -45,6 +49,7 @@ impl Rules for ProjectNoun {
             let gone = model::Object::clone(network);
             batch.delete(network, gone, context.now, context.caller);
         }
+        users::follow_project(context, name, None, batch);
         Ok(())
     }
 }

@@ -276,7 +276,8 @@ fn release_one(state: &State, node: &str, kind: Kind, id: &Uid, now: Time, batch
         | Kind::Secret
         | Kind::Service
         | Kind::Catalog
-        | Kind::Token => {}
+        | Kind::Token
+        | Kind::User => {}
     }
 }
 

@@ -15,13 +15,13 @@ use model::meta::Labels;
 use model::{Kind, Object, Result, Time};
 
 use crate::batch::Batch;
-use crate::caller::Caller;
+use crate::caller::{Caller, Verb};
 use crate::core::Core;
 use crate::mirror::{Mirrored, State};
 
 pub use crate::core::Mode;
 pub(crate) use diff::first_difference;
-pub(crate) use find::{find, not_found};
+pub(crate) use find::{find, find_for, not_found};
 pub use list::{List, ListJson, ListOptions};
 pub use watch::{Change, ChangeKind};
 pub use write::New;
@@ -91,6 +91,14 @@ pub trait Rules: Mirrored {
     fn complete(service: &Service<Self>, spec: &mut Self::Spec) -> impl Future<Output = ()> + Send {
         let _ = (service, spec);
         std::future::ready(())
+    }
+
+    /// Whether there are objects that are somebody's own.
+    const OWNED: bool = false;
+
+    /// Whether an object is the caller's own, to which they may do this without a role that allows it.
+    fn own(_: &Caller, _: Verb, _: &Object<Self>) -> bool {
+        false
     }
 
     /// Whether `shown` leaves objects as they are.

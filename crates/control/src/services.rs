@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use model::instance::RestartPolicy;
 use model::name::MAX_NAME;
-use model::service::{Service as Kept, ServiceMode as How, ServiceNoun};
+use model::service::{Service as Kept, ServiceMode as How, ServiceNoun, ServiceSpec};
 use model::{Error, Kind, Result};
 
 use crate::batch::Batch;
-use crate::caller::Caller;
+use crate::caller::{Caller, stay_inside};
 use crate::core::Mode;
 use crate::mirror::State;
 use crate::reconcile::services::reach;
@@ -25,9 +25,16 @@ const LONGEST_NAME: usize = MAX_NAME - 24;
 /// The verbs of services.
 pub type Services = Service<ServiceNoun>;
 
+/// Its instances are made by the platform, which may do what whoever asks for them may not.
+fn inside(context: &Context<'_>, spec: &ServiceSpec) -> Result<()> {
+    stay_inside(context.caller, spec.template.spec.reach())
+        .map_err(|error| error.under("spec.template.spec"))
+}
+
 impl Rules for ServiceNoun {
     fn admit(context: &Context<'_>, service: &mut Kept, _: &mut Batch) -> Result<()> {
         check_name(&service.meta.name)?;
+        inside(context, &service.spec)?;
         refuse_circle(context.state, service)?;
         reach::refuse_shut_in(context.state, service)?;
         complete(service);
@@ -49,6 +56,9 @@ impl Rules for ServiceNoun {
             ))
             .at("spec.mode")
             .next("make another service"));
+        }
+        if old.spec.template != new.spec.template {
+            inside(context, &new.spec)?;
         }
         refuse_circle(context.state, new)?;
         let (before, after) = (&old.spec.template.spec, &new.spec.template.spec);

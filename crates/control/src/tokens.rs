@@ -8,6 +8,7 @@ use model::event::Event;
 use model::node::{NodeNoun, NodeSpec};
 use model::project::{DEFAULT_PROJECT, ProjectNoun, ProjectSpec};
 use model::token::{Token, TokenNoun, TokenSpec};
+use model::user::UserNoun;
 use model::{Error, Kind, Meta, Noun, Object, Result, Time, Uid};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -19,7 +20,8 @@ use crate::control::{Control, KeepSecret};
 use crate::core::{Core, Mode};
 use crate::keys;
 use crate::mirror::State;
-use crate::service::{Context, New, Rules, Service, find};
+use crate::service::{Context, New, Rules, Service, find, find_for};
+use crate::users;
 
 /// The verbs of tokens. Nobody is shown the hash of one.
 pub type Tokens = Service<TokenNoun>;
@@ -44,23 +46,36 @@ impl std::fmt::Debug for Issued {
     }
 }
 
-/// Shows later that somebody knew a token's secret, and does not tell it. It is worth as much as the
-/// token: nothing once that is gone, has expired, or has another secret.
+/// Shows later that somebody knew a secret, and does not tell it. It is worth as much as that: nothing once
+/// the token or user is gone, has expired or is disabled, or has another secret or password.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Proof {
-    token: Uid,
-    hash: String,
+#[serde(untagged)]
+pub enum Proof {
+    /// A token's secret.
+    #[expect(missing_docs, reason = "the token, and the hash of its secret")]
+    Token { token: Uid, hash: String },
+    /// A user's password.
+    #[expect(missing_docs, reason = "the user, and the hash of what their password is kept as")]
+    Password { user: Uid, hash: String },
 }
 
 impl std::fmt::Debug for Proof {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Proof").field("token", &self.token).finish_non_exhaustive()
+        let (of, id) = match self {
+            Proof::Token { token, .. } => ("token", token),
+            Proof::Password { user, .. } => ("user", user),
+        };
+        f.debug_struct("Proof").field(of, id).finish_non_exhaustive()
     }
 }
 
 impl Rules for TokenNoun {
     const SHOWN_WHOLE: bool = false;
+    const OWNED: bool = true;
+
+    fn own(caller: &Caller, _: Verb, token: &Token) -> bool {
+        !caller.user.is_empty() && token.spec.user == caller.user
+    }
 
     fn shown(token: &Arc<Token>) -> Arc<Token> {
         let mut token = Token::clone(token);
@@ -68,14 +83,23 @@ impl Rules for TokenNoun {
         Arc::new(token)
     }
 
-    fn admit(context: &Context<'_>, _: &mut Token, _: &mut Batch) -> Result<()> {
+    fn admit(context: &Context<'_>, token: &mut Token, _: &mut Batch) -> Result<()> {
+        check_named(context.state, &token.spec)?;
         match context.caller.via {
             Via::Platform => Ok(()),
-            Via::Token | Via::Socket => Err(Error::unsupported("a token has to be issued")),
+            Via::Token | Via::Password | Via::Socket => {
+                Err(Error::unsupported("a token has to be issued"))
+            }
         }
     }
 
-    fn change(_: &Context<'_>, old: &Token, new: &mut Token, _: &mut Batch) -> Result<()> {
+    fn change(context: &Context<'_>, old: &Token, new: &mut Token, _: &mut Batch) -> Result<()> {
+        if old.spec.user != new.spec.user {
+            return Err(Error::conflict(format!("{} stays whose it is", old.title()))
+                .at("spec.user")
+                .next("issue another one: hull token create --user USER"));
+        }
+        check_named(context.state, &new.spec)?;
         // Callers never saw the hash, so what they give back is not one.
         new.spec.hash.clone_from(&old.spec.hash);
         Ok(())
@@ -83,16 +107,30 @@ impl Rules for TokenNoun {
 }
 
 impl Tokens {
-    /// Makes a token and its secret.
+    /// Makes a token and its secret. One that a user asks for who is no admin is theirs.
     ///
     /// # Errors
-    /// `Exists` for a name that is taken.
-    pub async fn issue(&self, caller: &Caller, new: New<TokenNoun>, mode: Mode) -> Result<Issued> {
-        authorise(caller, Verb::Create, Kind::Token, "")?;
+    /// `Exists` for a name that is taken; `Forbidden` for what is worth more than the caller may.
+    pub async fn issue(
+        &self,
+        caller: &Caller,
+        mut new: New<TokenNoun>,
+        mode: Mode,
+    ) -> Result<Issued> {
+        if new.spec.user.is_empty() && !caller.is_admin() {
+            new.spec.user.clone_from(&caller.user);
+        }
+        if caller.user.is_empty() || new.spec.user != caller.user {
+            authorise(caller, Verb::Create, Kind::Token, "")?;
+        } else if caller.via == Via::Token {
+            // One that is worth less than its user must not make one that is worth as much.
+            authorise(caller, Verb::Create, Kind::Token, "")
+                .map_err(|error| error.next("sign in with your password, or ask an admin"))?;
+        }
         let id = self.core.new_id();
         let secret = secret(&id, &self.core);
         let spec = TokenSpec { hash: hash(&secret), ..new.spec };
-        let by = Caller { name: caller.name.clone(), via: Via::Platform };
+        let by = Caller::platform_for(caller);
         let token = self.create_as(id, &by, "", New { spec, ..new }, mode).await?;
         Ok(Issued { token, secret })
     }
@@ -102,10 +140,9 @@ impl Tokens {
     /// # Errors
     /// `NotFound`.
     pub async fn renew(&self, caller: &Caller, name: &str) -> Result<Issued> {
-        authorise(caller, Verb::Update, Kind::Token, "")?;
         let now = self.core.now();
         let plan = |state: &State, batch: &mut Batch| {
-            let old = find::<TokenNoun>(state, "", name)?;
+            let old = find_for::<TokenNoun>(state, caller, Verb::Update, "", name)?;
             let secret = secret(&old.meta.id, &self.core);
             let mut new = Token::clone(old);
             new.spec.hash = hash(&secret);
@@ -125,7 +162,7 @@ impl Control {
     /// # Errors
     /// `Unauthenticated` for a secret that no token has, or whose token has expired.
     pub fn authenticate(&self, secret: &str) -> Result<Caller> {
-        self.holder(secret).map(|token| Caller::token(&token.meta.name))
+        self.core.read(|state| caller_of(state, &*self.holder(secret)?))
     }
 
     /// What [`Control::accept`] takes later in the place of this secret.
@@ -134,7 +171,7 @@ impl Control {
     /// As [`Control::authenticate`].
     pub fn prove(&self, secret: &str) -> Result<Proof> {
         let token = self.holder(secret)?;
-        Ok(Proof { token: token.meta.id.clone(), hash: token.spec.hash.clone() })
+        Ok(Proof::Token { token: token.meta.id.clone(), hash: token.spec.hash.clone() })
     }
 
     /// Who gave this proof.
@@ -142,15 +179,17 @@ impl Control {
     /// # Errors
     /// `Unauthenticated` when the token is gone, has expired, or has another secret.
     pub fn accept(&self, proof: &Proof) -> Result<Caller> {
-        let found = self
-            .core
-            .read(|state| state.tokens.by_prefix("", proof.token.as_str()).ok().flatten().cloned());
-        let token = found.filter(|token| same(&token.spec.hash, &proof.hash)).ok_or_else(|| {
+        let (id, known) = match proof {
+            Proof::Token { token, hash } => (token, hash),
+            Proof::Password { user, hash } => return self.accept_password(user, hash),
+        };
+        let found = self.core.read(|state| state.tokens.by_id(id).cloned());
+        let token = found.filter(|token| same(&token.spec.hash, known)).ok_or_else(|| {
             Error::unauthenticated("the token is gone, or has another secret now")
                 .next("sign in with one that is in force")
         })?;
         check_in_force(&token, self.core.now())?;
-        Ok(Caller::token(&token.meta.name))
+        self.core.read(|state| caller_of(state, &token))
     }
 
     fn holder(&self, secret: &str) -> Result<Arc<Token>> {
@@ -170,6 +209,32 @@ impl Control {
     }
 }
 
+/// Whoever shows this token.
+fn caller_of(state: &State, token: &Token) -> Result<Caller> {
+    let user = match token.spec.user.as_str() {
+        "" => None,
+        name => {
+            let user = state.users.by_name("", name).ok_or_else(|| {
+                Error::unauthenticated(format!(
+                    "user {name:?}, whose {} is, is gone",
+                    token.title()
+                ))
+            })?;
+            users::check_enabled(user)?;
+            Some(&**user)
+        }
+    };
+    Ok(Caller::token(token, user))
+}
+
+/// Refuses a token of nobody's, or for a project that is not there.
+fn check_named(state: &State, spec: &TokenSpec) -> Result<()> {
+    if !spec.user.is_empty() {
+        find::<UserNoun>(state, "", &spec.user).map_err(|error| error.at("spec.user"))?;
+    }
+    users::check_projects(state, &spec.roles)
+}
+
 fn check_in_force(token: &Token, now: Time) -> Result<()> {
     if token.spec.expires.is_none_or(|expires| now < expires) {
         return Ok(());
@@ -181,12 +246,12 @@ fn secret(id: &Uid, core: &Core) -> String {
     format!("{PREFIX}{}_{}", id.short(), hex::encode(core.random.bytes()))
 }
 
-fn hash(secret: &str) -> String {
+pub(crate) fn hash(secret: &str) -> String {
     hex::encode(Sha256::digest(secret.as_bytes()))
 }
 
 /// Compares in a time that does not tell where they differ.
-fn same(one: &str, two: &str) -> bool {
+pub(crate) fn same(one: &str, two: &str) -> bool {
     one.len() == two.len() && one.bytes().zip(two.bytes()).fold(0, |acc, (a, b)| acc | (a ^ b)) == 0
 }
 
@@ -221,7 +286,7 @@ pub(crate) async fn first_start(core: &Core, keep: &KeepSecret) -> Result<Option
         let spec = TokenSpec {
             description: "Made by the first start".into(),
             hash: hash(&secret),
-            expires: None,
+            ..TokenSpec::default()
         };
         batch.create(&fresh::<TokenNoun>(ADMIN, &id, now, spec));
         batch.commit = std::mem::take(&mut batch.commit)

@@ -10,7 +10,7 @@ use model::volume::{LOCAL, Volume, VolumeNoun, VolumePhase, VolumeSource, Volume
 use model::{Bytes, Error, Kind, Meta, Object, Result, Time};
 
 use crate::batch::Batch;
-use crate::caller::{Caller, Verb, authorise};
+use crate::caller::{Caller, Verb, authorise, stay_inside};
 use crate::core::Mode;
 use crate::mirror::State;
 use crate::networks::some_of;
@@ -35,6 +35,7 @@ const AT_ONCE: usize = 256;
 impl Rules for VolumeNoun {
     fn admit(context: &Context<'_>, volume: &mut Volume, _: &mut Batch) -> Result<()> {
         volume.spec.node = None;
+        stay_inside(context.caller, volume.spec.reach()).map_err(|error| error.under("spec"))?;
         if volume.spec.storage != LOCAL {
             check_foreign(context.state, volume)?;
         }

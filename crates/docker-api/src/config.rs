@@ -7,6 +7,8 @@ use std::sync::Arc;
 /// Where the engine listens and what it says of itself.
 #[derive(Clone)]
 pub struct Config {
+    /// Where what was asked is written down.
+    pub audit: Arc<audit::Log>,
     /// Path of its socket.
     pub socket: PathBuf,
     /// Addresses on the network, for clients that prove themselves by certificate.

@@ -122,7 +122,8 @@ fn message(engine: &Engine, event: &Event) -> Option<Value> {
         | Kind::Service
         | Kind::Snapshot
         | Kind::Catalog
-        | Kind::Token => return None,
+        | Kind::Token
+        | Kind::User => return None,
     };
     let id = event.id.as_ref().map(|id| id.as_str()).unwrap_or_default();
     let mut attributes: BTreeMap<&str, String> = BTreeMap::new();

@@ -46,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The engine that clients see.
 pub(crate) struct Engine {
+    pub(crate) audit: Arc<audit::Log>,
     pub(crate) control: Arc<Control>,
     /// The project whose objects are served.
     pub(crate) project: String,

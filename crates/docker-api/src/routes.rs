@@ -53,7 +53,10 @@ async fn admit(State(engine): State<Arc<Engine>>, mut request: Request, next: Ne
         // The listener takes no connection without a certificate of a client's.
         Some(Peer::Network { client: Some(client), .. }) => Caller::socket(&client.to_string()),
         Some(Peer::Local { user, trusted: false }) => {
+            let reason = format!("user {user} is neither root nor in group hull");
             tracing::info!(target: "audit", from, "refused");
+            let mut audit = Audit::new(&engine, &request, &user, from);
+            (audit.status, audit.reason) = (StatusCode::FORBIDDEN.as_u16(), reason);
             return Failure::new(
                 StatusCode::FORBIDDEN,
                 format!("user {user} is neither root nor in group hull"),
@@ -64,7 +67,7 @@ async fn admit(State(engine): State<Arc<Engine>>, mut request: Request, next: Ne
             return Failure::new(StatusCode::UNAUTHORIZED, "nobody asks").into_response();
         }
     };
-    let mut audit = Audit::of(&request, &caller, from);
+    let mut audit = Audit::of(&engine, &request, &caller, from);
     request.extensions_mut().insert(caller);
     let response = tokio::select! {
         response = next.run(request) => response,
@@ -81,31 +84,53 @@ async fn admit(State(engine): State<Arc<Engine>>, mut request: Request, next: Ne
 /// A line of the log for each request that may change something or enters a container; also when its
 /// client left before the answer.
 struct Audit {
+    log: Arc<audit::Log>,
     caller: String,
     from: String,
     method: Method,
     path: String,
     /// 0: nobody was there to be answered.
     status: u16,
+    reason: String,
 }
 
 impl Audit {
-    fn of(request: &Request, caller: &Caller, from: String) -> Option<Self> {
+    fn new(engine: &Engine, request: &Request, caller: &str, from: String) -> Self {
+        let (log, caller, reason) = (engine.audit.clone(), caller.to_owned(), String::new());
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        Self { log, caller, from, method, path, status: 0, reason }
+    }
+
+    fn of(engine: &Engine, request: &Request, caller: &Caller, from: String) -> Option<Self> {
         let path = request.uri().path();
         let reads = request.method() == Method::GET || request.method() == Method::HEAD;
         if reads && !path.ends_with("/attach/ws") {
             return None;
         }
-        let (caller, method) = (caller.name.clone(), request.method().clone());
-        Some(Self { caller, from, method, path: path.to_owned(), status: 0 })
+        Some(Self::new(engine, request, &caller.name, from))
     }
 }
 
 impl Drop for Audit {
     /// Queries and bodies are left out: they may hold secrets.
     fn drop(&mut self) {
-        let Self { caller, from, method, path, status } = self;
+        let Self { log, caller, from, method, path, status, reason } = self;
         tracing::info!(target: "audit", caller, from, %method, path, status, "write");
+        let entry = audit::Entry {
+            time: model::Time::now(),
+            by: std::mem::take(caller),
+            user: String::new(),
+            from: std::mem::take(from),
+            door: "docker".to_owned(),
+            method: method.to_string(),
+            path: std::mem::take(path),
+            status: *status,
+            reason: std::mem::take(reason),
+        };
+        match entry.reason.is_empty() {
+            true => log.write(entry),
+            false => log.write_refused(entry),
+        }
     }
 }
 
@@ -125,7 +150,9 @@ mod tests {
         let file = store::sqlite::Config::new(dir.join("state.db"));
         let store = Arc::new(SqliteStore::open(file).await.unwrap());
         let control = Control::open(control::Config::new(store, "n1")).await.unwrap();
+        let audit = Arc::new(audit::Log::open(&dir.join("audit")).unwrap());
         Arc::new(Engine {
+            audit,
             control,
             project: "default".into(),
             node: "n1".into(),

@@ -25,7 +25,7 @@ pub struct Server {
 /// `Conflict` when another daemon answers on the socket, `Unavailable` when an address or the socket
 /// cannot be had.
 pub async fn bind(config: Config, control: Arc<Control>) -> Result<Server> {
-    let Config { socket, listen, tls, project, node, version, root } = config;
+    let Config { audit, socket, listen, tls, project, node, version, root } = config;
     let listeners = Listeners::bind(listen::Settings {
         title: "the Docker API",
         setting: "[docker] listen",
@@ -37,6 +37,7 @@ pub async fn bind(config: Config, control: Arc<Control>) -> Result<Server> {
     })
     .await?;
     let engine = Arc::new(Engine {
+        audit,
         control,
         project,
         node,

@@ -121,8 +121,9 @@ async fn serve(config: Config, places: Places) -> Result<()> {
     let library = catalog::Library::new(places.state.join("catalogs"));
     control.connect_librarian(Arc::new(DiskLibrarian(library)));
     let pki = open_pki(&config, &places, &name)?;
-    let server = bind_api(&config, &places, &name, &pki, &control).await?;
-    let docker = bind_docker(&config, &places, &name, &pki, &control).await?;
+    let audit = Arc::new(audit::Log::open(&places.state.join("audit"))?);
+    let server = bind_api(&config, &places, &name, &pki, &control, &audit).await?;
+    let docker = bind_docker(&config, &places, &name, &pki, &control, &audit).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), node = name, "ready");
     notify("READY=1");
 
@@ -304,6 +305,7 @@ async fn bind_docker(
     name: &str,
     pki: &Pki,
     control: &Arc<Control>,
+    audit: &Arc<audit::Log>,
 ) -> Result<Option<docker_api::Server>> {
     if !config.docker.enabled {
         return Ok(None);
@@ -313,6 +315,7 @@ async fn bind_docker(
         false => Some(pki.docker(&places.etc.join("docker"))?),
     };
     let settings = docker_api::Config {
+        audit: audit.clone(),
         socket: places.run.join("docker.sock"),
         listen: config.docker.listen.clone(),
         tls,
@@ -330,9 +333,11 @@ async fn bind_api(
     name: &str,
     pki: &Pki,
     control: &Arc<Control>,
+    audit: &Arc<audit::Log>,
 ) -> Result<api::Server> {
     let scratch = empty_dir(&places.state.join("scratch"))?;
     let settings = api::Config {
+        audit: audit.clone(),
         listen: vec![config.api.listen],
         tls: pki.server()?,
         authority: pki.authority()?,

@@ -17,6 +17,7 @@ pub mod health;
 pub mod machine;
 pub mod mount;
 pub mod net;
+mod reach;
 pub mod status;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -36,6 +37,7 @@ pub use machine::{
 };
 pub use mount::{Mount, MountKind, Propagation};
 pub use net::{Attachment, NetworkMode, Port, Protocol};
+pub use reach::Reach;
 pub use status::{
     ContainerState, ContainerStatus, Health, ImageVolume, InstanceStatus, Phase, Reason,
 };

@@ -24,6 +24,7 @@ pub mod object;
 pub mod operation;
 pub mod project;
 pub mod quantity;
+pub mod role;
 pub mod secret;
 pub mod selector;
 pub mod service;
@@ -31,6 +32,7 @@ pub mod signal;
 pub mod template;
 pub mod time;
 pub mod token;
+pub mod user;
 pub mod volume;
 
 pub use error::{Error, ErrorKind, Result};

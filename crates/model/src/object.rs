@@ -52,13 +52,15 @@ pub enum Kind {
     Snapshot,
     /// A credential.
     Token,
+    /// Somebody who signs in.
+    User,
     /// Named storage.
     Volume,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 15] = [
+    pub const ALL: [Kind; 16] = [
         Kind::App,
         Kind::Catalog,
         Kind::Config,
@@ -73,6 +75,7 @@ impl Kind {
         Kind::Service,
         Kind::Snapshot,
         Kind::Token,
+        Kind::User,
         Kind::Volume,
     ];
 
@@ -93,6 +96,7 @@ impl Kind {
             Kind::Service => "service",
             Kind::Snapshot => "snapshot",
             Kind::Token => "token",
+            Kind::User => "user",
             Kind::Volume => "volume",
         }
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::object::{Kind, Noun, Object};
+use crate::role::{Grant, check_grants};
 use crate::time::Time;
 
 /// The noun.
@@ -22,6 +23,13 @@ pub struct TokenSpec {
     /// SHA-256 of the secret in hexadecimal; enough, as the secret has 256 random bits.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub hash: String,
+    /// The user who shows it: it is worth at most what they may do, and nothing when they are gone. Empty: nobody in
+    /// particular, as for programs.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    /// What it is worth at most; everything when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<Grant>,
     /// It is worth nothing after this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<Time>,
@@ -38,7 +46,7 @@ impl Noun for TokenNoun {
     type Spec = TokenSpec;
     type Status = TokenStatus;
 
-    fn validate(_: &TokenSpec) -> Result<()> {
-        Ok(())
+    fn validate(spec: &TokenSpec) -> Result<()> {
+        check_grants(&spec.roles)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::instance::Reason;
+use crate::instance::{Reach, Reason};
 use crate::name::check_name;
 use crate::object::{Kind, Noun, Object};
 use crate::quantity::Bytes;
@@ -58,6 +58,17 @@ impl Default for VolumeSpec {
             anonymous: false,
             node: None,
         }
+    }
+}
+
+impl VolumeSpec {
+    /// What of the host it asks for: a directory or device that options name.
+    #[must_use]
+    pub fn reach(&self) -> Option<Reach> {
+        let named = self.storage == LOCAL && !self.options.is_empty();
+        let memory = self.options.get("type").is_some_and(|it| it == "tmpfs");
+        let field = "options".to_owned();
+        (named && !memory).then_some(Reach { field, what: "a place of the host" })
     }
 }
 

@@ -490,7 +490,8 @@ fn obstacle(app: &App, change: &AppDifference, present: &Present<'_>) -> Option<
         | Kind::Operation
         | Kind::Project
         | Kind::Snapshot
-        | Kind::Token => None,
+        | Kind::Token
+        | Kind::User => None,
     }?;
     if change.action != AppAction::Remove && meta.deleted.is_some() {
         return Some(Reason::new("BeingRemoved", format!("{kind} {name:?} is being removed")));
@@ -534,7 +535,8 @@ fn user<'a>(kind: Kind, name: &str, present: &Present<'a>) -> Option<&'a Instanc
         | Kind::Operation
         | Kind::Project
         | Kind::Snapshot
-        | Kind::Token => false,
+        | Kind::Token
+        | Kind::User => false,
     }
     };
     present.instances.iter().find(|instance| uses(instance)).copied()

@@ -71,9 +71,9 @@ async fn issue(
     Params(PlanQuery { plan }): Params<PlanQuery>,
     Json(draft): Json<TokenDraft>,
 ) -> Reply<Response> {
-    let TokenDraft { name, description, expires } = draft;
+    let TokenDraft { name, description, user, roles, expires } = draft;
     let DraftMeta { name: _, labels, annotations } = DraftMeta::default();
-    let spec = TokenSpec { description, expires, ..TokenSpec::default() };
+    let spec = TokenSpec { description, user, roles, expires, ..TokenSpec::default() };
     let new = New {
         name: Some(name).filter(|name| !name.is_empty()),
         labels,

@@ -48,7 +48,8 @@ async fn over_tls_a_token_is_needed_for_all_but_two() {
 async fn tokens_are_made_renewed_and_withdrawn() {
     let world = World::start().await;
     let tokens = world.remote().tokens();
-    let draft = TokenDraft { name: "ci".into(), description: "for CI".into(), expires: None };
+    let draft =
+        TokenDraft { name: "ci".into(), description: "for CI".into(), ..TokenDraft::default() };
     assert!(tokens.issue(&draft, true).await.unwrap().secret.is_empty());
     let issued = tokens.issue(&draft, false).await.unwrap();
     assert_eq!(issued.token.spec.hash, "");
@@ -119,7 +120,9 @@ async fn the_socket_is_for_its_owner_and_group() {
     .unwrap()
     .with_no_client_auth()
     .with_cert_resolver(std::sync::Arc::new(rustls::server::ResolvesServerCertUsingSni::new()));
+    let elsewhere = tempfile::tempdir().unwrap();
     let config = api::Config {
+        audit: std::sync::Arc::new(audit::Log::open(elsewhere.path()).unwrap()),
         listen: Vec::new(),
         tls: std::sync::Arc::new(tls),
         authority: String::new(),

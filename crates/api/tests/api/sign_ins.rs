@@ -151,3 +151,66 @@ async fn the_console_is_for_everybody_and_has_its_headers() {
     }
     world.stop().await;
 }
+
+/// A user with this role and password.
+async fn make_user(world: &World, name: &str, role: &str, password: &str) {
+    let users = world.local().users();
+    let roles = vec![role.parse().unwrap()];
+    let spec = model::user::UserSpec { roles, ..Default::default() };
+    users.create(&client::wire::Draft::new(name, spec), false).await.unwrap();
+    let request = client::wire::PasswordRequest { password: password.into(), present: None };
+    let user = users.set_password(name, &request).await.unwrap();
+    assert!(user.spec.password.is_empty() && user.status.has_password);
+}
+
+async fn try_password(world: &World, headers: Headers<'_>, name: &str, password: &str) -> Answer {
+    let body = serde_json::json!({ "name": name, "password": password }).to_string();
+    let headers = [headers, &[("content-type", "application/json")]].concat();
+    raw::request(world, "POST", "/v1/session/password", &headers, body.as_bytes()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_signs_in_with_a_password_and_may_what_their_role_says() {
+    let world = World::start().await;
+    make_user(&world, "ann", "viewer", "correct horse").await;
+    let elsewhere = [("origin", "https://evil")];
+    assert_eq!(try_password(&world, &elsewhere, "ann", "correct horse").await.status, 403);
+    let wrong = try_password(&world, &[], "ann", "wrong horses").await;
+    assert_eq!((wrong.status, wrong.problem().kind.as_str()), (401, "unauthenticated"));
+    let unknown = try_password(&world, &[], "eve", "correct horse").await;
+    assert_eq!(unknown.problem().detail, wrong.problem().detail, "who there is, is not told");
+    let answer = try_password(&world, &[], "ann", "correct horse").await;
+    assert_eq!(answer.status, 200, "{}", answer.head);
+    let line = answer.head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+    let cookie = line.split(';').next().unwrap().to_owned();
+    let mut told: SignedIn = serde_json::from_slice(&answer.body).unwrap();
+    let csrf = told.csrf.take().unwrap();
+    assert_eq!(
+        (&*told.user, told.admin, told.roles[0][0].to_string()),
+        ("ann", false, "viewer".into())
+    );
+    let ann = Browser { cookie, told, csrf };
+    assert_eq!(ann.read(&world, "/v1/nodes").await.status, 200);
+    assert_eq!(ann.read(&world, "/v1/audit").await.status, 403);
+    assert_eq!(ann.read(&world, "/v1/users/ann").await.status, 200);
+    let csrf = [("hull-csrf", ann.csrf.as_str())];
+    let backup = ann.ask(&world, "POST", "/v1/system/backup", &csrf).await;
+    assert_eq!(backup.status, 403, "there is everything in it");
+    let refused = ann.ask(&world, "DELETE", "/v1/projects/default", &csrf).await;
+    assert_eq!(refused.status, 403);
+
+    let mut log = Vec::new();
+    let query = client::wire::AuditQuery::default();
+    let mut entries = world.local().users().audit(&query).await.unwrap();
+    while let Some(entry) = futures::StreamExt::next(&mut entries).await {
+        log.push(entry.unwrap());
+    }
+    let seen = |by: &str, path: &str, status: u16| {
+        log.iter().any(|it| (&*it.by, &*it.path, it.status) == (by, path, status))
+    };
+    assert!(seen("ann", "/v1/session/password", 200), "{log:?}");
+    assert!(seen("eve", "/v1/session/password", 401));
+    assert!(seen("ann", "/v1/projects/default", 403));
+    assert!(!format!("{log:?}").contains("horse"), "a password is in the log");
+    world.stop().await;
+}

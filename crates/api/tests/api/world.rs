@@ -55,6 +55,7 @@ impl World {
         let socket = dir.path().join("api.sock");
         let Certificates { tls, ca, ca_der, leaf_der } = certificates();
         let config = Config {
+            audit: Arc::new(audit::Log::open(&dir.path().join("audit")).unwrap()),
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             tls: Arc::new(tls),
             authority: "ca11".into(),

@@ -26,6 +26,7 @@ use crate::complete;
 use crate::context::{Context, Output};
 use crate::download;
 use crate::out::{self, Format};
+use crate::password;
 use crate::screen::Screen;
 use crate::stream::{PUBLIC, to_file, to_stdout};
 
@@ -627,40 +628,14 @@ fn history(image: &Known, format: Format) -> Result<()> {
 
 impl LoginArgs {
     async fn run(self, context: &Context) -> Result<()> {
-        let password = match self.password_stdin {
-            true => std::io::read_to_string(std::io::stdin())
-                .context(ErrorKind::Invalid, || "the password cannot be read".into())?,
-            false => ask_password()?,
-        };
         let login = Login {
             registry: self.registry,
             username: self.username,
-            password: password.trim_end_matches(['\r', '\n']).to_owned(),
+            password: password::read(self.password_stdin, "Password:")?,
             identity_token: String::new(),
         };
         context.client.images().login(&login).await?;
         out::line("The login is kept.");
         Ok(())
     }
-}
-
-/// Asks for a password at the terminal, without showing it.
-fn ask_password() -> Result<String> {
-    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-    let stdin = std::io::stdin();
-    let failed = |error| {
-        Error::invalid("there is no terminal to ask for the password at")
-            .caused_by(error)
-            .next("pipe it in with --password-stdin")
-    };
-    let saved = tcgetattr(&stdin).map_err(failed)?;
-    let mut silent = saved.clone();
-    silent.local_modes.remove(LocalModes::ECHO);
-    out::remark("Password:");
-    tcsetattr(&stdin, OptionalActions::Flush, &silent).map_err(failed)?;
-    let mut password = String::new();
-    let read = stdin.read_line(&mut password);
-    tcsetattr(&stdin, OptionalActions::Flush, &saved).map_err(failed)?;
-    read.context(ErrorKind::Invalid, || "the password cannot be read".into())?;
-    Ok(password)
 }

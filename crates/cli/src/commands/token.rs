@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCompleter;
 use client::wire::{NewToken, TokenDraft};
+use model::role::Grant;
 use model::token::{Token as Known, TokenNoun};
 use model::{Error, Result, Span, Time};
 
 use crate::commands::each;
+use crate::commands::user::words;
 use crate::context::{Context, Output};
 use crate::objects::{self, Listing, View};
 use crate::out::{self, Format};
@@ -32,12 +34,18 @@ pub enum Token {
 /// Makes a token. Its secret is printed now and never again.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  hull token create ci --expires 30d\n  export HULL_TOKEN=$(hull token create -o name me)"
+    after_help = "Examples:\n  hull token create ci --role editor@shop --expires 30d\n  hull token create ann-laptop --user ann\n  export HULL_TOKEN=$(hull token create -o name me)"
 )]
 pub struct Create {
     /// For people
     #[arg(short, long, default_value = "", value_name = "TEXT")]
     description: String,
+    /// The user whose it is: it may what they may. An admin's is nobody's unless this is given
+    #[arg(short, long, default_value = "", value_name = "USER", add = ArgValueCompleter::new(complete::users))]
+    user: String,
+    /// What it may at most; everything that its user may, or everything, when none is given
+    #[arg(long, value_name = "ROLE[@PROJECT]")]
+    role: Vec<Grant>,
     /// When it is worth nothing any more: a time, or how long from now
     #[arg(short, long, value_name = "TIME")]
     expires: Option<String>,
@@ -104,6 +112,8 @@ impl Token {
                 let draft = TokenDraft {
                     name: args.name,
                     description: args.description,
+                    user: args.user,
+                    roles: args.role,
                     expires: args.expires.as_deref().map(ahead).transpose()?,
                 };
                 let made = tokens.issue(&draft, args.plan).await?;
@@ -160,12 +170,23 @@ fn ahead(text: &str) -> Result<Time> {
     Time::now().0.checked_add(span.0).map(Time).map_err(|_| refuse())
 }
 
+/// What it may at most.
+fn worth(token: &Known) -> String {
+    match (token.spec.roles.as_slice(), token.spec.user.as_str()) {
+        ([], "") => "admin".to_owned(),
+        ([], _) => "as the user".to_owned(),
+        (roles, _) => words(roles),
+    }
+}
+
 const VIEW: View<TokenNoun> = View {
-    titles: &["NAME", "DESCRIPTION", "EXPIRES", "AGE"],
+    titles: &["NAME", "USER", "ROLES", "DESCRIPTION", "EXPIRES", "AGE"],
     right: &[],
     row: |token: &Known| {
         vec![
             token.meta.name.clone(),
+            token.spec.user.clone(),
+            out::short(&worth(token), 30),
             out::short(&token.spec.description, 50),
             out::until(token.spec.expires),
             out::age(token.meta.created),

@@ -1,6 +1,7 @@
 //! Making a token.
 
 use model::Time;
+use model::role::Grant;
 use model::token::Token;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,13 @@ pub struct TokenDraft {
     pub name: String,
     /// For people.
     pub description: String,
+    /// The user whose it is: it is worth at most what they may do. Nobody's when empty, if an admin asks for it; the
+    /// caller's else.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    /// What it is worth at most; everything that its user may do, or everything, when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<Grant>,
     /// It is worth nothing after this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<Time>,
@@ -22,8 +30,17 @@ pub struct TokenDraft {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SignedIn {
-    /// The name of the token it was signed in with.
+    /// The name of the user, or of the token that it was signed in with.
     pub name: String,
+    /// The user of the platform that this is; none for a token that is nobody's.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    /// Whether they may do everything.
+    #[serde(default)]
+    pub admin: bool,
+    /// What they may do, where not everything: what each of these lists allows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<Vec<Grant>>,
     /// What each request has to show beside the cookie: in the header `Hull-Csrf`, a WebSocket by naming the
     /// sub-protocol `v1.csrf.hull.` with it behind. Told once, when the browser signs in.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::revisions::{decode, encode};
 use crate::batch::Batch;
+use crate::caller::{self, Caller};
 use crate::core::Core;
 use crate::mirror::{Mirrored, State};
 use crate::networks;
@@ -72,6 +73,20 @@ pub(super) fn sealed(core: &Core, app: &Uid, wanted: &AppObjects) -> Result<AppO
         }
     }
     Ok(objects)
+}
+
+/// Refuses what of an app reaches the host to who may not ask for it: the platform makes its objects.
+pub(super) fn stay_inside(caller: &Caller, objects: &AppObjects) -> Result<()> {
+    let services = objects.services.iter();
+    let services = services.map(|it| (it.object.key.as_str(), it.spec.template.spec.reach()));
+    let volumes = objects.volumes.iter().filter(|it| !it.object.external);
+    let volumes = volumes.map(|it| (it.object.key.as_str(), it.spec.reach()));
+    services.map(|it| ("services", it)).chain(volumes.map(|it| ("volumes", it))).try_for_each(
+        |(list, (key, reach))| {
+            caller::stay_inside(caller, reach)
+                .map_err(|error| error.under(&format!("{list}.{key}")))
+        },
+    )
 }
 
 fn named_after(core: &Core, name: &str, data: &[u8]) -> String {
@@ -260,7 +275,8 @@ fn there<'a>(state: &'a State, kind: Kind, project: &str, name: &str) -> Option<
         | Kind::Operation
         | Kind::Project
         | Kind::Snapshot
-        | Kind::Token => None,
+        | Kind::Token
+        | Kind::User => None,
     }
 }
 

@@ -8,6 +8,7 @@ use model::{Error, Kind, Result};
 use super::create::{check_networks, partners_of};
 use super::disks;
 use crate::batch::Batch;
+use crate::caller::stay_inside;
 use crate::networks::joined;
 use crate::reconcile::placement;
 use crate::service::{Context, first_difference};
@@ -44,6 +45,9 @@ pub(super) fn change(
     let (before, compared) = (without_disks(old.spec.clone()), without_disks(compared));
     if let Some(field) = first_difference(&before, &compared, &CHANGEABLE) {
         return Err(refuse(old, &field));
+    }
+    if old.spec.reach().is_none() {
+        stay_inside(context.caller, new.spec.reach()).map_err(|error| error.under("spec"))?;
     }
     disks::change(context, old, new, batch)?;
     if rejoined {

@@ -12,6 +12,7 @@ use model::{Error, Kind, Meta, Result};
 
 use super::{VOLUMES, clone};
 use crate::batch::Batch;
+use crate::caller::stay_inside;
 use crate::keys;
 use crate::mirror::State;
 use crate::networks::joined;
@@ -46,6 +47,7 @@ pub(super) fn admit(
     if instance.spec.auto_remove {
         instance.meta.finalizers.push(VOLUMES.to_owned());
     }
+    stay_inside(context.caller, instance.spec.reach()).map_err(|error| error.under("spec"))?;
     check_claims(context, instance)
 }
 

@@ -15,7 +15,7 @@ use model::name::check_name;
 use model::{Error, Kind, Result, Time};
 
 use super::{Instances, clone};
-use crate::caller::{Caller, Verb, authorise};
+use crate::caller::{Caller, Verb, authorise, stay_inside};
 use crate::service::find;
 
 /// For how long one that was just made is waited for to be placed; that takes milliseconds.
@@ -334,6 +334,9 @@ impl Instances {
         let mut instance =
             self.core.read(|state| find::<InstanceNoun>(state, project, name).cloned())?;
         instance.spec.container(container)?;
+        if verb == Verb::Enter {
+            stay_inside(caller, instance.spec.reach())?;
+        }
         if instance.spec.placement.is_none() && instance.status.reason.is_none() {
             let _ = tokio::time::timeout(PLACING, self.placed(caller, project, name)).await;
             instance =

@@ -110,7 +110,7 @@ impl Instances {
         goal: Goal,
         deadline: Duration,
     ) -> Result<Arc<Instance>> {
-        authorise(caller, Verb::Watch, Kind::Instance, "")?;
+        self.may_watch(caller, id)?;
         let mut versions = match Versions::new(self, id) {
             Err(error) if goal == Goal::Removed && error.kind() == ErrorKind::NotFound => {
                 return Err(error);
@@ -128,6 +128,16 @@ impl Instances {
             }
         });
         settled.await.unwrap_or_else(|_| Err(late(goal, last.as_deref(), deadline)))
+    }
+}
+
+impl Instances {
+    /// Refuses who may not see the instance that is there.
+    fn may_watch(&self, caller: &Caller, id: &Uid) -> Result<()> {
+        let project = self
+            .core
+            .read(|state| state.instances.by_id(id).map(|instance| instance.meta.project.clone()));
+        project.map_or(Ok(()), |project| authorise(caller, Verb::Watch, Kind::Instance, &project))
     }
 }
 

@@ -14,6 +14,7 @@ use model::project::ProjectNoun;
 use model::secret::SecretNoun;
 use model::service::ServiceNoun;
 use model::token::TokenNoun;
+use model::user::UserNoun;
 use model::volume::{SnapshotNoun, VolumeNoun};
 use model::{Kind, Noun, Object, Result, Uid};
 
@@ -38,6 +39,7 @@ pub struct State {
     pub(crate) services: Table<ServiceNoun>,
     pub(crate) snapshots: Table<SnapshotNoun>,
     pub(crate) tokens: Table<TokenNoun>,
+    pub(crate) users: Table<UserNoun>,
     pub(crate) volumes: Table<VolumeNoun>,
 }
 
@@ -63,6 +65,7 @@ pub(crate) enum Decoded {
     Service(Arc<Object<ServiceNoun>>),
     Snapshot(Arc<Object<SnapshotNoun>>),
     Token(Arc<Object<TokenNoun>>),
+    User(Arc<Object<UserNoun>>),
     Volume(Arc<Object<VolumeNoun>>),
     Gone(Kind, Uid),
     Cluster(Uid),
@@ -152,6 +155,7 @@ nouns! {
     ServiceNoun, Service, services;
     SnapshotNoun, Snapshot, snapshots;
     TokenNoun, Token, tokens;
+    UserNoun, User, users;
     VolumeNoun, Volume, volumes;
 }
 
@@ -190,6 +194,7 @@ impl Decoded {
             Decoded::Service(object) => (object.kind, &object.meta),
             Decoded::Snapshot(object) => (object.kind, &object.meta),
             Decoded::Token(object) => (object.kind, &object.meta),
+            Decoded::User(object) => (object.kind, &object.meta),
             Decoded::Volume(object) => (object.kind, &object.meta),
             Decoded::Gone(..) | Decoded::Cluster(_) | Decoded::Guard(_) | Decoded::Other => {
                 return None;

@@ -157,7 +157,8 @@ impl Apps {
                 | Kind::Operation
                 | Kind::Project
                 | Kind::Snapshot
-                | Kind::Token,
+                | Kind::Token
+                | Kind::User,
                 _,
             ) => Err(lost(act)),
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::selector::Selector;
-use model::{Error, Object, Result};
+use model::{Error, Kind, Object, Result};
 use serde_json::Value;
 
 use super::{Rules, Service, project_exists};
@@ -88,7 +88,7 @@ impl<N: Rules> Service<N> {
         options: &ListOptions,
         take: impl Fn(&Arc<Entry<N>>) -> T,
     ) -> Result<(Vec<T>, u64, Option<String>)> {
-        authorise(caller, Verb::List, N::KIND, project.unwrap_or_default())?;
+        let sight = Sight::new::<N>(caller, Verb::List, project)?;
         let project = project.filter(|_| N::IN_PROJECT);
         let after = options.after.as_deref();
         if let (Some(after), Some(project)) = (after, project)
@@ -105,8 +105,10 @@ impl<N: Rules> Service<N> {
             if let Some(project) = project {
                 project_exists(state, project)?;
             }
-            let wanted =
-                |entry: &&Arc<Entry<N>>| matches(&entry.object, &options.labels, &options.fields);
+            let wanted = |entry: &&Arc<Entry<N>>| {
+                sight.sees(&entry.object)
+                    && matches(&entry.object, &options.labels, &options.fields)
+            };
             let mut entries = N::table(state).page(project, after).filter(wanted);
             let (mut items, mut last) = (Vec::new(), None);
             for entry in entries.by_ref().take(limit) {
@@ -119,6 +121,44 @@ impl<N: Rules> Service<N> {
             };
             Ok((items, state.revision, last.filter(|_| more).map(key)))
         })
+    }
+}
+
+/// What of many objects a caller is shown.
+pub(crate) enum Sight {
+    /// All of them.
+    All,
+    /// Those that they may read one by one, and their own.
+    Some(Caller),
+}
+
+impl Sight {
+    /// What a caller is shown of a noun in a project, or in all.
+    ///
+    /// # Errors
+    /// `Forbidden` for one who is shown nothing.
+    pub(crate) fn new<N: Rules>(
+        caller: &Caller,
+        verb: Verb,
+        project: Option<&str>,
+    ) -> Result<Self> {
+        if let Err(error) = authorise(caller, verb, N::KIND, project.unwrap_or_default()) {
+            let some = N::OWNED && !caller.user.is_empty();
+            return if some { Ok(Self::Some(caller.clone())) } else { Err(error) };
+        }
+        let over_all = N::IN_PROJECT && project.is_none() || N::KIND == Kind::Project;
+        let all = !over_all || caller.sees_all_projects();
+        Ok(if all { Self::All } else { Self::Some(caller.clone()) })
+    }
+
+    /// Whether they are shown this one.
+    pub(crate) fn sees<N: Rules>(&self, object: &Object<N>) -> bool {
+        let Self::Some(caller) = self else { return true };
+        let meta = &object.meta;
+        // A project is seen by those who may see what is in it.
+        let place = if N::KIND == Kind::Project { &meta.name } else { &meta.project };
+        let by_role = !place.is_empty() && caller.may(Verb::Get, Kind::Instance, place);
+        by_role || N::own(caller, Verb::Get, object)
     }
 }
 

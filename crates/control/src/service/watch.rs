@@ -9,9 +9,9 @@ use link::ResultStream;
 use model::selector::Selector;
 use model::{Error, Noun, Object, Result};
 
-use super::list::matches;
+use super::list::{Sight, matches};
 use super::{Rules, Service, project_exists};
-use crate::caller::{Caller, Verb, authorise};
+use crate::caller::{Caller, Verb};
 use crate::core::Core;
 use crate::mirror::Logged;
 
@@ -59,12 +59,12 @@ impl<N: Rules> Service<N> {
         fields: Selector,
         after: Option<u64>,
     ) -> Result<ResultStream<Change<N>>> {
-        authorise(caller, Verb::Watch, N::KIND, project.unwrap_or_default())?;
+        let sight = Sight::new::<N>(caller, Verb::Watch, project)?;
         let project = project.filter(|_| N::IN_PROJECT).map(str::to_owned);
         if let Some(project) = &project {
             self.core.read(|state| project_exists(state, project))?;
         }
-        let filter = Filter { project, labels, fields };
+        let filter = Filter { sight, project, labels, fields };
         let log = Follow::<N>::new(self.core.clone(), after)?;
         let seen = move |change: &Logged<N>| filter.seen(change);
         let stream = futures::stream::unfold((log, seen, Vec::new().into_iter()), next::<N, _>);
@@ -145,14 +145,16 @@ fn behind<N: Noun>() -> Error {
 }
 
 struct Filter {
+    sight: Sight,
     project: Option<String>,
     labels: Selector,
     fields: Selector,
 }
 
 impl Filter {
-    fn wants<N: Noun>(&self, object: &Object<N>) -> bool {
-        self.project.as_ref().is_none_or(|project| *project == object.meta.project)
+    fn wants<N: Rules>(&self, object: &Object<N>) -> bool {
+        self.sight.sees(object)
+            && self.project.as_ref().is_none_or(|project| *project == object.meta.project)
             && matches(object, &self.labels, &self.fields)
     }
 

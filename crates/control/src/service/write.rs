@@ -6,7 +6,7 @@ use model::event::Event;
 use model::meta::Labels;
 use model::{Error, Kind, Meta, Noun, Object, Result, Uid};
 
-use super::{Context, Editable, Mode, Rules, Service, find, project_exists};
+use super::{Context, Editable, Mode, Rules, Service, find, find_for, project_exists};
 use crate::batch::{Batch, at};
 use crate::caller::{Caller, Verb, authorise};
 use crate::mirror::State;
@@ -197,10 +197,9 @@ impl<N: Rules> Service<N> {
         expected: Option<u64>,
         mode: Mode,
     ) -> Result<Arc<Object<N>>> {
-        authorise(caller, Verb::Delete, N::KIND, Self::scope(project))?;
         let now = self.core.now();
         let plan = |state: &State, batch: &mut Batch| {
-            let old = find::<N>(state, project, name)?;
+            let old = find_for::<N>(state, caller, Verb::Delete, project, name)?;
             check_revision(old, expected)?;
             let mut new = Object::clone(old);
             if old.meta.deleted.is_some() {

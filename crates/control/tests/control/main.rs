@@ -17,5 +17,6 @@ mod scale;
 mod secrets;
 mod services;
 mod tokens;
+mod users;
 mod volumes;
 mod waiting;
