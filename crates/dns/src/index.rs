@@ -1,24 +1,28 @@
 //! The value made ready for questions: who may ask, and who is called so.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use model::Uid;
 
-use crate::zones::{Member, NetworkNames, Zones};
+use crate::zones::{Change, Member, NetworkNames, Zones};
 
-/// Everything the server answers from; never changed, only replaced.
-#[derive(Debug, Default)]
+/// Everything the server answers from.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Index {
+    members: BTreeMap<String, Arc<Member>>,
     networks: HashMap<Uid, Network>,
     listeners: HashMap<IpAddr, Uid>,
-    askers: HashMap<IpAddr, Asker>,
+    askers: HashMap<IpAddr, Claims<Arc<Asker>>>,
     domain: String,
 }
 
-#[derive(Debug)]
+/// What each member makes of an address, by its key: the last one counts.
+type Claims<T> = BTreeMap<String, T>;
+
+#[derive(Debug, Clone, PartialEq)]
 struct Network {
     /// Suffixes a name of this network may carry: the network's name, the project's, both, and with
     /// the domain.
@@ -26,18 +30,25 @@ struct Network {
     project: String,
     subnets: Vec<IpNet>,
     forward: bool,
-    names: HashMap<String, Vec<IpAddr>>,
-    reverse: HashMap<IpAddr, String>,
+    names: HashMap<String, Named>,
+    reverse: HashMap<IpAddr, Claims<String>>,
+}
+
+/// Who has a name: how many members, and which addresses, each with how many have it.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Named {
+    members: usize,
+    addresses: BTreeMap<IpAddr, usize>,
 }
 
 /// One who asks: the networks whose names he sees, first one first, and whom he has asked for the
 /// rest.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Asker {
     pub(crate) networks: Vec<Uid>,
     pub(crate) servers: Vec<IpAddr>,
     /// Names that stand for others, in lower case.
-    aliases: Arc<HashMap<String, String>>,
+    aliases: HashMap<String, String>,
 }
 
 /// What a name is.
@@ -70,42 +81,90 @@ impl Index {
             index.listeners.extend(network.listen.iter().map(|at| (*at, network.id.clone())));
             index.networks.insert(network.id.clone(), Network::new(network, domain));
         }
-        zones.members.iter().for_each(|member| index.add(member));
+        zones.members.iter().for_each(|(key, member)| index.add(key, member));
         index
     }
 
-    fn add(&mut self, member: &Member) {
+    /// Makes it what [`Index::new`] makes of the changed value, at the cost of what changed; anew where networks
+    /// did, which is seldom.
+    pub(crate) fn change(&mut self, change: &Change) {
+        if let Some(networks) = &change.networks {
+            let mut members = std::mem::take(&mut self.members);
+            for (key, member) in &change.members {
+                match member {
+                    Some(member) => members.insert(key.clone(), member.clone()),
+                    None => members.remove(key),
+                };
+            }
+            let zones = Zones { networks: networks.clone(), members, ..Zones::default() };
+            *self = Self::new(&zones, &self.domain);
+            return;
+        }
+        for (key, member) in &change.members {
+            self.remove(key);
+            if let Some(member) = member {
+                self.add(key, member);
+            }
+        }
+    }
+
+    fn add(&mut self, key: &str, member: &Arc<Member>) {
+        self.members.insert(key.to_owned(), member.clone());
         let networks = member.joined.iter().map(|joined| joined.network.clone()).collect();
         let aliases = member.aliases.iter().map(|it| (lower(&it.name), lower(&it.target)));
-        let aliases = Arc::new(aliases.collect());
-        let asker = Asker { networks, servers: member.servers.clone(), aliases };
+        let aliases = aliases.collect();
+        let asker = Arc::new(Asker { networks, servers: member.servers.clone(), aliases });
         for joined in &member.joined {
-            self.askers.extend(joined.addresses.iter().map(|from| (*from, asker.clone())));
+            for from in &joined.addresses {
+                self.askers.entry(*from).or_default().insert(key.to_owned(), asker.clone());
+            }
             let Some(network) = self.networks.get_mut(&joined.network) else { continue };
             for name in &joined.names {
-                let addresses = network.names.entry(lower(name)).or_default();
-                addresses.extend(&joined.addresses);
-                addresses.sort_unstable();
-                addresses.dedup();
+                let named = network.names.entry(lower(name)).or_default();
+                named.members += 1;
+                for address in &joined.addresses {
+                    *named.addresses.entry(*address).or_default() += 1;
+                }
             }
             if let Some(own) = joined.names.first() {
                 let full = format!("{}.{}.{}", lower(own), network.project, self.domain);
-                let full = joined.addresses.iter().map(|address| (*address, full.clone()));
-                network.reverse.extend(full);
+                for address in &joined.addresses {
+                    let claims = network.reverse.entry(*address).or_default();
+                    claims.insert(key.to_owned(), full.clone());
+                }
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &str) {
+        let Some(member) = self.members.remove(key) else { return };
+        for joined in &member.joined {
+            for from in &joined.addresses {
+                release(&mut self.askers, from, key);
+            }
+            let Some(network) = self.networks.get_mut(&joined.network) else { continue };
+            for name in joined.names.iter().map(|name| lower(name)) {
+                if let Some(named) = network.names.get_mut(&name)
+                    && named.is_left_by_last(&joined.addresses)
+                {
+                    network.names.remove(&name);
+                }
+            }
+            for address in &joined.addresses {
+                release(&mut network.reverse, address, key);
             }
         }
     }
 
     /// Who asks from `source` at our address `listen`; none if he may not.
-    pub(crate) fn asker(&self, listen: IpAddr, source: IpAddr) -> Option<Asker> {
+    pub(crate) fn asker(&self, listen: IpAddr, source: IpAddr) -> Option<Arc<Asker>> {
         let id = self.listeners.get(&listen)?;
         let network = self.networks.get(id)?;
         if !network.subnets.iter().any(|subnet| subnet.contains(&source)) {
             return None;
         }
-        let known = self.askers.get(&source).filter(|asker| asker.networks.contains(id));
-        let stranger =
-            || Asker { networks: vec![id.clone()], servers: Vec::new(), aliases: Arc::default() };
+        let known = self.askers.get(&source).and_then(last).filter(|it| it.networks.contains(id));
+        let stranger = || Arc::new(Asker { networks: vec![id.clone()], ..Asker::default() });
         Some(known.cloned().unwrap_or_else(stranger))
     }
 
@@ -142,7 +201,8 @@ impl Index {
 
     /// What `address` is called to him.
     pub(crate) fn called(&self, asker: &Asker, address: IpAddr) -> Called {
-        let name = self.seen_by(asker).find_map(|network| network.reverse.get(&address));
+        let name =
+            self.seen_by(asker).find_map(|network| network.reverse.get(&address).and_then(last));
         let ours = || {
             let mut subnets = self.networks.values().flat_map(|network| &network.subnets);
             subnets.any(|subnet| subnet.contains(&address))
@@ -180,12 +240,43 @@ impl Network {
 
     fn addresses(&self, name: &str) -> Option<Vec<IpAddr>> {
         let mut all = std::iter::once(name).chain(self.short(name));
-        all.find_map(|name| self.names.get(name)).cloned()
+        let named = all.find_map(|name| self.names.get(name))?;
+        Some(named.addresses.keys().copied().collect())
     }
 
     /// A name without each suffix that it may carry.
     fn short<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.suffixes.iter().filter_map(|it| name.strip_suffix(it.as_str())?.strip_suffix('.'))
+    }
+}
+
+impl Named {
+    /// Takes a member with these addresses away; whether nobody has the name any more.
+    fn is_left_by_last(&mut self, addresses: &[IpAddr]) -> bool {
+        self.members -= 1;
+        for address in addresses {
+            if let Some(count) = self.addresses.get_mut(address) {
+                *count -= 1;
+                if *count == 0 {
+                    self.addresses.remove(address);
+                }
+            }
+        }
+        self.members == 0
+    }
+}
+
+fn last<T>(claims: &Claims<T>) -> Option<&T> {
+    claims.values().next_back()
+}
+
+/// Takes back what a member made of an address.
+fn release<T>(all: &mut HashMap<IpAddr, Claims<T>>, address: &IpAddr, key: &str) {
+    if let Some(claims) = all.get_mut(address) {
+        claims.remove(key);
+        if claims.is_empty() {
+            all.remove(address);
+        }
     }
 }
 
@@ -200,6 +291,8 @@ fn lower(name: &str) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::zones::Joined;
 
@@ -231,18 +324,75 @@ pub(crate) mod tests {
     }
 
     fn index() -> Index {
-        let member = |joined| Member { joined, ..Member::default() };
+        let member = |joined| Arc::new(Member { joined, ..Member::default() });
+        let members = [
+            ("a", member(vec![joined(1, 5, &["web", "www.example.com"])])),
+            ("b", member(vec![joined(1, 6, &["api-1", "api"]), joined(2, 6, &["api-1", "api"])])),
+            ("c", member(vec![joined(1, 7, &["api-2", "API"])])),
+            ("d", member(vec![joined(2, 8, &["db"])])),
+        ];
         let zones = Zones {
             networks: vec![network(1, "default", true), network(2, "back", false)],
-            members: vec![
-                member(vec![joined(1, 5, &["web", "www.example.com"])]),
-                member(vec![joined(1, 6, &["api-1", "api"]), joined(2, 6, &["api-1", "api"])]),
-                member(vec![joined(1, 7, &["api-2", "API"])]),
-                member(vec![joined(2, 8, &["db"])]),
-            ],
-            inside: Vec::new(),
+            members: members.map(|(key, member)| (key.to_owned(), member)).into(),
+            ..Zones::default()
         };
         Index::new(&zones, "hull.internal")
+    }
+
+    /// Any member of few names, addresses and networks, so that several have the same.
+    fn some_member() -> impl Strategy<Value = Arc<Member>> {
+        let names = proptest::collection::vec(proptest::sample::select(vec!["a", "b", "B"]), 0..3);
+        let joined = (1..4_u8, names, proptest::collection::vec(5..8_u8, 0..3));
+        proptest::collection::vec(joined, 0..3).prop_map(|all| {
+            let joined = all.into_iter().map(|(network, names, last)| Joined {
+                network: uid(network),
+                names: names.into_iter().map(str::to_owned).collect(),
+                addresses: last.iter().map(|last| ip(&format!("10.0.{network}.{last}"))).collect(),
+            });
+            Arc::new(Member { joined: joined.collect(), ..Member::default() })
+        })
+    }
+
+    fn some_zones() -> impl Strategy<Value = Zones> {
+        let key = proptest::sample::select(vec!["x", "y", "z"]).prop_map(str::to_owned);
+        let members = proptest::collection::btree_map(key, some_member(), 0..4);
+        (members, 1..3_u8).prop_map(|(members, networks)| Zones {
+            // Of three that members are on; the third is never here.
+            networks: (1..=networks).map(|byte| network(byte, "n", true)).collect(),
+            members,
+            ..Zones::default()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_change_makes_what_the_whole_would(all in proptest::collection::vec(some_zones(), 1..6)) {
+            let mut told = Zones::default();
+            let mut index = Index::new(&told, "hull.internal");
+            for zones in all {
+                index.change(&Change::between(&told, &zones));
+                prop_assert_eq!(&index, &Index::new(&zones, "hull.internal"));
+                told = zones;
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_is_as_large_as_what_changed() {
+        let member = |last: u8| {
+            Arc::new(Member { joined: vec![joined(1, last, &["x"])], ..Member::default() })
+        };
+        let many = (0..1000).map(|number| (format!("p/{number:04}"), member(7)));
+        let old = Zones { members: many.collect(), ..Zones::default() };
+        let mut new = old.clone();
+        assert_eq!(Change::between(&old, &new), Change::default());
+        new.members.insert("p/0500".into(), member(8));
+        new.members.remove("p/0501");
+        let change = Change::between(&old, &new);
+        let keys: Vec<_> =
+            change.members.iter().map(|(key, now)| (&**key, now.is_some())).collect();
+        assert_eq!(keys, [("p/0500", true), ("p/0501", false)]);
+        assert!(serde_json::to_vec(&change).unwrap().len() < 1000);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! resolvers of the host.
 //!
 //! The agent hands over a [`Zones`] value whenever an instance comes, goes or changes its names; the
-//! [`Server`] swaps it in whole and listens on the gateway address of each network in it. The server
+//! [`Server`] takes over what is different in it and listens on the gateway address of each network in it. The server
 //! depends on nothing but the last value it was given, so it goes on answering while control is away;
 //! in a [`process`] of its own it does so while the whole platform is.
 //! [`files`] renders the files an instance finds in its `/etc`.

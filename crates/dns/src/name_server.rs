@@ -1,6 +1,7 @@
 //! What answers: this process, or one of its own.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use model::{Error, Result};
@@ -22,8 +23,8 @@ pub struct Listening {
 pub trait NameServer: Send + Sync + 'static {
     /// Answers from `zones` from now on, and listens on exactly its networks' addresses: the gateways,
     /// which needn't exist yet. An address that can't be listened on is tried again at the next call;
-    /// the others work meanwhile. Costs in proportion to the names; questions never wait for it.
-    async fn publish(&self, zones: Zones) -> Result<Listening>;
+    /// the others work meanwhile. What differs from the last value is told, and costs.
+    async fn publish(&self, zones: Arc<Zones>) -> Result<Listening>;
 
     /// Ends when the server has forgotten what it was told last, and must be told again.
     async fn forgotten(&self);
@@ -31,8 +32,8 @@ pub trait NameServer: Send + Sync + 'static {
 
 #[async_trait]
 impl NameServer for Server {
-    async fn publish(&self, zones: Zones) -> Result<Listening> {
-        Server::publish(self, zones).await
+    async fn publish(&self, zones: Arc<Zones>) -> Result<Listening> {
+        Server::publish(self, &zones).await
     }
 
     async fn forgotten(&self) {

@@ -126,7 +126,7 @@ impl Process {
 
 #[async_trait]
 impl NameServer for Process {
-    async fn publish(&self, zones: Zones) -> Result<Listening> {
+    async fn publish(&self, zones: Arc<Zones>) -> Result<Listening> {
         let mut kept = self.link.lock().await;
         if let Some(mut link) = kept.take()
             && let Ok(listening) = link.publish(&zones).await

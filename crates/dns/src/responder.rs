@@ -10,6 +10,7 @@ use hickory_proto::rr::{DNSClass, Name, Record, RecordType};
 use crate::forwarder::{Forwarder, Question};
 use crate::index::{Asker, Called, Found, Index};
 use crate::reply::{self, Transport};
+use crate::zones::Change;
 
 /// Answers from the index that is current, and asks others for the rest.
 #[derive(Debug)]
@@ -47,6 +48,12 @@ impl Responder {
     /// Answers from `index` from now on.
     pub(crate) fn set(&self, index: Index) {
         *self.index.write().expect("no holder of the lock panics") = Arc::new(index);
+    }
+
+    /// Answers from a changed index from now on. It is held for as long as a question is looked up.
+    pub(crate) fn change(&self, change: &Change) {
+        let mut index = self.index.write().expect("no holder of the lock panics");
+        Arc::make_mut(&mut index).change(change);
     }
 
     /// What is to be done about a message that came from `source` to our address `listen`.
@@ -233,6 +240,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn responder() -> Responder {
+        let web = Member {
+            joined: vec![Joined {
+                network: uid(1),
+                names: vec!["web".into()],
+                addresses: vec!["10.0.1.5".parse().unwrap()],
+            }],
+            ..Member::default()
+        };
         let zones = Zones {
             networks: vec![NetworkNames {
                 id: uid(1),
@@ -242,15 +257,8 @@ mod tests {
                 subnets: vec!["10.0.1.0/24".parse().unwrap()],
                 forward: false,
             }],
-            members: vec![Member {
-                joined: vec![Joined {
-                    network: uid(1),
-                    names: vec!["web".into()],
-                    addresses: vec!["10.0.1.5".parse().unwrap()],
-                }],
-                ..Member::default()
-            }],
-            inside: Vec::new(),
+            members: [("shop/web".to_owned(), Arc::new(web))].into(),
+            ..Zones::default()
         };
         let responder = Responder::new(Forwarder::new("/nonexistent".into(), 53));
         responder.set(Index::new(&zones, "hull.internal"));

@@ -1,9 +1,9 @@
-//! The server: sockets that come and go with the networks, one index swapped whole.
+//! The server: sockets that come and go with the networks, one index.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use model::Result;
 
@@ -12,7 +12,7 @@ use crate::index::Index;
 use crate::name_server::Listening;
 use crate::responder::Responder;
 use crate::socket::{Listener, Seat};
-use crate::zones::{Inside, Zones};
+use crate::zones::{Change, Inside, NetworkNames, Zones};
 
 /// How the server is set up.
 #[derive(Debug, Clone)]
@@ -69,15 +69,45 @@ impl Server {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub async fn publish(&self, zones: Zones) -> Result<Listening> {
+    pub async fn publish(&self, zones: &Zones) -> Result<Listening> {
         let domain = self.config.domain.trim_matches('.').to_ascii_lowercase();
-        self.responder.set(Index::new(&zones, &domain));
+        self.responder.set(Index::new(zones, &domain));
+        let mut failed = self.listen(&zones.networks);
+        self.lock_inside().retain(|place, _| zones.inside.contains(place));
+        failed.extend(self.listen_inside(&zones.inside));
+        Ok(self.listening(failed))
+    }
+
+    /// The same, told by what is different.
+    pub(crate) async fn change(&self, change: &Change) -> Result<Listening> {
+        self.responder.change(change);
+        let mut failed = change.networks.as_deref().map(|it| self.listen(it)).unwrap_or_default();
+        for place in &change.left {
+            self.lock_inside().remove(place);
+        }
+        failed.extend(self.listen_inside(&change.new));
+        Ok(self.listening(failed))
+    }
+
+    fn listening(&self, failed: Vec<(SocketAddr, model::Error)>) -> Listening {
+        let listeners = self.listeners.lock().expect("no holder of the lock panics");
+        let mut addresses: Vec<_> = listeners.values().map(|listener| listener.address).collect();
+        addresses.sort_unstable();
+        Listening { addresses, failed }
+    }
+
+    fn lock_inside(&self) -> MutexGuard<'_, HashMap<Inside, Arc<Listener>>> {
+        self.inside.lock().expect("no holder of the lock panics")
+    }
+
+    /// Listens on exactly these networks' addresses; where that is not possible, and why.
+    fn listen(&self, networks: &[NetworkNames]) -> Vec<(SocketAddr, model::Error)> {
         let wanted: HashSet<IpAddr> =
-            zones.networks.iter().flat_map(|network| network.listen.iter().copied()).collect();
+            networks.iter().flat_map(|network| network.listen.iter().copied()).collect();
         self.responder.forwarder.set_own(wanted.clone());
         let mut listeners = self.listeners.lock().expect("no holder of the lock panics");
         listeners.retain(|address, _| wanted.contains(address));
-        let mut listening = Listening::default();
+        let mut failed = Vec::new();
         for address in wanted {
             if listeners.contains_key(&address) {
                 continue;
@@ -85,30 +115,28 @@ impl Server {
             let place = SocketAddr::new(address, self.config.port);
             match Listener::start(place, self.config.shared, &self.responder) {
                 Ok(listener) => drop(listeners.insert(address, Arc::new(listener))),
-                Err(error) => listening.failed.push((place, error)),
+                Err(error) => failed.push((place, error)),
             }
         }
-        listening.failed.extend(self.listen_inside(zones.inside));
-        listening.addresses = listeners.values().map(|listener| listener.address).collect();
-        listening.addresses.sort_unstable();
-        Ok(listening)
+        failed
     }
 
     /// Listens in namespaces of members too; where that is not possible, and why. In one that is gone
     /// nobody asks.
-    fn listen_inside(&self, wanted: Vec<Inside>) -> Vec<(SocketAddr, model::Error)> {
-        let wanted: HashSet<Inside> = wanted.into_iter().collect();
-        let mut inside = self.inside.lock().expect("no holder of the lock panics");
-        inside.retain(|place, _| wanted.contains(place));
+    fn listen_inside<'a>(
+        &self,
+        wanted: impl IntoIterator<Item = &'a Inside>,
+    ) -> Vec<(SocketAddr, model::Error)> {
+        let mut inside = self.lock_inside();
         let mut failed = Vec::new();
         for place in wanted {
-            if inside.contains_key(&place) {
+            if inside.contains_key(place) {
                 continue;
             }
             let seat = Seat { listen: place.listen, source: Some(place.source) };
             let (path, shared) = (&place.path, self.config.shared);
             match Listener::start_inside(path, place.at, shared, seat, &self.responder) {
-                Ok(Some(listener)) => drop(inside.insert(place, Arc::new(listener))),
+                Ok(Some(listener)) => drop(inside.insert(place.clone(), Arc::new(listener))),
                 Ok(None) => {}
                 Err(error) => failed.push((place.at, error)),
             }

@@ -1,7 +1,9 @@
 //! Who is called what: the value the server answers from.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use model::Uid;
@@ -12,15 +14,45 @@ use serde::{Deserialize, Serialize};
 pub struct Zones {
     /// The networks that are served.
     pub networks: Vec<NetworkNames>,
-    /// Those who have names, ask, or both.
-    pub members: Vec<Member>,
+    /// Those who have names, ask, or both, each by a key of its own. Of several that have an address the last
+    /// one counts.
+    pub members: BTreeMap<String, Arc<Member>>,
     /// Where members may ask without leaving their network namespace.
     #[serde(default)]
-    pub inside: Vec<Inside>,
+    pub inside: BTreeSet<Inside>,
+}
+
+/// How one value differs from another.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Change {
+    /// All networks, where any is another.
+    pub(crate) networks: Option<Vec<NetworkNames>>,
+    /// Members as they are now; none for those that are gone.
+    pub(crate) members: BTreeMap<String, Option<Arc<Member>>>,
+    /// Places that are left, and new ones.
+    pub(crate) left: Vec<Inside>,
+    pub(crate) new: Vec<Inside>,
+}
+
+impl Change {
+    /// What makes `new` of `old`.
+    pub(crate) fn between(old: &Zones, new: &Zones) -> Self {
+        let is_other =
+            |(key, member): &(&String, &Arc<Member>)| old.members.get(*key) != Some(member);
+        let now = new.members.iter().filter(is_other);
+        let now = now.map(|(key, member)| (key.clone(), Some(member.clone())));
+        let gone = old.members.keys().filter(|key| !new.members.contains_key(*key));
+        Self {
+            networks: (old.networks != new.networks).then(|| new.networks.clone()),
+            members: now.chain(gone.map(|key| (key.clone(), None))).collect(),
+            left: old.inside.difference(&new.inside).cloned().collect(),
+            new: new.inside.difference(&old.inside).cloned().collect(),
+        }
+    }
 }
 
 /// A place to ask at in a member's network namespace.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Inside {
     /// The file that the namespace is mounted on.
     pub path: PathBuf,

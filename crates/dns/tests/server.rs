@@ -60,11 +60,13 @@ impl Ground {
             subnets: vec!["127.0.0.0/8".parse().unwrap()],
             forward,
         };
-        Zones { networks: vec![network], members, inside: Vec::new() }
+        let members = members.into_iter().enumerate();
+        let members = members.map(|(number, member)| (format!("{number:04}"), Arc::new(member)));
+        Zones { networks: vec![network], members: members.collect(), ..Zones::default() }
     }
 
     async fn publish(&self, forward: bool, members: Vec<Member>) {
-        let listening = self.server.publish(self.zones(forward, members)).await.unwrap();
+        let listening = self.server.publish(&self.zones(forward, members)).await.unwrap();
         assert!(listening.failed.is_empty(), "{:?}", listening.failed);
         assert_eq!(listening.addresses, [SocketAddr::new(self.address, PORT)]);
     }
@@ -270,7 +272,7 @@ async fn each_new_value_counts_at_once() {
     ground.publish(true, vec![member("web", &["10.1.0.5", "10.1.0.6"])]).await;
     assert_eq!(ground.ask("web.", RecordType::A).await.answers.len(), 2);
     // A network that is gone is not answered for, and its address is free.
-    let none = ground.server.publish(Zones::default()).await.unwrap();
+    let none = ground.server.publish(&Zones::default()).await.unwrap();
     assert!(none.addresses.is_empty());
     let deadline = Instant::now() + PATIENCE;
     while UdpSocket::bind((ground.address, PORT)).await.is_err() {
@@ -283,7 +285,7 @@ async fn each_new_value_counts_at_once() {
 async fn an_address_that_is_taken_is_said_and_tried_again() {
     let ground = Ground::new();
     let other = UdpSocket::bind((ground.address, PORT)).await.unwrap();
-    let listening = ground.server.publish(ground.zones(true, vec![])).await.unwrap();
+    let listening = ground.server.publish(&ground.zones(true, vec![])).await.unwrap();
     let (address, error) = &listening.failed[0];
     assert_eq!(address.ip(), ground.address);
     assert_eq!(error.kind(), model::ErrorKind::Conflict);
@@ -312,7 +314,7 @@ async fn a_server_starts_where_one_just_ended_and_before_the_address_exists() {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let zones = ground.zones(true, vec![member("web", &["10.1.0.6"])]);
-        if ground.server.publish(zones).await.unwrap().failed.is_empty() {
+        if ground.server.publish(&zones).await.unwrap().failed.is_empty() {
             break;
         }
         assert!(Instant::now() < deadline, "still taken");
@@ -324,10 +326,9 @@ async fn a_server_starts_where_one_just_ended_and_before_the_address_exists() {
             listen: vec!["203.0.113.77".parse().unwrap()],
             ..ground.zones(true, vec![]).networks.remove(0)
         }],
-        members: vec![],
-        inside: vec![],
+        ..Zones::default()
     };
-    assert!(ground.server.publish(early).await.unwrap().failed.is_empty());
+    assert!(ground.server.publish(&early).await.unwrap().failed.is_empty());
 }
 
 #[tokio::test]
@@ -511,7 +512,7 @@ async fn strangers_are_refused_and_answers_never_answered() {
     let ground = Ground::new();
     let mut zones = ground.zones(true, vec![member("web", &["10.1.0.5"])]);
     zones.networks[0].subnets = vec!["10.1.0.0/24".parse().unwrap()];
-    ground.server.publish(zones).await.unwrap();
+    ground.server.publish(&zones).await.unwrap();
     let reply = ground.ask("web.", RecordType::A).await;
     assert_eq!(reply.metadata.response_code, ResponseCode::Refused);
     ground.publish(true, vec![]).await;
@@ -657,18 +658,19 @@ async fn who_asks_inside_a_namespace_is_its_owner() {
     zones.inside = ["/proc/1/ns/nosuch".as_ref(), soon.path(), &namespace.path].map(place).into();
     // Somebody inside was faster.
     let other = namespace.enter(move || std::net::UdpSocket::bind(at).unwrap());
-    let listening = ground.server.publish(zones.clone()).await.unwrap();
+    let listening = ground.server.publish(&zones).await.unwrap();
     let failed: Vec<SocketAddr> = listening.failed.iter().map(|(address, _)| *address).collect();
     assert_eq!(failed, [at]);
     drop(other);
-    let listening = ground.server.publish(zones.clone()).await.unwrap();
+    let listening = ground.server.publish(&zones).await.unwrap();
     assert!(listening.failed.is_empty(), "it is tried again: {:?}", listening.failed);
     assert_eq!(namespace.ask(at, "db"), ["127.9.0.6".parse::<IpAddr>().unwrap()]);
     // Who has nobody's address is told nothing.
-    zones.inside[2].source = "192.0.2.9".parse().unwrap();
-    ground.server.publish(zones.clone()).await.unwrap();
+    let source = "192.0.2.9".parse().unwrap();
+    zones.inside = [Inside { source, ..place(&namespace.path) }].into();
+    ground.server.publish(&zones).await.unwrap();
     zones.inside.clear();
-    ground.server.publish(zones).await.unwrap();
+    ground.server.publish(&zones).await.unwrap();
     let free = || namespace.enter(move || std::net::UdpSocket::bind(at).is_ok());
     let since = Instant::now();
     while !free() {

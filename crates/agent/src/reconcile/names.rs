@@ -1,6 +1,6 @@
 //! The name server knows the names that control says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use std::time::Duration;
 use dns::{Alias, Inside, Joined, Listening, Member, NameServer, NetworkNames, Zones};
 use ipnet::IpNet;
 use link::Desired;
-use model::Result;
 use model::instance::{ExtraName, Instance};
+use model::{Result, Uid};
 use tasks::Pass;
 use tokio::sync::Mutex;
 
@@ -32,14 +32,16 @@ pub struct Names {
 #[derive(Default)]
 struct Published {
     /// None when there is something left to do.
-    zones: Option<Zones>,
+    zones: Option<Arc<Zones>>,
     /// What could not be done, as it was told of.
     failed: BTreeSet<String>,
+    /// Numbers of the files that instances' namespaces are mounted on, as long as nobody makes or ends one.
+    inodes: HashMap<Uid, u64>,
 }
 
 impl Published {
     /// Remembers what came of telling the server. What failed is tried again, and told of once.
-    fn take(&mut self, zones: Zones, listening: &Listening) {
+    fn take(&mut self, zones: Arc<Zones>, listening: &Listening) {
         let mut failed = BTreeSet::new();
         for (address, error) in &listening.failed {
             let cause = error.chain();
@@ -67,7 +69,17 @@ impl Names {
     /// Answers from what is desired, on the networks that are present. An instance must not start
     /// before its network's name server listens: resolvers wait seconds before they ask again.
     pub async fn refresh(&self, context: &Context) -> Result<String> {
+        self.publish(context, &mut *self.published.lock().await).await
+    }
+
+    /// The same, after the namespace of an instance was made or taken away.
+    pub async fn refresh_at(&self, context: &Context, instance: &Uid) -> Result<String> {
         let mut published = self.published.lock().await;
+        published.inodes.remove(instance);
+        self.publish(context, &mut published).await
+    }
+
+    async fn publish(&self, context: &Context, published: &mut Published) -> Result<String> {
         self.known.store(true, Ordering::Relaxed);
         let desired = context.desired.borrow().clone();
         let present = context.fabric.known().await;
@@ -75,11 +87,18 @@ impl Names {
         if present.contains(&BuildNetwork::id()) {
             zones.networks.push(BuildNetwork::names());
         }
-        let instances = desired.instances.iter();
-        zones.inside = instances.filter_map(|it| inside(context, &zones.networks, it)).collect();
-        if published.zones.as_ref() == Some(&zones) {
+        let inodes = std::mem::take(&mut published.inodes);
+        for instance in &desired.instances {
+            let known = inodes.get(&instance.meta.id).copied();
+            if let Some(inside) = inside(context, &zones.networks, instance, known) {
+                published.inodes.insert(instance.meta.id.clone(), inside.inode);
+                zones.inside.insert(inside);
+            }
+        }
+        if published.zones.as_deref() == Some(&zones) {
             return Ok("unchanged".into());
         }
+        let zones = Arc::new(zones);
         let listening = self.server.publish(zones.clone()).await?;
         published.take(zones, &listening);
         Ok(format!("answering on {} addresses", listening.addresses.len()))
@@ -124,7 +143,7 @@ impl Pass for NamesPass {
 }
 
 /// The names of all networks that are present on the node.
-fn zones(desired: &Desired, present: impl Fn(&model::Uid) -> bool) -> Zones {
+fn zones(desired: &Desired, present: impl Fn(&Uid) -> bool) -> Zones {
     let networks = desired.networks.iter().filter(|network| present(&network.meta.id));
     let networks = networks.map(|network| {
         let spec = &network.spec;
@@ -147,12 +166,17 @@ fn zones(desired: &Desired, present: impl Fn(&model::Uid) -> bool) -> Zones {
             forward: !spec.internal,
         }
     });
-    Zones { networks: networks.collect(), members: members(desired), inside: Vec::new() }
+    Zones { networks: networks.collect(), members: members(desired), ..Zones::default() }
 }
 
 /// Where an instance asks on its own loopback, once it has a namespace: as if it asked from its first
 /// network that is there. A machine's guest asks at the gateway, which is all it sees.
-fn inside(context: &Context, networks: &[NetworkNames], instance: &Instance) -> Option<Inside> {
+fn inside(
+    context: &Context,
+    networks: &[NetworkNames],
+    instance: &Instance,
+    known: Option<u64>,
+) -> Option<Inside> {
     let placement = instance.spec.placement.as_ref()?;
     if instance.status.machine.is_some() {
         return None;
@@ -167,11 +191,14 @@ fn inside(context: &Context, networks: &[NetworkNames], instance: &Instance) -> 
         })
     })?;
     let path = context.fabric.driver().namespace(&instance.meta.id);
-    let inode = std::fs::metadata(&path).ok()?.ino();
+    let inode = match known {
+        Some(inode) => inode,
+        None => std::fs::metadata(&path).ok()?.ino(),
+    };
     Some(Inside { path, inode, at: network::NAMES_ANSWERED.into(), listen, source })
 }
 
-fn members(desired: &Desired) -> Vec<Member> {
+fn members(desired: &Desired) -> BTreeMap<String, Arc<Member>> {
     let mut members: BTreeMap<(&str, &str), Member> = BTreeMap::new();
     for entry in &desired.names {
         let member = members.entry((&entry.project, &entry.name)).or_default();
@@ -187,5 +214,6 @@ fn members(desired: &Desired) -> Vec<Member> {
             member.aliases = instance.spec.extra_names.iter().map(alias).collect();
         }
     }
-    members.into_values().collect()
+    let keyed = |((project, name), member)| (format!("{project}/{name}"), Arc::new(member));
+    members.into_iter().map(keyed).collect()
 }

@@ -46,7 +46,7 @@ pub async fn attach(context: &Arc<Context>, wanted: &Instance, user: User) -> Re
     context.fabric.driver().attach(&links).await?;
     may_die("network.links");
     // Resolvers that ask before somebody listens wait for seconds.
-    match context.names.refresh(context).await {
+    match context.names.refresh_at(context, &wanted.meta.id).await {
         Err(error) if !made => {
             tracing::warn!(error = error.chain(), "names may not be answered inside an instance");
         }
@@ -113,7 +113,7 @@ pub async fn detach(context: &Context, wanted: &Instance) -> Result<()> {
         NetworkMode::None | NetworkMode::Networks { .. } => {
             context.fabric.driver().detach(&wanted.meta.id).await?;
             // A socket in the namespace keeps it.
-            if let Err(error) = context.names.refresh(context).await {
+            if let Err(error) = context.names.refresh_at(context, &wanted.meta.id).await {
                 tracing::warn!(error = error.chain(), "the name server was not told of an end");
             }
             Ok(())

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::wire::{self, Hello, Program, Published, Request};
 use crate::name_server::Listening;
-use crate::zones::Zones;
+use crate::zones::{Change, Zones};
 
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,6 +26,8 @@ pub(super) struct Link {
     out: OwnedWriteHalf,
     answers: mpsc::Receiver<Published>,
     reading: JoinHandle<()>,
+    /// What was said last; none before all was, and where some of it could not be done.
+    told: Option<Arc<Zones>>,
     /// Asked to leave once this one answers.
     before: Option<Box<Link>>,
 }
@@ -43,7 +45,7 @@ impl Link {
         let hello: Hello = timeout(PATIENCE, wire::read(&mut from)).await??;
         let (sender, answers) = mpsc::channel(1);
         let reading = tokio::spawn(read(from, sender, lost));
-        Ok(Self { program: hello.program, out, answers, reading, before: None })
+        Ok(Self { program: hello.program, out, answers, reading, told: None, before: None })
     }
 
     /// The same, to take the place of another.
@@ -52,14 +54,19 @@ impl Link {
         self
     }
 
-    /// Has the server answer from `zones`.
-    pub(super) async fn publish(&mut self, zones: &Zones) -> io::Result<Listening> {
+    /// Has the server answer from `zones`: it is told what is different, or all where nothing was told yet.
+    pub(super) async fn publish(&mut self, zones: &Arc<Zones>) -> io::Result<Listening> {
+        let request = match self.told.take() {
+            Some(told) => Request::Change(Change::between(&told, zones)),
+            None => Request::Publish(zones.clone()),
+        };
         let exchange = async {
-            wire::write(&mut self.out, &Request::Publish(zones.clone())).await?;
+            wire::write(&mut self.out, &request).await?;
             self.answers.recv().await.ok_or_else(|| io::ErrorKind::BrokenPipe.into())
         };
         let published: io::Result<Published> = timeout(PATIENCE, exchange).await?;
-        let listening = published?.into();
+        let listening: Listening = published?.into();
+        self.told = listening.failed.is_empty().then(|| zones.clone());
         if let Some(mut before) = self.before.take() {
             // One that is gone already has left.
             let _ = wire::write(&mut before.out, &Request::Leave).await;

@@ -67,22 +67,28 @@ async fn converse(mut stream: UnixStream, server: Arc<Server>, leave: Arc<Notify
         return;
     }
     // The platform ends and comes back; what it said last stays true meanwhile.
+    let mut knows_all = false;
     while let Ok(request) = wire::read(&mut stream).await {
-        match request {
-            Request::Publish(zones) => {
-                let listening = match server.publish(zones).await {
-                    Ok(listening) => listening,
-                    Err(error) => {
-                        tracing::error!(error = error.chain(), "names cannot be taken over");
-                        return;
-                    }
-                };
-                let published: wire::Published = listening.into();
-                if wire::write(&mut stream, &published).await.is_err() {
-                    return;
-                }
+        let listening = match request {
+            Request::Publish(zones) => server.publish(&zones).await,
+            // Of what another has said nothing can be different.
+            Request::Change(_) if !knows_all => return,
+            Request::Change(change) => server.change(&change).await,
+            Request::Leave => {
+                leave.notify_one();
+                continue;
             }
-            Request::Leave => leave.notify_one(),
+        };
+        let published: wire::Published = match listening {
+            Ok(listening) => listening.into(),
+            Err(error) => {
+                tracing::error!(error = error.chain(), "names cannot be taken over");
+                return;
+            }
+        };
+        knows_all = true;
+        if wire::write(&mut stream, &published).await.is_err() {
+            return;
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
 
 use model::Error;
 use serde::de::DeserializeOwned;
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::name_server::Listening;
-use crate::zones::Zones;
+use crate::zones::{Change, Zones};
 
 /// More than the names of all instances a machine can have.
 const MOST: u32 = 256 << 20;
@@ -40,12 +41,14 @@ impl Program {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
     /// Answer from these.
-    Publish(Zones),
+    Publish(Arc<Zones>),
+    /// Answer from what this makes of the last ones.
+    Change(Change),
     /// Another one is there.
     Leave,
 }
 
-/// The answer to [`Request::Publish`].
+/// The answer to [`Request::Publish`] and [`Request::Change`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Published {
     addresses: Vec<SocketAddr>,

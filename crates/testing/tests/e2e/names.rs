@@ -225,3 +225,53 @@ fn programs_that_know_dockers_address_find_names() {
     let gateways = node.ok(&["exec", "asker", "cat", "/etc/resolv.conf"]);
     assert!(!gateways.contains("127.0.0.11"), "{gateways}");
 }
+
+/// What differs is told, not all: by a daemon and to a server that may both be others than a moment ago.
+#[test]
+fn changes_are_known_whichever_side_was_killed_between_them() {
+    let Some(node) = own() else { return };
+    let _asker = begin(&node, "asker", &[], WAITS);
+    let knows = |name: &str| {
+        // At Docker's address too, which is asked in a namespace of its own.
+        ["", "127.0.0.11"].map(|at| {
+            let words = ["exec", "asker", "nslookup", "-type=a", name, at];
+            let words = if at.is_empty() { &words[..5] } else { &words[..] };
+            node.hull(words).code == 0
+        })
+    };
+    let all = |what: &str, there: &[&str], gone: &[&str]| {
+        for name in there {
+            until(&format!("{what}: {name} is known"), || (knows(name) == [true; 2]).then_some(()));
+        }
+        for name in gone {
+            until(&format!("{what}: {name} is not"), || (knows(name) == [false; 2]).then_some(()));
+        }
+    };
+    let start = |name: &str| node.ok(&["run", "-d", "--name", name, "busybox", "sleep", "999"]);
+    let remove = |name: &str| node.ok(&["rm", "-f", name]);
+    for name in ["one", "two", "three"] {
+        start(name);
+    }
+    all("at first", &["one", "two", "three"], &[]);
+    node.kill_daemon().unwrap();
+    node.await_ready();
+    remove("one");
+    start("four");
+    all("by another daemon", &["two", "three", "four"], &["one"]);
+    kill(server(&node)).unwrap();
+    remove("two");
+    start("one");
+    all("to another server", &["one", "three", "four"], &["two"]);
+    // A namespace that is another, with the same name and address.
+    node.ok(&["restart", "asker"]);
+    all("from a new namespace", &["one", "three", "four"], &["two"]);
+    kill(server(&node)).unwrap();
+    node.kill_daemon().unwrap();
+    node.await_ready();
+    remove("three");
+    all("after both", &["one", "four"], &["two", "three"]);
+    node.ok(&["down"]);
+    node.ok(&["up"]);
+    start("five");
+    all("after a stop", &["one", "four", "five"], &["two", "three"]);
+}
