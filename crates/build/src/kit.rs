@@ -11,6 +11,7 @@ mod control;
 mod daemon;
 mod frames;
 mod job;
+mod lines;
 mod programs;
 mod proxy;
 mod session;
@@ -24,6 +25,7 @@ pub use config::{Mirror, Registry};
 pub use control::Fresh;
 pub use daemon::{Daemon, Start};
 pub use job::{KitJob, Logins};
+pub use lines::Lines;
 pub use programs::Programs;
 pub use session::{Archive, TakeIn};
 

@@ -1,6 +1,6 @@
 //! The files of a catalog, held within bounds. Whoever wrote them is a stranger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Error, Result};
 
@@ -20,6 +20,12 @@ const MAX_DEPTH: usize = 16;
 pub struct Tree {
     files: BTreeMap<String, Vec<u8>>,
     bytes: u64,
+    /// Those that are programs.
+    programs: BTreeSet<String>,
+    /// Symbolic links, and where they lead. No template is read through one.
+    links: BTreeMap<String, String>,
+    /// What was too large.
+    left_out: Vec<String>,
 }
 
 impl Tree {
@@ -35,6 +41,50 @@ impl Tree {
         }
         self.files.insert(path, content);
         Ok(())
+    }
+
+    /// Says that a file is a program.
+    pub fn mark_program(&mut self, path: &str) {
+        if self.files.contains_key(path) {
+            self.programs.insert(path.to_owned());
+        }
+    }
+
+    /// Adds a symbolic link, which nothing here follows.
+    ///
+    /// # Errors
+    /// Those of [`Tree::add`].
+    pub fn add_link(&mut self, path: &str, target: &str) -> Result<()> {
+        let path = checked(path)?;
+        self.bytes = self.bytes.saturating_add(target.len() as u64);
+        if self.links.len() >= MAX_FILES || self.bytes > MAX_BYTES {
+            return Err(too_much());
+        }
+        self.links.insert(path, target.to_owned());
+        Ok(())
+    }
+
+    /// Says that a file is there, and too large to be here.
+    pub fn leave_out(&mut self, path: &str) {
+        if self.left_out.len() < MAX_FILES {
+            self.left_out.extend(checked(path));
+        }
+    }
+
+    /// Whether a file is a program.
+    #[must_use]
+    pub fn is_program(&self, path: &str) -> bool {
+        self.programs.contains(path)
+    }
+
+    /// All symbolic links, and where they lead.
+    pub fn links(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.links.iter().map(|(path, target)| (path.as_str(), target.as_str()))
+    }
+
+    /// What is there, and too large to be here.
+    pub fn left_out(&self) -> impl Iterator<Item = &str> {
+        self.left_out.iter().map(String::as_str)
     }
 
     /// A file's content.
@@ -97,7 +147,7 @@ impl Tree {
         let skip = name.len() + 1;
         let files =
             self.files.into_iter().map(|(path, content)| (path[skip..].to_owned(), content));
-        Self { files: files.collect(), bytes: self.bytes }
+        Self { files: files.collect(), bytes: self.bytes, ..Self::default() }
     }
 
     /// All files, in order of path.

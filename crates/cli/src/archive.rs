@@ -4,6 +4,8 @@
 //! What comes out of an instance was written by somebody who may wish the user ill: [`unpack`]
 //! creates nothing outside the directory it is given, whatever names and links the archive has.
 
+pub mod context;
+mod ignore;
 mod pack;
 mod unpack;
 

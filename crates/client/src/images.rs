@@ -9,8 +9,8 @@ use model::image::Image;
 use crate::Client;
 use crate::request::Call;
 use crate::wire::{
-    ExportQuery, ImageQuery, ImportQuery, LogoutRequest, NodeQuery, PruneImagesQuery, PruneRequest,
-    PushRequest, RemoveImageQuery, SaveQuery, TAR, TagQuery, TagRequest,
+    BuildQuery, ExportQuery, ImageQuery, ImportQuery, LogoutRequest, NodeQuery, PruneImagesQuery,
+    PruneRequest, PushRequest, RemoveImageQuery, SaveQuery, TAR, TagQuery, TagRequest,
 };
 
 const IMAGES: &str = "/v1/images";
@@ -77,6 +77,17 @@ impl Images {
         };
         let call = self.client.post(format!("{IMAGES}/import")).query(&query);
         call.upload(TAR, archive).lines().await
+    }
+
+    /// Builds an image from a context, a tar archive. Dropping the stream before its end ends the build.
+    pub async fn build(
+        &self,
+        query: &BuildQuery,
+        context: ByteStream,
+    ) -> Result<ResultStream<Progress>> {
+        let query = BuildQuery { node: self.node.clone(), ..query.clone() };
+        let call = self.client.post(format!("{IMAGES}/build")).query(&query);
+        call.upload(TAR, context).lines().await
     }
 
     /// Writes images into one archive.

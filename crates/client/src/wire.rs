@@ -37,8 +37,8 @@ pub use console::{ConsoleTicket, TicketQuery};
 pub use event::EventsQuery;
 pub use explain::ExplainQuery;
 pub use image::{
-    ExportQuery, ImageQuery, ImportQuery, LogoutRequest, NodeQuery, PruneImagesQuery, PruneRequest,
-    PushRequest, RemoveImageQuery, SaveQuery, TagQuery, TagRequest,
+    BuildQuery, ExportQuery, ImageQuery, ImportQuery, LogoutRequest, NodeQuery, PruneImagesQuery,
+    PruneRequest, PushRequest, RemoveImageQuery, SaveQuery, TagQuery, TagRequest,
 };
 pub use instance::{
     ArchiveQuery, CloneRequest, ContainerQuery, Goal, KillRequest, LogsQuery, SettleQuery,

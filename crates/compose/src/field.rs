@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::files::shorten;
 use crate::interpolate::join;
-use crate::told::{At, Told};
+use crate::told::{At, Note, Told, note};
 use crate::yaml::{Node, Value};
 
 /// A value that is being read. What does not fit is told, and nothing comes of it.
@@ -40,6 +40,11 @@ impl<'a> Field<'a> {
     /// It is left out of account.
     pub fn ignore(&self, why: impl Into<String>) {
         self.told.ignore(&self.node.at, self.path.clone(), why);
+    }
+
+    /// Something to say of it, for whoever it concerns.
+    pub fn note(&self, why: impl Into<String>) -> Note {
+        note(&self.node.at, self.path.clone(), why.into())
     }
 
     /// What stands under a key; nothing when that is null.

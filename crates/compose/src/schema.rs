@@ -16,14 +16,17 @@ pub enum Verdict {
     Served,
     /// It is left out of account, and this is told.
     Ignored(&'static str),
+    /// No image is built with it; one that is built already is used. `service/build.rs` says why.
+    Unbuilt,
     /// It cannot be honoured, and the file is refused.
     Refused(&'static str),
 }
 
-use Verdict::{Ignored, Refused, Served};
+use Verdict::{Ignored, Refused, Served, Unbuilt};
 
 const WINDOWS: &str = "it is for Windows";
-const BUILT: &str = "images are built before, by `docker compose build` or `docker build`";
+const CACHE: &str = "the builder keeps a cache of its own";
+const CLAIMS: &str = "an image that is built here carries no attestations";
 const GPU: &str = "the platform gives no GPUs to containers; devices does, by path";
 const HOOK: &str = "the platform runs no hooks in containers";
 const BACK: &str = "going back is done as going forward is, by update_config";
@@ -57,30 +60,32 @@ pub const FIELDS: &[(&str, Verdict)] = &[
     ("services.*.blkio_config.weight", Served),
     ("services.*.blkio_config.weight_device", Ignored("weights are for all devices: weight")),
     ("services.*.build", Served),
-    ("services.*.build.additional_contexts", Ignored(BUILT)),
+    ("services.*.build.additional_contexts", Unbuilt),
     ("services.*.build.args", Served),
-    ("services.*.build.cache_from", Ignored(BUILT)),
-    ("services.*.build.cache_to", Ignored(BUILT)),
+    ("services.*.build.cache_from", Ignored(CACHE)),
+    ("services.*.build.cache_to", Ignored(CACHE)),
     ("services.*.build.context", Served),
     ("services.*.build.dockerfile", Served),
     ("services.*.build.dockerfile_inline", Served),
-    ("services.*.build.entitlements", Ignored(BUILT)),
-    ("services.*.build.extra_hosts", Ignored(BUILT)),
+    ("services.*.build.entitlements", Unbuilt),
+    ("services.*.build.extra_hosts", Served),
     ("services.*.build.isolation", Ignored(WINDOWS)),
-    ("services.*.build.labels", Ignored(BUILT)),
-    ("services.*.build.network", Ignored(BUILT)),
-    ("services.*.build.no_cache", Ignored(BUILT)),
-    ("services.*.build.platforms", Ignored(BUILT)),
-    ("services.*.build.privileged", Ignored(BUILT)),
-    ("services.*.build.provenance", Ignored(BUILT)),
-    ("services.*.build.pull", Ignored(BUILT)),
-    ("services.*.build.sbom", Ignored(BUILT)),
-    ("services.*.build.secrets", Ignored(BUILT)),
-    ("services.*.build.shm_size", Ignored(BUILT)),
-    ("services.*.build.ssh", Ignored(BUILT)),
-    ("services.*.build.tags", Ignored(BUILT)),
+    ("services.*.build.labels", Served),
+    ("services.*.build.network", Served),
+    ("services.*.build.no_cache", Served),
+    ("services.*.build.platforms", Served),
+    ("services.*.build.privileged", Unbuilt),
+    ("services.*.build.provenance", Ignored(CLAIMS)),
+    ("services.*.build.pull", Served),
+    ("services.*.build.sbom", Ignored(CLAIMS)),
+    ("services.*.build.secrets", Unbuilt),
+    ("services.*.build.shm_size", Served),
+    ("services.*.build.ssh", Unbuilt),
+    ("services.*.build.tags", Served),
     ("services.*.build.target", Served),
-    ("services.*.build.ulimits", Ignored(BUILT)),
+    ("services.*.build.ulimits", Served),
+    ("services.*.build.ulimits.*.hard", Served),
+    ("services.*.build.ulimits.*.soft", Served),
     ("services.*.cap_add", Served),
     ("services.*.cap_drop", Served),
     ("services.*.cgroup", Served),
@@ -345,6 +350,8 @@ const OLD: &[(&str, Verdict)] = &[
 const OPEN: &[&str] = &[
     "services.*.annotations",
     "services.*.build.args",
+    "services.*.build.extra_hosts",
+    "services.*.build.labels",
     "services.*.deploy.labels",
     "services.*.environment",
     "services.*.extra_hosts",
@@ -407,6 +414,7 @@ fn walk(node: &mut Node, pattern: &str, path: &str, told: &Told) {
                         walk(&mut entry.node, &inner, &path, told);
                         true
                     }
+                    Some(Unbuilt) => true,
                     Some(Ignored(why)) => {
                         told.ignore(&entry.at, path, why);
                         false

@@ -1,6 +1,7 @@
 //! One service of a tree, read into a draft: the words of the model, and what is to be resolved between
 //! services.
 
+mod build;
 mod deploy;
 mod health;
 mod limits;
@@ -175,7 +176,7 @@ pub(crate) fn read(name: &str, service: &Field<'_>, context: &mut Context<'_, '_
 }
 
 fn image(service: &Field<'_>, draft: &mut Draft, context: &Context<'_, '_>) {
-    draft.build = service.get("build").and_then(|field| build(&field));
+    draft.build = service.get("build").and_then(|field| build::read(&field, context));
     if let Some(field) = service.get("image") {
         let image = field.text().unwrap_or_default().trim();
         if let Err(error) = model::image::Reference::parse(image) {
@@ -191,7 +192,12 @@ fn image(service: &Field<'_>, draft: &mut Draft, context: &Context<'_, '_>) {
             "always" => PullPolicy::Always,
             "never" => PullPolicy::Never,
             "missing" | "if_not_present" => PullPolicy::Missing,
-            "build" => PullPolicy::Never,
+            "build" => {
+                if let Some(build) = &mut draft.build {
+                    build.always = true;
+                }
+                PullPolicy::Never
+            }
             "daily" | "weekly" => often(&field),
             text if text.starts_with("every_") => often(&field),
             other => {
@@ -205,43 +211,6 @@ fn image(service: &Field<'_>, draft: &mut Draft, context: &Context<'_, '_>) {
 fn often(field: &Field<'_>) -> PullPolicy {
     field.ignore("images are not looked for by the clock: one is pulled when it is missing");
     PullPolicy::Missing
-}
-
-/// How an image is built, for whoever builds it.
-fn build(field: &Field<'_>) -> Option<Build> {
-    if let Value::Text(context) = &field.node.value {
-        return Some(Build { context: build_context(field, context)?, ..Build::default() });
-    }
-    let text = |key: &str| {
-        let found = field.get(key).and_then(|it| it.text().map(str::to_owned));
-        found.unwrap_or_default()
-    };
-    let context = match field.get("context") {
-        Some(context) => build_context(&context, context.text()?)?,
-        None => build_context(field, ".")?,
-    };
-    let args = field.get("args").map(|args| args.labels()).unwrap_or_default();
-    Some(Build {
-        context,
-        dockerfile: text("dockerfile"),
-        dockerfile_inline: text("dockerfile_inline"),
-        args,
-        target: text("target"),
-    })
-}
-
-fn build_context(field: &Field<'_>, context: &str) -> Option<String> {
-    if context.contains("://") || context.starts_with("git@") || context.starts_with("github.com/")
-    {
-        return Some(context.to_owned());
-    }
-    match resolve(&field.at().source.directory, context) {
-        Ok(path) => Some(path),
-        Err(why) => {
-            field.refuse(why);
-            None
-        }
-    }
 }
 
 /// What is run: the words of `command` and `entrypoint`, and how.
@@ -556,11 +525,13 @@ fn names(service: &Field<'_>, draft: &mut Draft) {
     }
     draft.instance.dns = dns;
     if let Some(field) = service.get("extra_hosts") {
-        extra_hosts(&field, draft);
+        draft.instance.extra_hosts = host_names(&field);
     }
 }
 
-fn extra_hosts(field: &Field<'_>, draft: &mut Draft) {
+/// Names and addresses for `/etc/hosts`.
+fn host_names(field: &Field<'_>) -> Vec<ExtraHost> {
+    let mut hosts = Vec::new();
     let mut add = |field: &Field<'_>, name: &str, address: &str| {
         let address = address.trim_start_matches('[').trim_end_matches(']');
         let known = address == "host-gateway" || address.parse::<std::net::IpAddr>().is_ok();
@@ -568,8 +539,7 @@ fn extra_hosts(field: &Field<'_>, draft: &mut Draft) {
             field.refuse(format!("{name:?} and {address:?} are not a host name and an address"));
             return;
         }
-        let host = ExtraHost { name: name.to_owned(), address: address.to_owned() };
-        draft.instance.extra_hosts.push(host);
+        hosts.push(ExtraHost { name: name.to_owned(), address: address.to_owned() });
     };
     match &field.node.value {
         Value::List(_) => {
@@ -590,6 +560,7 @@ fn extra_hosts(field: &Field<'_>, draft: &mut Draft) {
             }
         }
     }
+    hosts
 }
 
 /// Secrets and configs that it has as files.

@@ -1,6 +1,7 @@
 //! Tests of whole readings.
 
 mod back;
+mod builds;
 mod hostile;
 mod many;
 mod old;

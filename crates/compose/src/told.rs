@@ -164,6 +164,7 @@ fn push(list: &RefCell<Vec<Note>>, most: usize, note: Note) {
     }
 }
 
-fn note(at: &At, what: String, why: String) -> Note {
+/// Something said of a place.
+pub(crate) fn note(at: &At, what: String, why: String) -> Note {
     Note { file: at.source.file.clone(), line: at.line, column: at.column, what, why }
 }

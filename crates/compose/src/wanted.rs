@@ -58,7 +58,7 @@ pub struct WantedService {
     pub metadata: BTreeMap<String, serde_json::Value>,
     /// What it links to, by container: `service` or `app/service`, and what each is called there.
     pub links: BTreeMap<String, BTreeMap<String, String>>,
-    /// How images are built that it runs, by container. The image is to be there when it is made.
+    /// How images are built that it runs, by container. They are built before, by whoever has the files.
     pub builds: BTreeMap<String, Build>,
     /// Where it stands.
     pub file: String,
@@ -84,6 +84,38 @@ pub struct Build {
     /// The stage that is built.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub target: String,
+    /// Labels of the image.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Take no step from the cache.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_cache: bool,
+    /// Ask registries what names of base images mean now.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub pull: bool,
+    /// For which platforms; the node's own when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub platforms: Vec<String>,
+    /// `host` or `none`; what instances reach when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub network: String,
+    /// `name:address` for `/etc/hosts` of its steps.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extra_hosts: Vec<String>,
+    /// Bytes of `/dev/shm`; the usual when 0.
+    pub shm_size: u64,
+    /// `name=soft:hard`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ulimits: Vec<String>,
+    /// Further names of the image.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Also when the image is here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub always: bool,
+    /// What it cannot be built with, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unserved: Vec<Note>,
 }
 
 /// A network that is wanted.

@@ -184,6 +184,9 @@ fn write_service(
         container(main, &mut map, &mut own, key, left_out);
         if let Some(build) = service.builds.get(&main.name) {
             map.insert("build".into(), write_build(build));
+            if build.always {
+                map.insert("pull_policy".into(), "build".into());
+            }
         }
         put(&mut own, "metadata", service.metadata.get(&main.name).cloned().unwrap_or_default());
         write_links(service, &main.name, &mut map);
@@ -234,6 +237,9 @@ fn write_service(
         map.insert("restart".into(), "always".into());
         if let Some(build) = service.builds.get(&sidekick.name) {
             map.insert("build".into(), write_build(build));
+            if build.always {
+                map.insert("pull_policy".into(), "build".into());
+            }
         }
         let metadata = service.metadata.get(&sidekick.name).cloned();
         put(&mut own, "metadata", metadata.unwrap_or_default());
@@ -261,6 +267,22 @@ fn write_build(build: &Build) -> Json {
     put(&mut map, "dockerfile_inline", build.dockerfile_inline.clone().into());
     put(&mut map, "args", json!(build.args));
     put(&mut map, "target", build.target.clone().into());
+    put(&mut map, "labels", json!(build.labels));
+    put(&mut map, "no_cache", build.no_cache.into());
+    put(&mut map, "pull", build.pull.into());
+    put(&mut map, "platforms", json!(build.platforms));
+    put(&mut map, "network", build.network.clone().into());
+    put(&mut map, "extra_hosts", json!(build.extra_hosts));
+    if build.shm_size > 0 {
+        map.insert("shm_size".into(), build.shm_size.to_string().into());
+    }
+    let limits = build.ulimits.iter().filter_map(|limit| {
+        let (name, both) = limit.split_once('=')?;
+        let (soft, hard) = both.split_once(':')?;
+        Some((name.to_owned(), json!({ "soft": soft, "hard": hard })))
+    });
+    put(&mut map, "ulimits", Json::Object(limits.collect()));
+    put(&mut map, "tags", json!(build.tags));
     Json::Object(map)
 }
 

@@ -5,12 +5,13 @@
 //! `planner::app` says. What a revision was made of is kept beside the app, sealed where it is secret:
 //! `objects` prepares it, `revisions` keeps it.
 
+mod built;
 mod compose;
 pub(crate) mod copies;
 mod objects;
 pub(crate) mod revisions;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::app::{
@@ -41,6 +42,8 @@ pub type Apps = Service<AppNoun>;
 pub struct Wish {
     /// Its objects; the values of secrets not sealed yet.
     pub objects: AppObjects,
+    /// Containers whose images are built for them, by the key of their service.
+    pub built: BTreeMap<String, BTreeSet<String>>,
     /// What they were read from.
     pub files: AppFiles,
     /// What was done, for the history.
@@ -111,6 +114,7 @@ impl Apps {
         let new_id = self.core.new_id();
         let files = revisions::encode(&wish.files);
         let print = self.core.keyring.fingerprint(&files);
+        let objects = built::pinned(&self.core, wish, mode).await?;
         let plan = |state: &State, batch: &mut Batch| {
             project_exists(state, project)?;
             let context = Context { state, caller, core: &self.core, now: self.core.now() };
@@ -118,7 +122,7 @@ impl Apps {
             let id = old.map_or(&new_id, |old| &old.meta.id);
             let sealed = || self.core.keyring.seal(&revisions::files_of(id), &files);
             let draft = Draft {
-                objects: objects::sealed(&self.core, id, &wish.objects)?,
+                objects: objects::sealed(&self.core, id, &objects)?,
                 origin: objects::origin(&self.core, id, wish.origin.as_ref())?,
                 print: print.clone(),
                 files: sealed()?,

@@ -46,6 +46,8 @@ pub struct BuildRequest {
     pub logins: Vec<Login>,
     /// It is BuildKit that builds, and asks this session of a client; nobody's when it is empty.
     pub session: Option<String>,
+    /// Whichever builder is here builds, and tells of it in lines of text.
+    pub plain: bool,
 }
 
 /// What the steps of a build reach.

@@ -9,6 +9,7 @@ mod e2e {
     pub mod process;
 
     mod api;
+    mod app_builds;
     mod apps;
     mod backup;
     mod catalog_apps;

@@ -3,6 +3,7 @@
 mod asked;
 mod kept;
 mod kit;
+mod plain;
 mod supply;
 
 use std::os::fd::AsRawFd;
@@ -60,6 +61,9 @@ impl BuildCalls for Calls {
         request: BuildRequest,
         archive: ByteStream,
     ) -> Result<ResultStream<BuildStep>> {
+        if request.plain {
+            return plain::build(self, request, archive).await;
+        }
         if request.session.is_some() {
             return asked::build(self, request, archive).await;
         }

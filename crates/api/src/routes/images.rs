@@ -1,5 +1,7 @@
 //! Images. Their names have slashes, so they stand in queries and bodies, never in paths.
 
+mod build;
+
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -35,7 +37,7 @@ fn path(verb: &str) -> String {
 }
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    long_work(archives(records(routes)))
+    build::routes(long_work(archives(records(routes))))
 }
 
 fn records(routes: Routes) -> Routes {

@@ -194,7 +194,7 @@ fn options() -> http::Options {
     http::Options { backend: Some(Arc::new(Mutex::new(bounded))), ..http::Options::default() }
 }
 
-/// The files of a commit. Links are passed over.
+/// The files of a commit.
 fn files(repository: &gix::Repository, of: &gix::Tree<'_>, url: &str) -> Result<Tree> {
     let broken = |error: String| {
         Error::unavailable(format!("{url} gave files that cannot be read"))
@@ -202,15 +202,25 @@ fn files(repository: &gix::Repository, of: &gix::Tree<'_>, url: &str) -> Result<
     };
     let entries = of.traverse().breadthfirst.files().map_err(|error| broken(error.to_string()))?;
     let mut tree = Tree::default();
-    for entry in entries.into_iter().filter(|entry| entry.mode.is_blob()) {
+    for entry in entries.into_iter().filter(|entry| entry.mode.is_blob_or_symlink()) {
+        let path = entry.filepath.to_string();
         let header =
             repository.find_header(entry.oid).map_err(|error| broken(error.to_string()))?;
         if header.size() > MAX_FILE {
+            tree.leave_out(&path);
             continue;
         }
         let object =
             repository.find_object(entry.oid).map_err(|error| broken(error.to_string()))?;
-        tree.add(&entry.filepath.to_string(), object.detach().data)?;
+        let data = object.detach().data;
+        if entry.mode.is_link() {
+            tree.add_link(&path, &String::from_utf8_lossy(&data))?;
+            continue;
+        }
+        tree.add(&path, data)?;
+        if entry.mode.is_executable() {
+            tree.mark_program(&path);
+        }
     }
     Ok(tree)
 }

@@ -44,6 +44,64 @@ pub fn pack(source: Source) -> ByteStream {
     futures::stream::poll_fn(move |cx| receiver.poll_recv(cx)).boxed()
 }
 
+/// What is packed under a name of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// A file or a directory of this machine, without what is in it; a link as it is.
+    File(PathBuf),
+    /// A file that is on no disk.
+    Bytes {
+        /// What is in it.
+        bytes: Vec<u8>,
+        /// It can be run.
+        program: bool,
+    },
+    /// A symbolic link.
+    Link(PathBuf),
+}
+
+/// Packs these, everything as root's, in a thread of its own.
+pub fn items(items: Vec<(PathBuf, Item)>) -> ByteStream {
+    let (sender, mut receiver) = mpsc::channel(PARTS);
+    tokio::task::spawn_blocking(move || {
+        let writer = Parts { sender: sender.clone(), buffer: Vec::with_capacity(PART) };
+        let packed = write_items(&items, writer)
+            .context(ErrorKind::Unavailable, || "the context cannot be read".to_owned());
+        if let Err(error) = packed {
+            let _ = sender.blocking_send(Err(error));
+        }
+    });
+    futures::stream::poll_fn(move |cx| receiver.poll_recv(cx)).boxed()
+}
+
+fn write_items(items: &[(PathBuf, Item)], writer: Parts) -> io::Result<()> {
+    let mut packer = Packer { builder: tar::Builder::new(writer), owners: false };
+    for (name, item) in items {
+        match item {
+            Item::File(path) => drop(packer.add_one(path, name, false)?),
+            Item::Bytes { bytes, program } => {
+                let mut header = made_header(if *program { 0o755 } else { 0o644 });
+                header.set_size(bytes.len() as u64);
+                packer.builder.append_data(&mut header, name, bytes.as_slice())?;
+            }
+            Item::Link(target) => {
+                let mut header = made_header(0o777);
+                header.set_entry_type(tar::EntryType::Symlink);
+                packer.builder.append_link(&mut header, name, target)?;
+            }
+        }
+    }
+    packer.builder.into_inner()?.end()
+}
+
+/// Of what is on no disk. Its time is always the same: a builder that looks at it finds nothing changed.
+fn made_header(mode: u32) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(mode);
+    header.set_size(0);
+    header
+}
+
 fn write(source: &Source, writer: Parts) -> io::Result<()> {
     let mut packer = Packer { builder: tar::Builder::new(writer), owners: source.owners };
     packer.add(&source.path, Path::new(&source.name), source.follow)?;
@@ -56,11 +114,20 @@ struct Packer {
 }
 
 impl Packer {
+    /// Adds a file, or a directory and all that is in it.
     fn add(&mut self, path: &Path, name: &Path, follow: bool) -> io::Result<()> {
+        match self.add_one(path, name, follow)? {
+            true => self.add_entries(path, name),
+            false => Ok(()),
+        }
+    }
+
+    /// Adds a file, or a directory without what is in it; whether it is one.
+    fn add_one(&mut self, path: &Path, name: &Path, follow: bool) -> io::Result<bool> {
         let meta = if follow { path.metadata()? } else { path.symlink_metadata()? };
         let kind = meta.file_type();
         if kind.is_socket() {
-            return Ok(());
+            return Ok(false);
         }
         let mut header = tar::Header::new_gnu();
         header.set_metadata(&meta);
@@ -73,19 +140,20 @@ impl Packer {
                 header.set_size(0);
                 self.builder.append_data(&mut header, name, io::empty())?;
             }
-            return self.add_entries(path, name);
+            return Ok(true);
         }
         if kind.is_symlink() {
             header.set_size(0);
-            return self.builder.append_link(&mut header, name, std::fs::read_link(path)?);
-        }
-        if kind.is_file() {
+            self.builder.append_link(&mut header, name, std::fs::read_link(path)?)?;
+        } else if kind.is_file() {
             // A file that grows meanwhile must not spoil the archive.
             let file = io::Read::take(std::fs::File::open(path)?, meta.len());
-            return self.builder.append_data(&mut header, name, file);
+            self.builder.append_data(&mut header, name, file)?;
+        } else {
+            header.set_size(0);
+            self.builder.append_data(&mut header, name, io::empty())?;
         }
-        header.set_size(0);
-        self.builder.append_data(&mut header, name, io::empty())
+        Ok(false)
     }
 
     fn add_entries(&mut self, path: &Path, name: &Path) -> io::Result<()> {

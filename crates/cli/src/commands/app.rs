@@ -1,6 +1,7 @@
 //! `hull app`.
 
 mod adopt;
+mod builds;
 mod files;
 pub(super) mod progress;
 mod repository;
@@ -70,7 +71,7 @@ pub enum App {
 /// Installs an app, or changes it.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  hull app up\n  hull app up -f compose.yaml -f production.yaml --name shop\n  hull app up --plan shop/\n  hull app up --rollback --set TAG=1.27 shop.tar.gz\n  hull app up --name shop -f -\n  hull app up https://example.org/shop.git#main:deploy"
+    after_help = "Examples:\n  hull app up\n  hull app up -f compose.yaml -f production.yaml --name shop\n  hull app up --plan shop/\n  hull app up --build shop/\n  hull app up --rollback --set TAG=1.27 shop.tar.gz\n  hull app up --name shop -f -\n  hull app up https://example.org/shop.git#main:deploy"
 )]
 pub struct Up {
     /// A Compose file, merged onto those before it; - reads standard input
@@ -81,6 +82,8 @@ pub struct Up {
     name: Option<String>,
     #[command(flatten)]
     reading: Reading,
+    #[command(flatten)]
+    building: builds::Building,
     /// Take the last revision that worked again if this one fails
     #[arg(long)]
     rollback: bool,
@@ -244,7 +247,7 @@ impl App {
     pub async fn run(self, context: &Context) -> Result<ExitCode> {
         let apps = context.client.apps(&context.project);
         match self {
-            App::Up(args) => return args.run(&apps).await,
+            App::Up(args) => return args.run(context, &apps).await,
             App::Adopt(args) => return args.run(context, &apps).await,
             App::Ls(args) => args.listing.show(&apps, &VIEW).await?,
             App::Show(args) => {
@@ -288,7 +291,7 @@ const VIEW: View<AppNoun> = View {
 };
 
 impl Up {
-    async fn run(self, apps: &Objects<AppNoun>) -> Result<ExitCode> {
+    async fn run(self, context: &Context, apps: &Objects<AppNoun>) -> Result<ExitCode> {
         let wanted = self.reading.wanted(self.file, self.path, self.name)?;
         let packed = files::pack(&wanted, |name| std::env::var(name).ok())?;
         let request = UpRequest {
@@ -296,6 +299,14 @@ impl Up {
             roll_back_on_failure: self.rollback,
             copy_volumes: self.snapshot,
         };
+        let due = builds::due(context, &packed.builds, self.building).await?;
+        if self.ending.plan {
+            self.ending.tell(|tell| builds::show(&due, tell));
+        } else if !due.is_empty() {
+            // What is refused is refused before anything is built.
+            apps.up(&packed.name, &request, true).await?;
+            builds::build(context, due).await?;
+        }
         let done = apps.up(&packed.name, &request, self.ending.plan).await?;
         conclude(apps, done, self.ending).await
     }

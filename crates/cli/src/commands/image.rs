@@ -1,5 +1,7 @@
 //! `hull image`.
 
+pub(super) mod build;
+
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::process::ExitCode;
@@ -43,6 +45,8 @@ pub enum Image {
     /// Take images in from an archive, or make one of a root file system
     #[command(visible_alias = "load")]
     Import(Import),
+    /// Build an image from a directory with a Dockerfile
+    Build(build::Build),
     /// Write images into an archive
     Save(Save),
     /// Write the disk of a machine's image
@@ -268,6 +272,7 @@ impl Image {
                 out::line(&args.name);
             }
             Image::Import(args) => args.run(context).await?,
+            Image::Build(args) => args.run(context).await?,
             Image::Save(args) => args.run(context).await?,
             Image::Export(args) => args.run(context).await?,
             Image::Ls(args) => args.run(context).await?,

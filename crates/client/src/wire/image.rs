@@ -127,6 +127,59 @@ pub struct ImportQuery {
     pub node: String,
 }
 
+/// What the context in the body is built into.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct BuildQuery {
+    /// Names the image gets, separated by commas.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub names: String,
+    /// Path of the Dockerfile in the context; `Dockerfile` when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub dockerfile: String,
+    /// Address of a git repository or an archive that is built instead of what is in the body.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub remote: String,
+    /// Stage that is built; the last when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub target: String,
+    /// Values of `ARG`: a JSON object of texts.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub arguments: String,
+    /// Labels of the image: a JSON object of texts.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub labels: String,
+    /// `linux/amd64`; the node's own when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub platform: String,
+    /// Take no step from the cache.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_cache: bool,
+    /// Ask registries what names of base images mean now.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub pull: bool,
+    /// What its steps reach: `host`, `none`, or what instances do when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub network: String,
+    /// `name:address` for `/etc/hosts` of its steps, separated by commas.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub extra_hosts: String,
+    /// Bytes of `/dev/shm`; the usual when 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub shm_size: u64,
+    /// `name=soft:hard`, separated by commas.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub ulimits: String,
+    /// The node's name; the one that answers when empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub node: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// Which disk is written, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

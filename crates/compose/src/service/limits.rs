@@ -93,7 +93,7 @@ fn micros(field: &Field<'_>) -> Option<i64> {
     i64::try_from(span.0.as_micros()).ok()
 }
 
-fn ulimit(name: &str, limit: &Field<'_>) -> Option<Ulimit> {
+pub(super) fn ulimit(name: &str, limit: &Field<'_>) -> Option<Ulimit> {
     let (soft, hard) = match &limit.node.value {
         Value::Map(_) => {
             let part = |key: &str| limit.get(key).and_then(|it| it.number());

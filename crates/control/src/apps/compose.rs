@@ -1,6 +1,6 @@
 //! From an app's files to what it shall be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use compose::{Asked, Named, Wanted, WantedService};
 use model::app::{
@@ -34,6 +34,7 @@ impl Wish {
         };
         let wanted = compose::read(&contents, &asked).map_err(Error::from)?;
         let notes = notes(&wanted);
+        let built = built(&wanted);
         let mut objects = objects(name, wanted)?;
         if files.files.iter().any(|it| is_ranchers(&it.path)) {
             label_as_rancher(name, &mut objects);
@@ -42,6 +43,7 @@ impl Wish {
         }
         let wish = Self {
             objects,
+            built,
             files,
             what: what.to_owned(),
             origin: None,
@@ -78,29 +80,22 @@ fn forget_links(objects: &mut AppObjects) {
     }
 }
 
+/// Which containers run an image that is built for them, by the key of their service.
+fn built(wanted: &Wanted) -> BTreeMap<String, BTreeSet<String>> {
+    let services = wanted.services.iter().filter(|it| !it.builds.is_empty());
+    services.map(|it| (it.object.key.clone(), it.builds.keys().cloned().collect())).collect()
+}
+
 /// What of the files is not acted on.
 fn notes(wanted: &Wanted) -> Vec<AppNote> {
-    let mut notes: Vec<AppNote> = wanted
-        .ignored
-        .iter()
-        .map(|note| AppNote {
-            file: note.file.clone(),
-            line: note.line.into(),
-            column: note.column.into(),
-            what: note.what.clone(),
-            why: note.why.clone(),
-        })
-        .collect();
-    for service in wanted.services.iter().filter(|it| !it.builds.is_empty()) {
-        notes.push(AppNote {
-            file: service.file.clone(),
-            line: service.line.into(),
-            column: 1,
-            what: format!("services.{}.build", service.object.key),
-            why: "an app builds no images: this one has to be there, or in a registry".to_owned(),
-        });
-    }
-    notes
+    let note = |note: &compose::Note| AppNote {
+        file: note.file.clone(),
+        line: note.line.into(),
+        column: note.column.into(),
+        what: note.what.clone(),
+        why: note.why.clone(),
+    };
+    wanted.ignored.iter().map(note).collect()
 }
 
 /// What each kind's keys stand for.

@@ -11,7 +11,7 @@ use testing::terminal::Terminal;
 use super::process::node;
 
 #[path = "../../../catalog/tests/git/server.rs"]
-mod server;
+pub(super) mod server;
 
 /// A catalog that goes with the test.
 struct Added<'a>(&'a Node, &'a str);

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use compose::{Asked, Files};
@@ -12,13 +13,18 @@ use model::data::Data;
 use model::error::Context;
 use model::{Error, ErrorKind, Result};
 
+use super::builds::{self, Planned};
 use super::repository::Repository;
+use crate::archive::context::{Given, Ground};
 use crate::parse;
 
-/// Most bytes of one file, and of an archive unpacked; the API takes no more of all together.
+/// Most bytes of one file that is read; the API takes no more of all together.
 const MOST_BYTES: u64 = 1 << 20;
-/// Most files looked at below a directory that is mounted, and most entries of an archive.
+/// Most files looked at below a directory that is mounted.
 const MOST_FILES: usize = 2000;
+/// Most bytes of an archive unpacked, and most entries: there may be contexts of images in it.
+const MOST_UNPACKED: u64 = 256 << 20;
+const MOST_ENTRIES: usize = 50_000;
 /// The name that standard input is read as.
 const STDIN: &str = "compose.yaml";
 
@@ -77,13 +83,15 @@ pub struct Packed {
     pub name: String,
     /// Its files.
     pub files: AppFiles,
+    /// The images that are built for it.
+    pub builds: Vec<Planned>,
 }
 
 /// Where files come from; those that were read are remembered.
 struct Place {
     root: PathBuf,
     /// Instead of what is below `root`, or before it.
-    given: BTreeMap<String, Vec<u8>>,
+    given: Given,
     /// Nothing but what is given is there.
     closed: bool,
     taken: RefCell<BTreeMap<String, Vec<u8>>>,
@@ -91,8 +99,8 @@ struct Place {
 
 impl Files for Place {
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
-        let found = match self.given.get(path) {
-            Some(bytes) => Some(bytes.clone()),
+        let found = match self.given.files.get(path) {
+            Some(bytes) => Some(small(path, bytes)?),
             None if self.closed => None,
             None => read_file(&self.root.join(path))?,
         };
@@ -104,11 +112,33 @@ impl Files for Place {
 
     fn list(&self, directory: &str) -> Result<Vec<String>> {
         if self.closed {
-            return self.given.list(directory);
+            return self.given.files.list(directory);
         }
         let mut found = Vec::new();
         walk(&self.root, directory, &mut found)?;
         Ok(found)
+    }
+}
+
+fn small(path: &str, bytes: &[u8]) -> Result<Vec<u8>> {
+    match bytes.len() as u64 > MOST_BYTES {
+        false => Ok(bytes.to_vec()),
+        true => Err(too_large(path)),
+    }
+}
+
+fn too_large(path: &str) -> Error {
+    Error::invalid(format!("{path} is larger than {MOST_BYTES} bytes"))
+        .next("put it in a volume or an image")
+}
+
+impl Place {
+    /// Where contexts of images are.
+    fn ground(&self) -> Ground {
+        match self.closed {
+            true => Ground::Given(Arc::new(self.given.clone()), String::new()),
+            false => Ground::Disk(self.root.clone()),
+        }
     }
 }
 
@@ -119,11 +149,7 @@ fn read_file(path: &Path) -> Result<Option<Vec<u8>>> {
         return Ok(None);
     }
     if meta.len() > MOST_BYTES {
-        return Err(Error::invalid(format!(
-            "{} is larger than {MOST_BYTES} bytes",
-            path.display()
-        ))
-        .next("put it in a volume or an image"));
+        return Err(too_large(&path.to_string_lossy()));
     }
     let file = std::fs::File::open(path).context(ErrorKind::Invalid, failed)?;
     let mut bytes = Vec::new();
@@ -169,12 +195,18 @@ pub fn pack(wanted: &Wanted, environment: impl Fn(&str) -> Option<String>) -> Re
     for (name, value) in mentioned(&place.taken.borrow(), environment) {
         asked.variables.entry(name).or_insert(value);
     }
-    let read = compose::read(&place, &asked).map_err(Error::from)?;
+    let mut read = compose::read(&place, &asked).map_err(Error::from)?;
     let name = match (wanted.name.clone(), read.name.as_str()) {
         (Some(name), _) => name,
         (None, "") => named_after(&place.root)?,
         (None, name) => name.to_owned(),
     };
+    if read.name != name {
+        // Images are called after it.
+        let asked = Asked { name: name.clone(), ..asked.clone() };
+        read = compose::read(&place, &asked).map_err(Error::from)?;
+    }
+    let builds = builds::of(&read, &place.ground());
     let file = |(path, bytes): (String, Vec<u8>)| AppFile { path, data: Data::new(bytes) };
     let files = AppFiles {
         files: place.taken.into_inner().into_iter().map(file).collect(),
@@ -184,7 +216,7 @@ pub fn pack(wanted: &Wanted, environment: impl Fn(&str) -> Option<String>) -> Re
         profiles: asked.profiles,
     };
     files.validate()?;
-    Ok(Packed { name, files })
+    Ok(Packed { name, files, builds })
 }
 
 /// Where the files are, and the Compose files among them.
@@ -200,7 +232,7 @@ fn place(wanted: &Wanted) -> Result<(Place, Vec<String>)> {
     if let Some(path) = &wanted.path {
         let full = here.join(path);
         if full.is_dir() {
-            return Ok((open(full, BTreeMap::new()), Vec::new()));
+            return Ok((open(full, Given::default()), Vec::new()));
         }
         if is_archive(path) {
             let place = open(here.join(stem(path)), unpack(&full)?);
@@ -209,7 +241,7 @@ fn place(wanted: &Wanted) -> Result<(Place, Vec<String>)> {
     }
     let files: Vec<&String> = wanted.files.iter().chain(&wanted.path).collect();
     let Some(first) = files.first() else {
-        return Ok((open(here, BTreeMap::new()), Vec::new()));
+        return Ok((open(here, Given::default()), Vec::new()));
     };
     if first.as_str() == "-" {
         let mut bytes = Vec::new();
@@ -217,7 +249,8 @@ fn place(wanted: &Wanted) -> Result<(Place, Vec<String>)> {
         std::io::BufReader::new(input)
             .read_to_end(&mut bytes)
             .context(ErrorKind::Invalid, || "cannot read standard input".into())?;
-        let given = BTreeMap::from([(STDIN.to_owned(), bytes)]);
+        let files = BTreeMap::from([(STDIN.to_owned(), bytes)]);
+        let given = Given { files, ..Given::default() };
         return Ok((open(here, given), vec![STDIN.to_owned()]));
     }
     let full = here.join(first);
@@ -226,7 +259,7 @@ fn place(wanted: &Wanted) -> Result<(Place, Vec<String>)> {
         return Err(Error::invalid(format!("there is no file {first:?}")).at("--file"));
     }
     let main = files.iter().map(|path| relative(&root, path)).collect::<Result<_>>()?;
-    Ok((open(root, BTreeMap::new()), main))
+    Ok((open(root, Given::default()), main))
 }
 
 /// The repository that is asked for instead of files of this machine.
@@ -296,7 +329,7 @@ fn stem(path: &str) -> &str {
 }
 
 /// The files of an archive; a directory that all of them are in is left out.
-fn unpack(path: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+fn unpack(path: &Path) -> Result<Given> {
     let broken = || format!("{} is no archive that can be read", path.display());
     let file = std::fs::File::open(path).context(ErrorKind::Invalid, broken)?;
     let plain = path.extension().is_some_and(|end| end == "tar");
@@ -304,33 +337,59 @@ fn unpack(path: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
         true => Box::new(file),
         false => Box::new(flate2::read::MultiGzDecoder::new(file)),
     };
-    let mut archive = tar::Archive::new(reader.take(16 * MOST_BYTES));
-    let (mut found, mut left) = (BTreeMap::new(), MOST_BYTES);
+    let mut archive = tar::Archive::new(reader.take(2 * MOST_UNPACKED));
+    let (mut found, mut left) = (Given::default(), MOST_UNPACKED);
     for (count, entry) in archive.entries().context(ErrorKind::Invalid, broken)?.enumerate() {
         let entry = entry.context(ErrorKind::Invalid, broken)?;
-        if count > MOST_FILES || entry.size() > left {
+        if count > MOST_ENTRIES || entry.size() > left {
             return Err(Error::invalid(format!(
                 "{} holds more than an app may have",
                 path.display()
             )));
         }
         left -= entry.size();
-        if !entry.header().entry_type().is_file() {
-            continue;
-        }
-        let name = entry.path().context(ErrorKind::Invalid, broken)?.to_string_lossy().into_owned();
-        let name = name.trim_start_matches("./").to_owned();
-        let mut bytes = Vec::new();
-        entry.take(MOST_BYTES).read_to_end(&mut bytes).context(ErrorKind::Invalid, broken)?;
-        found.insert(name, bytes);
+        take_in(&mut found, entry).context(ErrorKind::Invalid, broken)?;
     }
-    let top =
-        found.keys().next().and_then(|name| name.split_once('/')).map(|(top, _)| format!("{top}/"));
+    let top = found.files.keys().next().and_then(|name| name.split_once('/'));
+    let top = top.map(|(top, _)| format!("{top}/"));
     match top {
-        Some(top) if found.keys().all(|name| name.starts_with(&top)) => {
-            Ok(found.into_iter().map(|(name, it)| (name[top.len()..].to_owned(), it)).collect())
+        Some(top) if found.files.keys().all(|name| name.starts_with(&top)) => {
+            Ok(without(found, &top))
         }
         _ => Ok(found),
+    }
+}
+
+fn take_in<R: Read>(found: &mut Given, entry: tar::Entry<'_, R>) -> std::io::Result<()> {
+    let kind = entry.header().entry_type();
+    let name = entry.path()?.to_string_lossy().into_owned();
+    let name = name.trim_start_matches("./").to_owned();
+    if kind.is_symlink() {
+        let target = entry.link_name()?.unwrap_or_default().to_string_lossy().into_owned();
+        found.links.insert(name, target);
+        return Ok(());
+    }
+    if !kind.is_file() {
+        return Ok(());
+    }
+    if entry.header().mode()? & 0o111 != 0 {
+        found.programs.insert(name.clone());
+    }
+    let mut bytes = Vec::new();
+    entry.take(MOST_UNPACKED).read_to_end(&mut bytes)?;
+    found.files.insert(name, bytes);
+    Ok(())
+}
+
+/// The same without the directory that all of it is in.
+fn without(found: Given, top: &str) -> Given {
+    let inner = |name: &str| name.strip_prefix(top).map(str::to_owned);
+    let Given { files, programs, links, left_out } = found;
+    Given {
+        files: files.into_iter().filter_map(|(name, it)| Some((inner(&name)?, it))).collect(),
+        programs: programs.iter().filter_map(|name| inner(name)).collect(),
+        links: links.into_iter().filter_map(|(name, it)| Some((inner(&name)?, it))).collect(),
+        left_out,
     }
 }
 

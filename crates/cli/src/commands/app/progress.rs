@@ -25,6 +25,16 @@ pub struct Ending {
     output: Output,
 }
 
+impl Ending {
+    /// Has something told of a plan: beside it, where it is read by a program.
+    pub fn tell(&self, telling: impl FnOnce(fn(String))) {
+        match self.output.output {
+            Format::Table | Format::Name => telling(out::line),
+            Format::Json | Format::Yaml => telling(out::remark),
+        }
+    }
+}
+
 /// Tells what a verb made of an app, and waits until it is so.
 pub async fn conclude(apps: &Objects<AppNoun>, done: Deployed, ending: Ending) -> Result<ExitCode> {
     for note in &done.ignored {

@@ -1,9 +1,9 @@
 //! An app in a git repository: `https://host/path.git#branch:directory`, as `docker build` has it.
 
-use std::collections::BTreeMap;
-
 use model::error::Context as _;
 use model::{Error, ErrorKind, Result};
+
+use crate::archive::context::Given;
 
 /// Where an app's files are in a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Repository {
     }
 
     /// The files of its last commit, below the directory.
-    pub(super) fn read(&self) -> Result<BTreeMap<String, Vec<u8>>> {
+    pub(super) fn read(&self) -> Result<Given> {
         let failed = || "there is no place for what is fetched".to_owned();
         let scratch = tempfile::tempdir().context(ErrorKind::Unavailable, failed)?;
         let place = scratch.path().join("git");
@@ -61,10 +61,17 @@ impl Repository {
             true => Some(path.to_owned()),
             false => path.strip_prefix(&self.directory)?.strip_prefix('/').map(str::to_owned),
         };
-        let files: BTreeMap<String, Vec<u8>> =
-            tree.files().filter_map(|(path, bytes)| Some((below(path)?, bytes.to_vec()))).collect();
-        match files.is_empty() {
-            false => Ok(files),
+        let files = tree.files().filter_map(|(path, bytes)| Some((below(path)?, bytes.to_vec())));
+        let programs = tree.files().map(|(path, _)| path).filter(|path| tree.is_program(path));
+        let links = tree.links().filter_map(|(path, to)| Some((below(path)?, to.to_owned())));
+        let given = Given {
+            files: files.collect(),
+            programs: programs.filter_map(below).collect(),
+            links: links.collect(),
+            left_out: tree.left_out().filter_map(below).collect(),
+        };
+        match given.files.is_empty() {
+            false => Ok(given),
             true => {
                 Err(Error::not_found(format!("{} has no files in {:?}", self.url, self.directory)))
             }

@@ -1,0 +1,44 @@
+//! Builds for clients that speak no builder's language: by BuildKit where it is here, else by buildah.
+
+use build::kit::Lines;
+use futures::StreamExt;
+use link::build::{BuildCalls, BuildRequest, BuildStep};
+use link::{ByteStream, ResultStream};
+use model::Result;
+
+use super::{Calls, asked, builder, kit};
+
+/// Builds; what is told of it is text.
+pub(super) async fn build(
+    calls: &Calls,
+    request: BuildRequest,
+    archive: ByteStream,
+) -> Result<ResultStream<BuildStep>> {
+    let request = BuildRequest { plain: false, session: None, ..request };
+    if !by_kit(calls).await? {
+        return calls.build(request, archive).await;
+    }
+    let request = BuildRequest { session: Some(String::new()), ..request };
+    let steps = asked::build(calls, request, archive).await?;
+    let mut lines = Lines::default();
+    let told = move |step| match step {
+        Ok(BuildStep::Trace { message }) => Ok(BuildStep::Text { text: lines.read(&message) }),
+        other => other,
+    };
+    Ok(steps.map(told).boxed())
+}
+
+/// Whether BuildKit is here and starts. Where it does not, buildah may.
+async fn by_kit(calls: &Calls) -> Result<bool> {
+    if !kit::is_here(&calls.context).await? {
+        return Ok(false);
+    }
+    match calls.kit.user(&calls.context).await {
+        Ok(_) => Ok(true),
+        Err(error) if builder(calls).is_err() => Err(error),
+        Err(error) => {
+            tracing::warn!(error = error.chain(), "BuildKit is passed over");
+            Ok(false)
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Images that are built for apps, and by hand, by the builder of this machine.
+
+use std::path::Path;
+
+use testing::node::{Node, Outcome, missing};
+
+use super::catalog_sources::server;
+
+/// A node of one's own: its builder keeps things.
+fn own() -> Option<Node> {
+    if let Some(why) = missing() {
+        assert!(std::env::var_os("HULL_E2E").is_none(), "cannot run end to end: {why}");
+        println!("passed over: {why}");
+        return None;
+    }
+    let there =
+        ["/usr/bin", "/usr/local/bin"].iter().any(|it| Path::new(it).join("buildah").is_file());
+    assert!(there || std::env::var_os("HULL_E2E").is_none(), "buildah is not installed");
+    if !there {
+        println!("passed over: buildah is not installed");
+        return None;
+    }
+    Some(Node::start().unwrap())
+}
+
+const LOOP: &str = "trap 'exit 0' TERM; while :; do usleep 50000; done";
+
+fn write(dir: &Path, path: &str, text: &str) {
+    let path = dir.join(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+/// An app of two services, of which one is built, and not of all that lies beside its Dockerfile.
+fn shop() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let compose = format!(
+        r#"
+services:
+  web:
+    build:
+      context: web
+      args: {{WORD: "${{WORD:-plain}}"}}
+      labels: {{kind: shop}}
+      target: release
+    command: ["sh", "-c", "{LOOP}"]
+  db:
+    image: busybox
+    command: ["sh", "-c", "{LOOP}"]
+"#
+    );
+    write(dir.path(), "compose.yaml", &compose);
+    write(
+        dir.path(),
+        "web/Dockerfile",
+        "FROM busybox AS release\nARG WORD\nRUN echo $WORD >/word && echo said by a step\n\
+         COPY . /srv/\nFROM release\nRUN exit 9\n",
+    );
+    write(dir.path(), "web/page", "one");
+    write(dir.path(), "web/run.sh", "#!/bin/sh\ncat /srv/page\n");
+    write(dir.path(), "web/.dockerignore", "*.key\n!public.key\n.dockerignore\nDockerfile\n");
+    write(dir.path(), "web/private.key", "x");
+    write(dir.path(), "web/public.key", "x");
+    make_program(&dir.path().join("web/run.sh"));
+    dir
+}
+
+fn make_program(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn up(node: &Node, dir: &Path, flags: &[&str]) -> Outcome {
+    node.hull(&[&["app", "up", "--name", "shop"], flags, &[dir.to_str().unwrap()]].concat())
+}
+
+fn up_well(node: &Node, dir: &Path, flags: &[&str]) -> Outcome {
+    let done = up(node, dir, flags);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    done
+}
+
+fn id(node: &Node, instance: &str) -> serde_json::Value {
+    node.field(instance, "/meta/id")
+}
+
+#[test]
+fn an_app_is_built_changed_and_taken_back() {
+    let Some(node) = own() else { return };
+    let dir = shop();
+    let planned = up_well(&node, dir.path(), &["--plan"]).text();
+    assert!(planned.starts_with("build    image    shop-web\n"), "{planned}");
+    assert!(planned.contains("of web for web: it is not here"), "{planned}");
+    assert_eq!(node.hull(&["image", "show", "shop-web"]).code, 3, "a plan builds nothing");
+    let refused = up(&node, dir.path(), &["--no-build"]);
+    assert_ne!(refused.code, 0);
+    assert!(refused.stderr.contains("is not built yet"), "{}", refused.stderr);
+    assert_eq!(node.hull(&["app", "show", "shop"]).code, 3);
+
+    let done = up_well(&node, dir.path(), &[]);
+    assert!(done.stderr.contains("said by a step"), "{}", done.stderr);
+    let inside = |script: &str| node.ok(&["exec", "shop-web-1", "sh", "-c", script]);
+    assert_eq!(
+        inside("cat /word; ls -A /srv; /srv/run.sh"),
+        "plain\npage\npublic.key\nrun.sh\none"
+    );
+    let image = node.ok(&["image", "show", "-o", "json", "shop-web"]);
+    assert!(image.contains("\"kind\": \"shop\""), "{image}");
+
+    // What is here is not built again, and nothing changes.
+    let (web, db) = (id(&node, "shop-web-1"), id(&node, "shop-db-1"));
+    write(dir.path(), "web/page", "two");
+    let again = up_well(&node, dir.path(), &[]);
+    assert!(!again.stderr.contains("Building"), "{}", again.stderr);
+    assert_eq!(id(&node, "shop-web-1"), web);
+
+    // Built anew it is another image, and a change of that service alone.
+    let planned = up_well(&node, dir.path(), &["--plan", "--build"]).text();
+    assert!(planned.contains("it is asked for"), "{planned}");
+    up_well(&node, dir.path(), &["--build"]);
+    assert_ne!(id(&node, "shop-web-1"), web);
+    assert_eq!(id(&node, "shop-db-1"), db);
+    assert_eq!(inside("/srv/run.sh"), "two");
+    node.ok(&["app", "rollback", "shop"]);
+    assert_eq!(inside("/srv/run.sh"), "one", "the image of that revision");
+    up_well(&node, dir.path(), &[]);
+    assert_eq!(inside("/srv/run.sh"), "two");
+
+    // One that fails changes nothing, and says why.
+    let (web, revision) = (id(&node, "shop-web-1"), node.ok(&["app", "history", "shop"]));
+    write(
+        dir.path(),
+        "web/Dockerfile",
+        "FROM busybox AS release\nRUN echo words of mine; exit 7\n",
+    );
+    let failed = up(&node, dir.path(), &["--build"]);
+    assert_ne!(failed.code, 0);
+    assert!(failed.stderr.contains("words of mine"), "{}", failed.stderr);
+    assert!(
+        failed.stderr.contains("the build failed") && failed.stderr.contains("code: 7"),
+        "{}",
+        failed.stderr
+    );
+    assert_eq!(id(&node, "shop-web-1"), web);
+    assert_eq!(node.ok(&["app", "history", "shop"]).lines().count(), revision.lines().count());
+    node.ok(&["app", "down", "shop"]);
+}
+
+#[test]
+fn what_cannot_be_built_is_refused_first() {
+    let Some(node) = own() else { return };
+    let file = |build: &str| format!("services:\n  web:\n    build: {build}\n");
+    let outside = tempfile::tempdir().unwrap();
+    write(outside.path(), "Dockerfile", "FROM busybox\n");
+    for (build, why) in [
+        ("{context: ., secrets: [x]}", "services.web.build.secrets: a build is handed no secrets"),
+        ("{context: ., platforms: [linux/amd64, linux/arm64]}", "for one platform at a time"),
+        ("{context: ., platforms: [linux/s390x]}", "this node builds for"),
+        ("gone", "there is no"),
+        ("linked", "is not below"),
+        ("{context: ., dockerfile: linked/../../x}", "there is no"),
+        ("{context: ., dockerfile: other}", "there is no other in"),
+        ("git@example.org:a/b.git", "cannot be fetched over SSH"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "Dockerfile", "FROM busybox\n");
+        std::os::unix::fs::symlink(outside.path(), dir.path().join("linked")).unwrap();
+        write(dir.path(), "compose.yaml", &file(build));
+        let refused = up(&node, dir.path(), &[]);
+        assert_ne!(refused.code, 0, "{build}");
+        assert!(refused.stderr.contains(why), "{build}: {}", refused.stderr);
+    }
+    assert_eq!(node.hull(&["app", "show", "shop"]).code, 3);
+}
+
+#[test]
+fn contexts_come_with_archives_and_repositories() {
+    let Some(node) = own() else { return };
+    let dir = shop();
+    let base = tempfile::tempdir().unwrap();
+    let archive = base.path().join("shop.tar");
+    let mut builder = tar::Builder::new(std::fs::File::create(&archive).unwrap());
+    builder.follow_symlinks(false);
+    std::os::unix::fs::symlink("page", dir.path().join("web/link")).unwrap();
+    builder.append_dir_all("shop-1.0", dir.path()).unwrap();
+    builder.finish().unwrap();
+    up_well(&node, &archive, &[]);
+    let list = ["exec", "shop-web-1", "sh", "-c", "readlink /srv/link; /srv/run.sh"];
+    assert_eq!(node.ok(&list), "page\none");
+    node.ok(&["app", "down", "shop"]);
+
+    node.ok(&["image", "rm", "shop-web"]);
+    if !server::able() {
+        return;
+    }
+    server::git(dir.path(), &["init", "-q", "--initial-branch=main"]);
+    server::git(dir.path(), &["add", "."]);
+    server::git(dir.path(), &["commit", "-q", "-m", "A shop"]);
+    let url = format!("{}/.git", server::serve(dir.path()));
+    up_well(&node, Path::new(&url), &[]);
+    assert_eq!(node.ok(&list), "page\none");
+    node.ok(&["app", "down", "shop"]);
+}
+
+#[test]
+fn an_image_is_built_by_hand() {
+    let Some(node) = own() else { return };
+    let dir = shop();
+    let web = dir.path().join("web");
+    let web = web.to_str().unwrap();
+    let build = |words: &[&str]| node.hull(&[&["image", "build"], words].concat());
+    let done = build(&[
+        "-t",
+        "mine:1",
+        "-t",
+        "mine:2",
+        "--build-arg",
+        "WORD=arg",
+        "--target",
+        "release",
+        web,
+    ]);
+    assert_eq!((done.code, done.text().as_str()), (0, "mine:1\nmine:2"), "{}", done.stderr);
+    assert!(done.stderr.contains("said by a step"), "{}", done.stderr);
+    assert_eq!(node.ok(&["run", "--rm", "mine:2", "cat", "/word"]), "arg");
+    let quiet =
+        build(&["-q", "-t", "mine:1", "--build-arg", "WORD=arg", "--target", "release", web]);
+    assert!(quiet.text().starts_with("sha256:") && quiet.stderr.is_empty(), "{}", quiet.stderr);
+    let other = dir.path().join("Other");
+    write(dir.path(), "Other", "FROM busybox\nCOPY page /page\n");
+    let other = build(&["-t", "mine:3", "-f", other.to_str().unwrap(), "--label", "a=b", web]);
+    assert_eq!(other.code, 0, "{}", other.stderr);
+    assert_eq!(node.ok(&["run", "--rm", "mine:3", "cat", "/page"]), "one");
+    let failed = build(&["-q", "-t", "mine:4", web]);
+    assert!(failed.code != 0 && failed.stderr.contains("said by a step"), "{}", failed.stderr);
+    assert_eq!(node.hull(&["image", "show", "mine:4"]).code, 3);
+    for (words, why) in [
+        (&["-t", "A B", web][..], "is not an image name"),
+        (&["/nowhere"], "is no directory"),
+        (&["-t", "x", "--network", "mine", web], "a build cannot be in the network"),
+    ] {
+        let refused = build(words);
+        assert!(refused.code != 0 && refused.stderr.contains(why), "{}", refused.stderr);
+    }
+}
