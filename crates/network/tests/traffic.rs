@@ -709,6 +709,9 @@ async fn members_ask_the_platform_what_they_are_and_the_host_whom_it_asked() {
     let metadata = "169.254.169.254:80";
     assert_eq!(first.ask(metadata).await.unwrap(), "10.213.1.5".parse::<IpAddr>().unwrap());
     assert_eq!(other.ask(metadata).await.unwrap(), "10.213.1.6".parse::<IpAddr>().unwrap());
+    // Rancher's own.
+    let ranchers = first.ask("169.254.169.250:80").await.unwrap();
+    assert_eq!(ranchers, "10.213.1.5".parse::<IpAddr>().unwrap());
     assert_eq!(ground.host.ask(metadata).await.unwrap(), HOST4.parse::<IpAddr>().unwrap());
     assert_stopped(&shut, metadata).await;
     // Who asks is told by the link it sits at.

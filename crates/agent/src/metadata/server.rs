@@ -39,8 +39,10 @@ const AGAIN: Duration = Duration::from_millis(100);
 
 /// Longest wait for something else than before: a connection does not last longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
-/// What Rancher's service is called. A page cannot be told these names for an address of its own.
-const RANCHERS: [&str; 2] = ["rancher-metadata", "rancher-metadata.rancher.internal"];
+/// What Rancher's service is called, and where it was. A page cannot be told these names for an address of
+/// its own.
+const RANCHERS: [&str; 3] =
+    ["rancher-metadata", "rancher-metadata.rancher.internal", "169.254.169.250"];
 
 const TOKEN: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token");
 const TOKEN_LIFE: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token-ttl-seconds");

@@ -102,6 +102,11 @@ fn an_instance_reads_its_services_metadata() {
         ),
         "pair"
     );
+    // Where Rancher had it: some images know no name.
+    let by_address =
+        |path: &str| asked(node, "pair-Front-1", &format!("http://169.254.169.250/{path}"));
+    assert_eq!(by_address("2015-12-19/self/container/name"), "pair-Front-1");
+    assert_eq!(by_address("").lines().last(), Some("latest"));
     let whole = asked(
         node,
         "pair-Front-1",
