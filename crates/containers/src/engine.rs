@@ -37,9 +37,23 @@ pub use stats::{BlockIo, Cpu, Memory, Pids, Stats};
 use async_trait::async_trait;
 use model::instance::Resources;
 use model::{Bytes, Result};
+use tokio::sync::OwnedRwLockWriteGuard;
 
 use crate::rootfs::Rootfs;
 use model::Signal;
+
+/// No process begins in a container until this is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct NoneBegins(
+    #[expect(dead_code, reason = "it is held")] Option<OwnedRwLockWriteGuard<()>>,
+);
+
+impl NoneBegins {
+    pub(crate) fn new(gate: Option<OwnedRwLockWriteGuard<()>>) -> Self {
+        Self(gate)
+    }
+}
 
 /// A container engine. Errors of kind `NotFound` mean the container is unknown, `Unavailable` that
 /// the engine does not answer now (it is being restarted; try again on [`EngineEvent::Resync`]).
@@ -76,6 +90,10 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Thaws all processes.
     async fn resume(&self, id: &ContainerId) -> Result<()>;
+
+    /// Waits until every process that is beginning in a container has begun; none begins while what this
+    /// answers is there. For who freezes it past the engine, which otherwise waits for the frozen ones.
+    async fn none_begins(&self, id: &ContainerId) -> NoneBegins;
 
     /// Clears an ended run, killing it first if it goes on; the writable layer stays for the next.
     /// Returns how it ended, when that is still known.

@@ -20,8 +20,8 @@ use tokio_stream::wrappers::BroadcastStream;
 
 use crate::engine::{
     Change, CommitConfig, Committed, ContainerConfig, ContainerId, Created, Engine, EngineEvent,
-    Events, ExecConfig, ExecId, ExecStreams, Exit, Observed, Process, Started, State, Stats,
-    WindowSize, Writer,
+    Events, ExecConfig, ExecId, ExecStreams, Exit, NoneBegins, Observed, Process, Started, State,
+    Stats, WindowSize, Writer,
 };
 use crate::rootfs::Rootfs;
 use container::{Fake, missing};
@@ -246,6 +246,10 @@ impl Engine for FakeEngine {
             self.finish(id, 128 + i32::from(signal.number()), false);
         }
         Ok(())
+    }
+
+    async fn none_begins(&self, _: &ContainerId) -> NoneBegins {
+        NoneBegins::new(None)
     }
 
     async fn pause(&self, id: &ContainerId) -> Result<()> {

@@ -3,7 +3,7 @@
 //! What is frozen stays so until somebody thaws it, also when whoever froze it has died. So a process of its
 //! own does it (`hull hold`): it freezes the cgroups, and thaws them when it is told, when whoever told it is
 //! gone (its standard input ends), or when the time is over. The engine takes no part, so nobody takes the
-//! containers for paused. What even that does not cover (both killed at once) is resumed when the node's
+//! containers for paused; but no process may begin in them meanwhile ([`crate::Engine::none_begins`]). What even that does not cover (both killed at once) is resumed when the node's
 //! containers are taken over again.
 
 use std::io::{Read as _, Write as _};

@@ -25,8 +25,8 @@ pub mod supervisor;
 pub use containerd::Containerd;
 pub use engine::{
     Bind, Change, ChangeKind, CommitConfig, Committed, ContainerConfig, ContainerId, Created,
-    Engine, EngineEvent, Events, ExecConfig, ExecId, ExecStreams, Exit, Namespace, Observed,
-    Process, Reader, Started, State, Stats, UserNamespace, WindowSize, Writer,
+    Engine, EngineEvent, Events, ExecConfig, ExecId, ExecStreams, Exit, Namespace, NoneBegins,
+    Observed, Process, Reader, Started, State, Stats, UserNamespace, WindowSize, Writer,
 };
 pub use fake::FakeEngine;
 pub use host::HostFacts;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use containers::hold::{self, Hold};
+use containers::{ContainerId, NoneBegins};
 use faults::may_die;
 use link::Report;
 use model::instance::{Instance, Mount, Phase, Reason};
@@ -209,7 +210,7 @@ impl Storage {
             taken.push(self.take(snapshot).await);
         }
         let together = match hold {
-            Writers::Held(hold) => hold.end().await,
+            Writers::Held(hold, _gates) => hold.end().await,
             Writers::None => true,
             Writers::GoOn => false,
         };
@@ -231,16 +232,22 @@ impl Storage {
             let project = instance.meta.project.as_str();
             mounts.any(|it| it.volume().is_some_and(|name| volumes.contains(&(project, name))))
         };
-        let parent = format!("/hull-{}", self.context.tag);
-        let mut cgroups = Vec::new();
+        let mut containers: Vec<(Option<Phase>, Vec<ContainerId>)> = Vec::new();
         for instance in instances.iter().filter(writes) {
             let phase = self.settled(instance).await;
-            let live = instance.spec.all_containers().filter_map(|container| {
-                let id = engine_id(&instance.meta.id, &instance.spec, &container.name)?;
-                hold::cgroup(&parent, &id)
+            let ids = instance.spec.all_containers().filter_map(|container| {
+                engine_id(&instance.meta.id, &instance.spec, &container.name)
             });
+            containers.push((phase, ids.collect()));
+        }
+        let Some(gates) = self.none_begins(containers.iter().flat_map(|(_, ids)| ids)).await else {
+            return Writers::GoOn;
+        };
+        let parent = format!("/hull-{}", self.context.tag);
+        let mut cgroups = Vec::new();
+        for (phase, ids) in containers {
             let before = cgroups.len();
-            cgroups.extend(live);
+            cgroups.extend(ids.iter().filter_map(|id| hold::cgroup(&parent, id)));
             let held = match phase {
                 Some(Phase::Running) => cgroups.len() > before,
                 // It runs for all that is known, or may go on at any moment.
@@ -255,12 +262,33 @@ impl Storage {
             return Writers::None;
         }
         match Hold::begin(&self.context.program, cgroups, LONGEST_HOLD).await {
-            Ok(hold) => hold.map_or(Writers::GoOn, |hold| Writers::Held(Box::new(hold))),
+            Ok(hold) => hold.map_or(Writers::GoOn, |hold| Writers::Held(Box::new(hold), gates)),
             Err(error) => {
                 tracing::warn!(%error, "those that write to volumes are not held still");
                 Writers::GoOn
             }
         }
+    }
+
+    /// Waits until nothing is beginning in these, a shorter time than who copies would mind; what comes
+    /// meanwhile waits for the copy. Always in one order, so that two who wait do not wait for each other.
+    async fn none_begins(
+        &self,
+        containers: impl Iterator<Item = &ContainerId>,
+    ) -> Option<Vec<NoneBegins>> {
+        let containers: BTreeSet<&ContainerId> = containers.collect();
+        let all = async {
+            let mut gates = Vec::new();
+            for id in containers {
+                gates.push(self.context.engine.none_begins(id).await);
+            }
+            gates
+        };
+        let gates = tokio::time::timeout(SETTLING, all).await;
+        if gates.is_err() {
+            tracing::warn!("processes that begin take long: those that write are not held still");
+        }
+        gates.ok()
     }
 
     /// How an instance is, once it neither begins nor is still to be taken over after a start of ours.
@@ -337,8 +365,8 @@ impl Storage {
 
 /// Those that write to the volumes of a group.
 enum Writers {
-    /// They are held still.
-    Held(Box<Hold>),
+    /// They are held still, and nothing begins in them.
+    Held(Box<Hold>, Vec<NoneBegins>),
     /// There are none.
     None,
     /// They cannot be held.

@@ -12,7 +12,8 @@ use super::create::blocking;
 use super::mounts::Layers;
 use crate::engine::{
     Change, CommitConfig, Committed, ContainerConfig, ContainerId, Created, Engine, Events,
-    ExecConfig, ExecId, ExecStreams, Exit, Observed, Process, Started, Stats, WindowSize, Writer,
+    ExecConfig, ExecId, ExecStreams, Exit, NoneBegins, Observed, Process, Started, Stats,
+    WindowSize, Writer,
 };
 use crate::rootfs::Rootfs;
 use model::Signal;
@@ -55,6 +56,10 @@ impl Engine for Containerd {
             self.forget_end(id.as_str())
         );
         record.and(layer).and(end)
+    }
+
+    async fn none_begins(&self, id: &ContainerId) -> NoneBegins {
+        NoneBegins::new(Some(self.inner.gates.freezing(id).await))
     }
 
     async fn list(&self) -> Result<Vec<Observed>> {

@@ -16,7 +16,7 @@ pub struct Node {
     pub engine: Containerd,
     pub chain: String,
     pub directory: PathBuf,
-    cgroup: String,
+    pub cgroup: String,
 }
 
 impl Node {

@@ -1,6 +1,9 @@
 //! The suite on containerd.
 
-use containers::Engine;
+use std::time::Duration;
+
+use containers::hold::{self, Hold};
+use containers::{Engine, ExecConfig, ExecId};
 use model::ErrorKind;
 
 use crate::a_node;
@@ -50,6 +53,43 @@ async fn programs_that_cannot_be_begun() {
         assert!(node.engine.start(&config.id).await.is_err());
         node.engine.remove(&config.id).await.unwrap();
     }
+}
+
+/// Who copies volumes freezes containers past the engine, while health checks and users add processes.
+#[tokio::test]
+async fn held_still_while_processes_begin() {
+    let node = a_node!();
+    let config = node.config("held", &["sleep", "1000"]);
+    let (engine, id) = (&node.engine, &config.id);
+    engine.create(&config).await.unwrap();
+    engine.start(id).await.unwrap();
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_hull-mode"));
+    let (limit, soon) = (Duration::from_secs(20), Duration::from_secs(5));
+    for round in 0..20 {
+        let exec = |number: u32| {
+            let name = format!("x{round}-{number}");
+            ExecConfig::new(ExecId::parse(&name).unwrap(), ["true"])
+        };
+        let hold = async {
+            let gate = engine.none_begins(id).await;
+            let cgroup = hold::cgroup(&node.cgroup, id).unwrap();
+            let hold = Hold::begin(program, vec![cgroup], limit).await.unwrap().unwrap();
+            let seen = tokio::time::timeout(soon, engine.observe(id)).await;
+            let kept = hold.end().await;
+            drop(gate);
+            (seen.expect("the shim answers meanwhile").unwrap().unwrap().state, kept)
+        };
+        let execs = [exec(1), exec(2), exec(3)];
+        let begun = futures::future::join_all(execs.iter().map(|exec| engine.exec(id, exec)));
+        let (begun, (state, kept)) = scenarios::within(async { tokio::join!(begun, hold) }).await;
+        assert!(state.is_live() && kept, "{state:?}");
+        for (begun, exec) in begun.into_iter().zip(&execs) {
+            drop(begun.unwrap());
+            let exit = scenarios::within(engine.exec_wait(id, &exec.id)).await.unwrap();
+            assert_eq!(exit.code, 0);
+        }
+    }
+    engine.remove(id).await.unwrap();
 }
 
 #[tokio::test]
