@@ -236,6 +236,28 @@ fn a_project_of_composes_becomes_an_app() {
     assert_eq!(again.code, 3, "{}", again.stderr);
 }
 
+/// Each takes its time to end, and none waits for another's.
+#[test]
+fn what_is_adopted_ends_side_by_side() {
+    let Some(node) = node() else { return };
+    let names = ["slow-a-1", "slow-b-1", "slow-c-1", "slow-d-1"];
+    let text = "services: {a: {image: busybox, stop_signal: KILL, command: [sleep, '600']}}\n";
+    let it = app(node, "slow", &[("compose.yaml", text.to_owned())]);
+    let file = it.dir.path().join("compose.yaml");
+    let label = "com.docker.compose.project=slow";
+    let deaf = "trap '' TERM; while :; do sleep 600; done";
+    for name in names {
+        let head = ["run", "-d", "--name", name, "--label", label, "--stop-timeout", "5"];
+        node.ok(&[&head[..], &["busybox", "sh", "-c", deaf]].concat());
+    }
+    let begun = std::time::Instant::now();
+    let done = node.hull(&["app", "adopt", "-f", file.to_str().unwrap(), "slow"]);
+    let took = begun.elapsed();
+    names.iter().skip(1).for_each(|name| drop(node.hull(&["rm", "-f", name])));
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(took.as_secs() < 15, "four that take 5 s each took {took:?}");
+}
+
 /// What of a network can change where it is does; for the rest the services on it are made anew.
 #[test]
 fn a_network_in_use_is_made_anew() {

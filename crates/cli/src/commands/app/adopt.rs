@@ -9,11 +9,13 @@ use std::process::ExitCode;
 use clap::Args;
 use client::Objects;
 use client::wire::{DeleteQuery, Goal, ListQuery, SettleQuery, StopRequest, UpRequest};
+use futures::StreamExt;
 use model::app::{APP, AppNoun, KEY};
 use model::instance::{Instance, MountKind};
 use model::{Error, ErrorKind, Noun, Object, Result, Span};
 use serde_json::json;
 
+use super::builds::{self, Building};
 use super::files::{self, Reading};
 use super::progress::{Ending, conclude};
 use crate::context::Context;
@@ -27,6 +29,8 @@ const FILES: &str = "com.docker.compose.project.config_files";
 const VOLUME: &str = "com.docker.compose.volume";
 /// How long an instance that was told to end is waited for.
 const ENDING: u64 = 600;
+/// How many end at one time.
+const SIDE_BY_SIDE: usize = 16;
 
 /// Makes an app of a project that a Docker client's Compose runs here. Its containers are ended and
 /// replaced by those of the app; its volumes become the app's, with what is in them.
@@ -87,9 +91,10 @@ impl Adopt {
                  true}}); else hull volume rm",
             );
         }
-        for instance in &instances {
-            end(context, instance).await?;
-        }
+        // What is not here is built while all goes on.
+        let due = builds::due(context, &packed.builds, Building::default()).await?;
+        builds::build(context, due).await?;
+        end_all(context, &instances).await?;
         for network in &joined {
             let gone = networks.delete(&network.meta.name, DeleteQuery::default()).await?;
             objects::until_gone(&networks, &gone.meta.id).await?;
@@ -164,6 +169,14 @@ async fn refuse_another(apps: &Objects<AppNoun>, name: &str) -> Result<()> {
         Ok(app) => Err(Error::exists(format!("{} is there already", app.title()))
             .next(format!("hull app up --name {name}"))),
     }
+}
+
+/// Ends instances side by side, each in its own time. When one fails, the others have ended.
+async fn end_all(context: &Context, instances: &[Instance]) -> Result<()> {
+    let ends = instances.iter().map(|instance| end(context, instance));
+    let ends = futures::stream::iter(ends).buffer_unordered(SIDE_BY_SIDE);
+    let ended: Vec<Result<()>> = ends.collect().await;
+    ended.into_iter().collect()
 }
 
 /// Ends an instance in its own time, and removes it.

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::out;
 
 /// Whether images are built, as flags.
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Copy, Default, Args)]
 pub struct Building {
     /// Build images also where they are here already
     #[arg(long, conflicts_with = "no_build")]
