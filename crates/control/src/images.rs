@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use link::build::{BuildCache, BuildPruned, BuildRequest, BuildStep, BuildWire, BuildWireKind};
+use link::build::{
+    BuildCache, BuildPruned, BuildReach, BuildRequest, BuildStep, BuildWire, BuildWireKind,
+};
 use link::image::{
     ImageDetail, ImportRequest, Listing, Login, Progress, PruneRequest, PullRequest, Removed,
     SearchHit, SearchRequest, SizedImage,
 };
 use link::{ByteStream, NodePort, ResultStream};
 use model::image::Image;
+use model::instance::Reach;
 use model::{Kind, Result};
 
-use crate::caller::{Caller, Verb, authorise};
+use crate::caller::{Caller, Verb, authorise, stay_inside};
 use crate::core::{Core, Mode};
 
 /// The verbs of images. `node` is a node's name; this one's when empty.
@@ -235,7 +238,8 @@ impl Images {
     /// Builds an image; it ends when nobody reads what it says.
     ///
     /// # Errors
-    /// `Unsupported` on a node without a builder.
+    /// `Unsupported` on a node without a builder; `Forbidden` for who is no admin and asks for the host's
+    /// network, and what listens there for its own alone.
     pub async fn build(
         &self,
         caller: &Caller,
@@ -243,6 +247,8 @@ impl Images {
         request: BuildRequest,
         context: ByteStream,
     ) -> Result<ResultStream<BuildStep>> {
+        let reach = || Reach { field: "network".into(), what: "the host's network" };
+        stay_inside(caller, (request.reach == BuildReach::Host).then(reach))?;
         self.on(caller, Verb::Create, node)?.build(request, context).await
     }
 

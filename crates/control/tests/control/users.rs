@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use control::{Caller, Clock, Config, Control, Mode, New, Via};
+use link::build::BuildReach;
 use model::instance::{Mount, MountKind, Propagation};
 use model::project::ProjectSpec;
 use model::role::Grant;
@@ -210,6 +211,11 @@ async fn what_reaches_the_host_is_an_admins() {
     let new = New::<VolumeNoun>::named("etc", volume);
     let error = control.volumes().create(&ann, PROJECT, new, Mode::Apply).await.unwrap_err();
     assert_eq!(error.field(), Some("spec.options"));
+
+    let request = link::build::BuildRequest { reach: BuildReach::Host, ..Default::default() };
+    let nothing: link::ByteStream = Box::pin(futures::stream::empty());
+    let error = control.images().build(&ann, "", request, nothing).await.err().unwrap();
+    assert_eq!((error.kind(), error.field()), (ErrorKind::Forbidden, Some("network")));
 }
 
 #[tokio::test]
