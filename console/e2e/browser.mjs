@@ -58,7 +58,7 @@ export async function open(options = {}) {
   page.on('console', (message) => {
     // A page that asks who it is before it is signed in is told, and the browser writes that down.
     const text = message.text()
-    if (message.type() === 'error' && !/status of (400|401|404|409|50\d)|ERR_|net::/.test(text)) faults.push(text)
+    if (message.type() === 'error' && !/status of (400|401|403|404|409|50\d)|ERR_|net::/.test(text)) faults.push(text)
   })
   return { browser, context, page, faults }
 }

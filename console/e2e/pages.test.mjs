@@ -8,7 +8,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fits, hull, open, picture, signIn, url, usable } from './browser.mjs'
 
-const PAGES = ['', 'apps', 'catalog', 'catalog?tab=sources', 'catalog/builtin/elk', 'instances', 'services', 'images', 'volumes', 'networks', 'secrets', 'nodes', 'activity', 'activity?tab=events', 'projects', 'tokens', 'settings', 'create', 'instances/default/web', 'instances/default/web?tab=yaml', 'instances/default/broken', 'nowhere']
+const PAGES = ['', 'apps', 'catalog', 'catalog?tab=sources', 'catalog/builtin/elk', 'instances', 'services', 'images', 'volumes', 'networks', 'secrets', 'nodes', 'activity', 'activity?tab=events', 'activity?tab=audit', 'projects', 'tokens', 'settings', 'create', 'instances/default/web', 'instances/default/web?tab=yaml', 'instances/default/broken', 'nowhere']
 
 async function settled(page) {
   await page.locator('main h1, main h2').first().waitFor()

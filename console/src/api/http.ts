@@ -12,6 +12,8 @@ export interface Call {
   type?: string
   headers?: Record<string, string>
   signal?: AbortSignal
+  /** It is how somebody signs in: that it is refused says nothing of who is signed in. */
+  signsIn?: boolean
 }
 
 const KEPT = 'hull.csrf'
@@ -58,7 +60,7 @@ export async function send(method: string, path: string, call: Call = {}): Promi
   if (response.ok) return response
   const problem = await Problem.of(response)
   // Without the secret, which somebody may have cleared, every answer is a refusal.
-  if ((problem.status === 401 || pageSecret() === '') && !call.headers?.authorization) onSignedOut()
+  if ((problem.status === 401 || pageSecret() === '') && !call.signsIn) onSignedOut()
   throw problem
 }
 
@@ -69,6 +71,7 @@ async function json<T>(method: string, path: string, call?: Call): Promise<T> {
 
 export const get = <T>(path: string, query?: Query, signal?: AbortSignal) => json<T>('GET', path, { query, signal })
 export const post = <T>(path: string, body?: unknown, query?: Query) => json<T>('POST', path, { body: body ?? {}, query })
+export const put = <T>(path: string, body: unknown) => json<T>('PUT', path, { body })
 export const remove = <T>(path: string, query?: Query) => json<T>('DELETE', path, { query })
 export const patch = <T>(path: string, body: unknown, query?: Query, revision?: number) =>
   json<T>('PATCH', path, {

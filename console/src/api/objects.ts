@@ -20,6 +20,8 @@ export type Node = Whole<Schemas['Node']>
 export type Operation = Whole<Schemas['Operation']>
 export type Project = Whole<Schemas['Project']>
 export type Token = Whole<Schemas['Token']>
+export type User = Whole<Schemas['User']>
+export type Grant = Schemas['Grant']
 export type Secret = Whole<Schemas['Secret']>
 export type Config = Whole<Schemas['Config']>
 export type App = Whole<Schemas['App']>
@@ -61,6 +63,7 @@ export const nodes = new Collection<Node>('/v1/nodes')
 export const operations = new Collection<Operation>('/v1/operations')
 export const projects = new Collection<Project>('/v1/projects')
 export const tokens = new Collection<Token>('/v1/tokens')
+export const users = new Collection<User>('/v1/users')
 
 /** The path of a collection of a project. */
 export function collectionPath(project: string, noun: string): string {
@@ -87,4 +90,4 @@ export function imageOf(instance: Instance): string {
 }
 
 /** All that is watched, for whoever signs out. */
-export const collections = [instances, services, apps, catalogs, networks, volumes, snapshots, secrets, configs, nodes, operations, projects, tokens]
+export const collections = [instances, services, apps, catalogs, networks, volumes, snapshots, secrets, configs, nodes, operations, projects, tokens, users]

@@ -39,7 +39,14 @@ export async function signIn(token: string): Promise<void> {
   if (!/^[\x21-\x7e]+$/.test(secret)) {
     throw new Problem({ kind: 'unauthenticated', detail: 'this is not a token', next: 'a token begins with hull_' })
   }
-  const response = await send('POST', '/v1/session', { headers: { authorization: `Bearer ${secret}` } })
+  await begin(await send('POST', '/v1/session', { headers: { authorization: `Bearer ${secret}` }, signsIn: true }))
+}
+
+export async function signInWithPassword(name: string, password: string): Promise<void> {
+  await begin(await send('POST', '/v1/session/password', { body: { name: name.trim(), password }, signsIn: true }))
+}
+
+async function begin(response: Response): Promise<void> {
   const { csrf, ...told } = (await response.json()) as SignedIn
   keepPageSecret(csrf)
   become({ state: 'in', ...told })
@@ -57,8 +64,21 @@ export async function signOut(): Promise<void> {
   tabs.postMessage('out')
 }
 
+/** The server signed this browser out by what was asked of it: another password. */
+export function wasSignedOut(): void {
+  keepPageSecret()
+  leave()
+  tabs.postMessage('out')
+}
+
 whenSignedOut(() => session.state === 'in' && leave())
 tabs.onmessage = ({ data }) => void (data === 'out' ? leave() : session.state !== 'in' && ask())
+
+/** Whether whoever is signed in may do everything. */
+export function useAdmin(): boolean {
+  const session = useSession()
+  return session.state === 'in' && session.admin === true
+}
 
 export function useSession(): Session {
   return useSyncExternalStore(

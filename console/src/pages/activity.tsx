@@ -6,27 +6,31 @@ import { Tabs } from 'radix-ui'
 import { useMemo, useState } from 'react'
 import { useCollection } from '../api/collection'
 import { operations } from '../api/objects'
+import { useAdmin } from '../api/session'
 import { t } from '../i18n'
 import { Command, Empty, Head, Loading, ProblemNote, SearchBox } from '../ui/parts'
 import { OperationRow } from './activity-parts'
+import { Audit } from './audit'
 import { EventRow, useEvents } from './events'
 
-const KINDS = ['instance', 'service', 'app', 'catalog', 'network', 'volume', 'snapshot', 'secret', 'config', 'image', 'node', 'project', 'token'] as const
+const KINDS = ['instance', 'service', 'app', 'catalog', 'network', 'volume', 'snapshot', 'secret', 'config', 'image', 'node', 'project', 'token', 'user'] as const
 
 export function Activity() {
   const { tab } = useSearch({ from: '/activity' })
   const navigate = useNavigate({ from: '/activity' })
-  const current = tab === 'events' ? 'events' : 'operations'
+  const admin = useAdmin()
+  const current = tab === 'events' || (tab === 'audit' && admin) ? tab : 'operations'
   return (
     <div className="page">
       <Head title={t('Activity')} />
-      <Tabs.Root value={current} onValueChange={(next) => void navigate({ search: { tab: next === 'events' ? next : undefined }, replace: true })}>
+      <Tabs.Root value={current} onValueChange={(next) => void navigate({ search: { tab: next === 'operations' ? undefined : next }, replace: true })}>
         <Tabs.List className="tabs" aria-label={t('Activity')}>
           <Tabs.Trigger value="operations">{t('Operations')}</Tabs.Trigger>
           <Tabs.Trigger value="events">{t('Events')}</Tabs.Trigger>
+          {admin && <Tabs.Trigger value="audit">{t('Audit log')}</Tabs.Trigger>}
         </Tabs.List>
         <Tabs.Content value={current} className="panel" style={{ paddingTop: 14 }}>
-          {current === 'operations' ? <Operations /> : <Events />}
+          {current === 'operations' ? <Operations /> : current === 'events' ? <Events /> : <Audit />}
         </Tabs.Content>
       </Tabs.Root>
     </div>

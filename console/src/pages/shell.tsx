@@ -3,7 +3,7 @@
 import { Link, Outlet, useRouterState, type ErrorComponentProps } from '@tanstack/react-router'
 import { Activity, Boxes, FileLock2, FolderKanban, HardDrive, KeyRound, Languages, Layers, LayoutDashboard, LayoutGrid, LogOut, Menu, Network, Package, Plus, Server, Settings, Store, Sun, type LucideIcon } from 'lucide-react'
 import { DropdownMenu } from 'radix-ui'
-import { useEffect, useState } from 'react'
+import { lazy, Suspense, useEffect, useState } from 'react'
 import { useCollection, useWarm } from '../api/collection'
 import { connection, useConnection, useUpgraded } from '../api/connection'
 import { instances, nodes, projects } from '../api/objects'
@@ -13,6 +13,9 @@ import icon from '../icon.svg'
 import { Empty, ProblemNote } from '../ui/parts'
 import { chooseProject, inProject, useProject } from '../ui/project'
 import { chooseTheme, useTheme, type Theme } from '../ui/theme'
+
+/** Loaded when somebody asks for it. */
+const OwnPassword = lazy(async () => ({ default: (await import('./users')).PasswordDialog }))
 
 interface Place {
   to: string
@@ -137,9 +140,17 @@ function ProjectChoice() {
 
 function Account() {
   const session = useSession()
+  const [changing, setChanging] = useState(false)
+  const user = session.state === 'in' ? session.user : undefined
   const theme = useTheme()
   const name = session.state === 'in' ? session.name : ''
   return (
+    <>
+    {changing && user && (
+      <Suspense fallback={null}>
+        <OwnPassword name={user} own close={() => setChanging(false)} />
+      </Suspense>
+    )}
     <DropdownMenu.Root modal={false}>
       <DropdownMenu.Trigger className="button icon" aria-label={t('Signed in as {name}', { name })}>
         {name.slice(0, 1).toUpperCase()}
@@ -161,6 +172,12 @@ function Account() {
             {currentLanguage() === 'zh' ? 'English' : '中文'}
           </DropdownMenu.Item>
           <DropdownMenu.Separator />
+          {user && session.state === 'in' && session.name === user && (
+            <DropdownMenu.Item onSelect={() => setChanging(true)}>
+              <KeyRound aria-hidden />
+              {t('Change your password')}
+            </DropdownMenu.Item>
+          )}
           <DropdownMenu.Item onSelect={() => void signOut()}>
             <LogOut aria-hidden />
             {t('Sign out')}
@@ -168,6 +185,7 @@ function Account() {
         </DropdownMenu.Content>
       </DropdownMenu.Portal>
     </DropdownMenu.Root>
+    </>
   )
 }
 

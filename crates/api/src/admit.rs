@@ -10,10 +10,11 @@ use axum::response::{IntoResponse, Response};
 use control::Caller;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri};
 use model::{Error, Result, Time};
 
 use crate::Api;
+use crate::lease::{LEASE, Lease};
 use crate::refusal::{Refusal, Reply};
 use crate::tickets;
 use listen::Peer;
@@ -55,8 +56,9 @@ pub(crate) async fn guard(
         return Refusal::too_often(seconds).into_response();
     }
     let audit = Audit::of(&request, &caller, from);
+    let lease = Lease::new(&api, &caller, request.uri(), request.headers());
     request.extensions_mut().insert(caller);
-    let response = next.run(request).await;
+    let response = LEASE.scope(lease, next.run(request)).await;
     if let Some(audit) = audit {
         audit.write(&api.audit, &response);
     }
@@ -65,13 +67,16 @@ pub(crate) async fn guard(
 
 /// Who asks: for a console its ticket tells, which must not be another's.
 fn admitted(api: &Api, peer: Option<Peer>, request: &mut Request) -> Result<Caller> {
-    let shown = request.headers().contains_key(AUTHORIZATION)
-        || api.sign_ins.is_shown(request.headers())
+    let shown = shows_secret(api, request.headers())
         || matches!(peer, Some(Peer::Local { trusted: true, .. }));
     let Some(secret) = tickets::shown(request.uri()) else {
-        return identify(api, peer, false, request);
+        return identify(api, peer, false, request.uri(), request.headers());
     };
-    let known = if shown { Some(identify(api, peer, true, request)?) } else { None };
+    let known = if shown {
+        Some(identify(api, peer, true, request.uri(), request.headers())?)
+    } else {
+        None
+    };
     let ticket = api.tickets.redeem(&secret, Instant::now())?;
     let caller = ticket.caller.clone();
     if known.is_some_and(|known| known != caller) {
@@ -81,14 +86,24 @@ fn admitted(api: &Api, peer: Option<Peer>, request: &mut Request) -> Result<Call
     Ok(caller)
 }
 
+/// Whether a request shows a token or a cookie, good or bad.
+pub(crate) fn shows_secret(api: &Api, headers: &HeaderMap) -> bool {
+    headers.contains_key(AUTHORIZATION) || api.sign_ins.is_shown(headers)
+}
+
 /// Who asks: a token tells, else a browser's cookie, else the local socket.
-fn identify(api: &Api, peer: Option<Peer>, ticket: bool, request: &Request) -> Result<Caller> {
-    let headers = request.headers();
+pub(crate) fn identify(
+    api: &Api,
+    peer: Option<Peer>,
+    ticket: bool,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Caller> {
     if let Some(token) = shown_token(headers) {
         return api.control.authenticate(token?);
     }
     if api.sign_ins.is_shown(headers) {
-        return api.sign_ins.identify(&api.control, ticket, request.uri(), headers);
+        return api.sign_ins.identify(&api.control, ticket, uri, headers);
     }
     match peer {
         Some(Peer::Local { user, trusted: true }) => Ok(Caller::socket(&user)),

@@ -15,13 +15,14 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::Api;
+use crate::lease;
 
 /// Sub-protocol that viewers in browsers ask for.
 const PROTOCOL: &str = "binary";
 
 /// Answers an upgrade with a connection to a machine's screen.
 pub(crate) fn upgrade(api: &Arc<Api>, upgrade: WebSocketUpgrade, display: Display) -> Response {
-    let api = api.clone();
+    let (api, lease) = (api.clone(), lease::current());
     upgrade
         .protocols([PROTOCOL])
         .max_message_size(MAX_CONSOLE_MESSAGE)
@@ -31,6 +32,7 @@ pub(crate) fn upgrade(api: &Arc<Api>, upgrade: WebSocketUpgrade, display: Displa
             tokio::select! {
                 () = relay(socket, display, api.limits.ping) => {}
                 () = api.stop.cancelled() => {}
+                () = lease.ended() => {}
             }
         })
 }

@@ -23,6 +23,7 @@ use model::Error;
 use serde::Serialize;
 
 use crate::Api;
+use crate::lease;
 use crate::refusal::problem;
 
 /// Items that are ready are sent together up to about so many bytes.
@@ -126,18 +127,22 @@ fn trailer(error: Error) -> HeaderMap {
     HeaderMap::from_iter([(http::HeaderName::from_static(ERROR_TRAILER), value)])
 }
 
-/// Ends a stream after its first error, and with an error when the server stops, so that nobody
-/// takes it for whole.
+/// Ends a stream after its first error, and with an error when the server stops or the caller may no
+/// longer, so that nobody takes it for whole.
 fn until_stopped<T: Send + 'static>(
     api: &Arc<Api>,
     mut items: ResultStream<T>,
 ) -> Fuse<ResultStream<T>> {
     let (stop, open) = (api.stop.clone(), api.meters.open("stream"));
+    let lease = lease::current();
     let items: ResultStream<T> = Box::pin(async_stream::stream! {
         let _open = open;
+        let mut ended = std::pin::pin!(lease.ended());
         loop {
             let item = tokio::select! {
                 biased;
+                // Before the items, which may always be ready.
+                () = &mut ended => Some(Err(lease::over())),
                 item = items.next() => item,
                 () = stop.cancelled() => Some(Err(stopping())),
             };

@@ -13,6 +13,7 @@ mod config;
 mod display;
 mod document;
 mod download;
+mod lease;
 mod meters;
 mod operation;
 mod page;

@@ -20,6 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::Api;
 use crate::body::read;
+use crate::lease;
 use crate::refusal::problem;
 
 /// Time for the first message to arrive.
@@ -38,7 +39,7 @@ where
     R: DeserializeOwned + Send + 'static,
     F: Future<Output = Result<Session>> + Send,
 {
-    let api = api.clone();
+    let (api, lease) = (api.clone(), lease::current());
     upgrade
         .protocols([PROTOCOL])
         .max_message_size(MAX_MESSAGE)
@@ -49,6 +50,7 @@ where
             tokio::select! {
                 () = converse(&api, socket, begin) => {}
                 () = stop.cancelled() => {}
+                () = lease.ended() => {}
             }
         })
 }

@@ -36,6 +36,8 @@ pub(crate) struct SignIns {
     cookie: String,
     file: Option<PathBuf>,
     open: Mutex<HashMap<String, SignIn>>,
+    /// Told when somebody signs out.
+    left: tokio::sync::watch::Sender<()>,
     /// Held while the file is written, so that an older state never follows a newer one.
     writing: tokio::sync::Mutex<()>,
 }
@@ -60,7 +62,7 @@ impl SignIns {
         });
         let cookie = format!("__Host-hull-{}", authority.get(..8).unwrap_or(authority));
         let (open, writing) = (Mutex::new(open.unwrap_or_default()), tokio::sync::Mutex::default());
-        Self { cookie, file, open, writing }
+        Self { cookie, file, open, left: tokio::sync::watch::Sender::new(()), writing }
     }
 
     /// Signs a browser in. The cookie that it is to set, and what its page is told.
@@ -99,8 +101,14 @@ impl SignIns {
         for secret in self.shown(headers) {
             self.lock().remove(&hash(&secret));
         }
+        self.left.send_replace(());
         self.keep().await?;
         self.set_cookie("", "; Max-Age=0")
+    }
+
+    /// Hears of browsers that are signed out.
+    pub(crate) fn signed_out(&self) -> tokio::sync::watch::Receiver<()> {
+        self.left.subscribe()
     }
 
     /// What the page of a browser that is signed in is told.

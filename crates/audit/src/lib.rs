@@ -30,6 +30,7 @@ const SERIES: [&str; 2] = ["audit", "refused"];
 /// A request, as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = AuditEntry)]
 pub struct Entry {
     /// When it was answered. No two have the same time, so it also tells entries apart.
     pub time: Time,

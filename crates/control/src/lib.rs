@@ -67,5 +67,5 @@ pub use services::Services;
 pub use snapshots::Snapshots;
 pub use tasks::Clock;
 pub use tokens::{Issued, Proof, Tokens};
-pub use users::Users;
+pub use users::{Credentials, Users};
 pub use volumes::{Pruned, Volumes};

@@ -10,7 +10,7 @@ use model::event::Event;
 use model::role::Grant;
 use model::user::{User, UserNoun, check_password};
 use model::{Error, Kind, Object, Result, Time, Uid};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::batch::Batch;
 use crate::caller::{Caller, Verb, Via, authorise};
@@ -139,7 +139,35 @@ impl Users {
     }
 }
 
+/// Hears of changes of tokens and users, by which somebody may be no longer who they were.
+pub struct Credentials {
+    tokens: watch::Receiver<u64>,
+    users: watch::Receiver<u64>,
+}
+
+impl Credentials {
+    /// Waits for a change since the last one that was waited for; for ever when control is gone.
+    pub async fn changed(&mut self) {
+        let changed = tokio::select! {
+            changed = self.tokens.changed() => changed,
+            changed = self.users.changed() => changed,
+        };
+        if changed.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
 impl Control {
+    /// Changes of tokens and users from now on.
+    #[must_use]
+    pub fn credentials(&self) -> Credentials {
+        self.core.read(|state| Credentials {
+            tokens: state.tokens.subscribe(),
+            users: state.users.subscribe(),
+        })
+    }
+
     /// Who has this name and password, `from` being where they come from: who guesses there has to wait, and
     /// nobody elsewhere. And what [`Control::accept`] takes later in their place.
     ///

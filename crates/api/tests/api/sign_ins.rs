@@ -193,6 +193,27 @@ async fn a_user_signs_in_with_a_password_and_may_what_their_role_says() {
     assert_eq!(ann.read(&world, "/v1/nodes").await.status, 200);
     assert_eq!(ann.read(&world, "/v1/audit").await.status, 403);
     assert_eq!(ann.read(&world, "/v1/users/ann").await.status, 200);
+    // What is open ends when the user may no longer.
+    let watching = ann.read(&world, "/v1/nodes?watch=true");
+    let changing = async {
+        // Until it has begun, there is nothing to end.
+        for role in ["operator", "viewer"].into_iter().cycle() {
+            let patch = serde_json::json!({ "spec": { "roles": [{ "role": role }] } });
+            world.local().users().patch("ann", &patch, None, false).await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let watched = tokio::select! {
+        watched = watching => watched,
+        () = changing => unreachable!(),
+        () = tokio::time::sleep(std::time::Duration::from_secs(20)) => {
+            panic!("a watch goes on after its user's role has changed")
+        }
+    };
+    assert!(watched.says("has other roles now"), "{}", watched.head);
+    let patch = serde_json::json!({ "spec": { "roles": [{ "role": "viewer" }] } });
+    world.local().users().patch("ann", &patch, None, false).await.unwrap();
+
     let csrf = [("hull-csrf", ann.csrf.as_str())];
     let backup = ann.ask(&world, "POST", "/v1/system/backup", &csrf).await;
     assert_eq!(backup.status, 403, "there is everything in it");

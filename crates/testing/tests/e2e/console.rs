@@ -60,6 +60,11 @@ fn containers_are_run_seen_and_entered() {
 }
 
 #[test]
+fn people_sign_in_and_may_what_their_roles_say() {
+    browse("users.test.mjs");
+}
+
+#[test]
 fn a_tab_stays_open_over_a_restart() {
     browse("restart.test.mjs");
 }
