@@ -5,7 +5,7 @@ use link::machine::DiskUsage;
 use model::Result;
 
 use crate::Client;
-use crate::wire::{CheckReport, Status};
+use crate::wire::{CheckReport, KeysRotated, Status};
 
 /// The platform.
 #[derive(Debug, Clone)]
@@ -31,6 +31,11 @@ impl System {
     /// What takes up the disk.
     pub async fn disk_usage(&self) -> Result<DiskUsage> {
         self.client.get("/v1/system/disk-usage").value().await
+    }
+
+    /// Seals all secrets with a new key.
+    pub async fn rotate_keys(&self) -> Result<KeysRotated> {
+        self.client.post("/v1/system/keys/rotate").value().await
     }
 
     /// A consistent copy of the store, taken while it works.

@@ -47,7 +47,7 @@ pub use instance::{
 pub use list::{Change, ChangeKind, List, ListQuery};
 pub use problem::Problem;
 pub use service::RollBackRequest;
-pub use system::{CheckReport, Status};
+pub use system::{CheckReport, KeysRotated, Status};
 pub use token::{NewToken, SignedIn, TokenDraft};
 pub use user::{AuditQuery, PasswordRequest, SignInRequest};
 pub use volume::{PruneVolumesRequest, PrunedVolumes};

@@ -26,9 +26,10 @@ use crate::batch::{Batch, at};
 use crate::caller::{Caller, Verb, authorise};
 use crate::core::Mode;
 use crate::mirror::State;
+use crate::secrets;
 use crate::service::{Context, Rules, Service, find, not_deleted, project_exists};
 
-pub(crate) use objects::open;
+pub(crate) use objects::{open, place as place_of, place_of_answers};
 use revisions::Kept;
 
 /// The finalizer of an app that has objects.
@@ -362,6 +363,8 @@ pub(crate) fn put(
     if let Some(old) = old {
         not_deleted(old)?;
     }
+    let Draft { objects, origin, files, .. } = &mut draft;
+    secrets::renewed(context.core, id, objects, origin.as_mut(), files)?;
     let present = present(context.state, project);
     let restored = old.map(|old| old.spec.restored.clone()).unwrap_or_default();
     let restored = copies::apply(&restored, draft.put_back.as_ref(), &mut draft.objects);

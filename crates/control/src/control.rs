@@ -97,6 +97,7 @@ impl Control {
             node: config.node,
             pool: config.pool,
             keyring: config.keyring,
+            changing: tokio::sync::RwLock::default(),
             opened: crate::handed::Opened::default(),
             cursors: Mutex::default(),
             nodes: std::sync::RwLock::default(),

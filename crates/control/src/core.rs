@@ -65,6 +65,8 @@ pub(crate) struct Core {
     pub(crate) pool: ipnet::Ipv4Net,
     /// What secrets are sealed with.
     pub(crate) keyring: Arc<crate::Keyring>,
+    /// Held while a change is made.
+    pub(crate) changing: tokio::sync::RwLock<()>,
     /// What nodes are told of secrets and configs.
     pub(crate) opened: crate::handed::Opened,
     /// Behind which addresses the next ones are looked for.
@@ -91,6 +93,11 @@ impl Core {
         read(&self.mirror.read())
     }
 
+    /// Waits until all changes that go on are over.
+    pub(crate) async fn wait_for_changes(&self) {
+        drop(self.changing.write().await);
+    }
+
     /// Makes a change: `plan` works it out from the state, and again when others were faster.
     /// Returns the revision it has, and what `plan` returned; the mirror holds it then.
     ///
@@ -101,6 +108,7 @@ impl Core {
         mode: Mode,
         mut plan: impl FnMut(&State, &mut Batch) -> Result<R>,
     ) -> Result<(u64, R)> {
+        let _goes_on = self.changing.read().await;
         for _ in 0..TRIES {
             let mut batch = Batch::default();
             let (revision, result) = {

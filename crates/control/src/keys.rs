@@ -42,6 +42,16 @@ pub(crate) fn app_revision(app: &Uid, number: u64) -> (String, String) {
     (format!("{place}/objects"), format!("{place}/files"))
 }
 
+/// What the records of revisions begin with, and what the names of those of their files end with.
+pub(crate) const APP_REVISIONS: &str = "/app-revision/";
+pub(crate) const FILES: &str = "files";
+
+/// The app whose revision a record is of, and which part of it.
+pub(crate) fn parse_app_revision(key: &str) -> Option<(Uid, &str)> {
+    let (app, rest) = key.strip_prefix(APP_REVISIONS)?.split_once('/')?;
+    Some((app.parse().ok()?, rest.split_once('/')?.1))
+}
+
 /// A batch of events, by the number of its first one.
 pub(crate) fn events(first: u64) -> String {
     format!("{EVENTS}{first:020}")

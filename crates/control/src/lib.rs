@@ -61,7 +61,7 @@ pub use networks::Networks;
 pub use nodes::Nodes;
 pub use operations::{Ongoing, Operations};
 pub use projects::Projects;
-pub use secrets::Secrets;
+pub use secrets::{Rotated, Secrets};
 pub use service::{Change, ChangeKind, Editable, List, ListJson, ListOptions, New, Service};
 pub use services::Services;
 pub use snapshots::Snapshots;

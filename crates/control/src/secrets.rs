@@ -1,5 +1,7 @@
 //! Secrets: data that its instances read, and nobody else. Records have it sealed; callers never see it.
 
+mod rotate;
+
 use std::sync::Arc;
 
 use model::data::{Data, Sealed};
@@ -12,6 +14,9 @@ use crate::handed;
 use crate::keyring::Keyring;
 use crate::mirror::State;
 use crate::service::{Context, Rules, Service};
+
+pub use rotate::Rotated;
+pub(crate) use rotate::renewed;
 
 /// The verbs of secrets. Nobody is shown the value of one.
 pub type Secrets = Service<SecretNoun>;

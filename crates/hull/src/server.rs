@@ -183,7 +183,9 @@ async fn open_control(
     let token = places.admin_token();
     settings.keep_secret =
         Arc::new(move |secret| write_private(&token, format!("{secret}\n").as_bytes()));
-    settings.keyring = Arc::new(open_keyring(&places.keyring(), &settings.random)?);
+    let keys = places.keyring();
+    let keyring = open_keyring(&keys, &settings.random)?;
+    settings.keyring = Arc::new(keyring.kept_by(Arc::new(move |text| write_keyring(&keys, text))));
     settings.pool = config.network.pool;
     Control::open(settings).await
 }
@@ -195,12 +197,7 @@ fn open_keyring(path: &Path, random: &control::Random) -> Result<Keyring> {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let keyring = Keyring::fresh(random);
-            write_private(path, keyring.text().as_bytes())?;
-            // What it will seal is safe on the disk at once, and so must the file's name be.
-            let directory = path.parent().unwrap_or(path);
-            std::fs::File::open(directory)
-                .and_then(|directory| directory.sync_all())
-                .context(ErrorKind::Unavailable, || format!("cannot write {}", path.display()))?;
+            write_keyring(path, &keyring.text())?;
             return Ok(keyring);
         }
         Err(error) => {
@@ -214,6 +211,15 @@ fn open_keyring(path: &Path, random: &control::Random) -> Result<Keyring> {
             .next(next)
             .caused_by(error)
     })
+}
+
+/// What it will seal is safe on the disk at once, and so must the file and its name be.
+fn write_keyring(path: &Path, text: &str) -> Result<()> {
+    write_private(path, text.as_bytes())?;
+    let directory = path.parent().unwrap_or(path);
+    std::fs::File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .context(ErrorKind::Unavailable, || format!("cannot write {}", path.display()))
 }
 
 async fn start_engine(config: &Config, places: &Places) -> Result<Supervisor> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use client::wire::{CheckReport, Status};
+use client::wire::{CheckReport, KeysRotated, Status};
 use control::{Caller, ListOptions};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
@@ -73,7 +73,11 @@ fn machine(routes: Routes) -> Routes {
     );
     let backup = describe("backup", "Copies the store while it works.")
         .answers_bytes("An SQLite database.", "application/vnd.sqlite3");
+    let rotate =
+        describe("rotateKeys", "Seals all secrets with a new key and forgets the old ones.")
+            .answers(200, "What was done.", Named::of::<KeysRotated>());
     routes
+        .add(Pace::Lasting, Method::POST, "/v1/system/keys/rotate", rotate_keys, rotate)
         .add(Pace::Prompt, Method::GET, "/v1/system/status", self::status, status)
         .add(Pace::Lasting, Method::GET, "/v1/system/check", check_here, check)
         .add(Pace::Lasting, Method::GET, "/v1/system/disk-usage", usage_here, usage)
@@ -96,6 +100,16 @@ fn nodes(routes: Routes) -> Routes {
         usage_of_node,
         usage,
     )
+}
+
+async fn rotate_keys(State(api): State<Arc<Api>>, By(caller): By) -> Reply<Response> {
+    // Whoever leaves in the middle has it go on all the same.
+    let secrets = api.control.secrets();
+    let work = tokio::spawn(async move { secrets.rotate(&caller).await });
+    let done =
+        work.await.context(ErrorKind::Internal, || "the change of keys got lost".into())??;
+    let control::Rotated { key, sealed, unreadable, forgotten } = done;
+    json_value(&KeysRotated { key, sealed, unreadable, forgotten })
 }
 
 async fn healthz() -> &'static str {

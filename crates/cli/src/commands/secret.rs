@@ -29,6 +29,8 @@ pub enum Secret {
     Show(Show),
     /// Remove secrets that nobody reads
     Rm(Rm),
+    /// Seal all secrets with a new key, and forget the old one
+    Rotate(Rotate),
 }
 
 /// Makes a secret.
@@ -80,6 +82,17 @@ pub struct Rm {
     names: Vec<String>,
 }
 
+/// Changes the key that all secrets of the platform are sealed with. Who is cut off runs it again: it goes
+/// on where it was.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A backup that was made before is read with the keys of before: keep a copy of secret.keys with it.\n\nExamples:\n  hull secret rotate"
+)]
+pub struct Rotate {
+    #[command(flatten)]
+    output: Output,
+}
+
 impl Secret {
     /// Runs the command.
     pub async fn run(self, context: &Context) -> Result<ExitCode> {
@@ -103,6 +116,7 @@ impl Secret {
                 })
                 .await;
             }
+            Secret::Rotate(args) => args.run(context).await?,
             Secret::Rm(args) => {
                 return each(&args.names, async |name| {
                     objects::remove(&secrets, name, args.plan, true).await
@@ -111,6 +125,30 @@ impl Secret {
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Rotate {
+    async fn run(self, context: &Context) -> Result<()> {
+        let done = context.client.system().rotate_keys().await?;
+        if out::structured(self.output.output, &done)? {
+            return Ok(());
+        }
+        out::line(&done.key);
+        out::remark(format!("{} records were sealed anew", done.sealed));
+        match done.forgotten.as_slice() {
+            [] => {}
+            keys => out::remark(format!(
+                "forgotten: {}; keep the copies of secret.keys that belong to earlier backups, and \
+                 copy it anew",
+                keys.join(", ")
+            )),
+        }
+        if done.unreadable > 0 {
+            let count = done.unreadable;
+            out::remark(format!("{count} cannot be read, as their keys are lost: hull status"));
+        }
+        Ok(())
     }
 }
 

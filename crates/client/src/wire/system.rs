@@ -40,3 +40,17 @@ pub struct CheckReport {
     /// What was looked at.
     pub findings: Vec<Finding>,
 }
+
+/// What came of a change of the key that secrets are sealed with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeysRotated {
+    /// Id of the key that seals now.
+    pub key: String,
+    /// How many records were sealed anew.
+    pub sealed: usize,
+    /// How many cannot be read, as their key was lost before; they are as they were.
+    pub unreadable: usize,
+    /// Ids of the keys that are gone.
+    pub forgotten: Vec<String>,
+}

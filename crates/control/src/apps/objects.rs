@@ -25,11 +25,12 @@ use crate::service::{Context, Rules};
 use crate::services;
 
 /// The place that a value of an app's is sealed for.
-fn place(app: &Uid, secret: &str) -> String {
+pub(crate) fn place(app: &Uid, secret: &str) -> String {
     format!("app/{app}/secret/{secret}")
 }
 
-fn place_of_answers(app: &Uid) -> String {
+/// The place that answers of an app are sealed for.
+pub(crate) fn place_of_answers(app: &Uid) -> String {
     format!("app/{app}/answers")
 }
 

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use testing::node::{Node, until};
 
-use super::process::{able, begin, node, sh};
+use super::process::{able, begin, mortal, node, sh};
 
 const VALUE: &str = "tr0ub4dor-and-3-more-words";
 const WAITS: &str = "trap 'exit 0' TERM; while :; do usleep 50000; done";
@@ -234,4 +234,86 @@ fn a_lost_key_is_told_until_it_is_back() {
     let flags = ["--secret", "before", "--secret", "after"];
     let read = sh(&node, &flags, "cat /run/secrets/before /run/secrets/after");
     assert_eq!(read, format!("{VALUE}{VALUE}"));
+}
+
+const ROTATED: &str = "services:
+  web:
+    image: busybox
+    command: [sh, -c, 'WAITS']
+    secrets: [inner]
+secrets: {inner: {file: inner.txt}}
+";
+
+/// An app of two revisions with a secret, and one of a template with a password among its answers.
+fn sealed_apps(node: &Node, dir: &Path) {
+    std::fs::write(
+        dir.join("compose.yaml"),
+        ROTATED.replace("WAITS", &WAITS.replace('\'', "\'\'")),
+    )
+    .unwrap();
+    for value in ["one", "two"] {
+        std::fs::write(dir.join("inner.txt"), value).unwrap();
+        node.ok(&["app", "up", "--name", "inner", dir.to_str().unwrap()]);
+    }
+    let template = dir.join("catalog/asks");
+    std::fs::create_dir_all(template.join("1")).unwrap();
+    let about = "title: Asks\nsummary: Asks\nversion: '1'\nquestions:\n\
+                 - {variable: pw, label: Password, type: password, required: true}\n";
+    std::fs::write(template.join("template.yaml"), about).unwrap();
+    let compose = "services:\n  web:\n    image: busybox\n    command: [sleep, '600']\n    \
+                   stop_signal: KILL\n    environment: {PW: \"${pw}\"}\n";
+    std::fs::write(template.join("1/compose.yaml"), compose).unwrap();
+    node.ok(&["catalog", "add", "own", dir.join("catalog").to_str().unwrap()]);
+    node.ok(&["catalog", "install", "own/asks", "--name", "asks", "--set", "pw=answered"]);
+}
+
+/// Everything that is sealed can be read.
+fn all_is_read(node: &Node, dir: &Path, place: &str) {
+    assert!(!node.ok(&["status"]).contains("cannot be read"), "{place}");
+    assert_eq!(sh(node, &["--secret", "pw"], "cat /run/secrets/pw"), VALUE, "{place}");
+    // Files of an earlier revision, answers, and what was kept of a revision that is taken again.
+    let copy = dir.join("copy");
+    node.ok(&["app", "export", "--revision", "1", "inner", copy.to_str().unwrap()]);
+    assert_eq!(std::fs::read_to_string(copy.join("inner.txt")).unwrap(), "one", "{place}");
+    std::fs::remove_dir_all(copy).unwrap();
+    let planned = node.ok(&["catalog", "upgrade", "asks", "--plan"]);
+    assert!(planned.contains("nothing would change"), "{place}: {planned}");
+    let planned = node.ok(&["app", "up", "--plan", "--name", "inner", dir.to_str().unwrap()]);
+    assert!(planned.contains("nothing would change"), "names stay: {place}: {planned}");
+}
+
+#[test]
+fn the_key_is_changed_wherever_the_platform_dies() {
+    let Some(node) = mortal() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    secret(&node, "pw", VALUE);
+    sealed_apps(&node, dir.path());
+    let file = node.root().join("var/lib/hull/secret.keys");
+    let keys = || std::fs::read_to_string(&file).unwrap();
+    for place in
+        ["keys.added", "keys.secret", "keys.app", "keys.revision", "keys.sealed", "keys.forgotten"]
+    {
+        let before = keys();
+        let old = before.lines().last().unwrap().to_owned();
+        node.dies_unanswered_at(place, &["secret", "rotate"]);
+        all_is_read(&node, dir.path(), place);
+        let done = node.hull(&["secret", "rotate"]);
+        assert_eq!(done.code, 0, "{place}: {}", done.stderr);
+        let after = keys();
+        assert!(!after.contains(&old) && after.lines().count() == 2, "{place}");
+        assert!(after.lines().last().unwrap().starts_with(&done.text()), "{place}");
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        all_is_read(&node, dir.path(), place);
+    }
+    node.ok(&["app", "rollback", "inner"]);
+    let read = ["exec", "inner-web-1", "cat", "/run/secrets/inner"];
+    assert_eq!(node.ok(&read), "one");
+    node.ok(&["app", "up", "--name", "inner", dir.path().to_str().unwrap()]);
+    assert_eq!(node.ok(&read), "two");
+    // The next start has nothing but the file.
+    node.kill_daemon().unwrap();
+    node.await_ready();
+    all_is_read(&node, dir.path(), "after the last");
+    node.ok(&["app", "down", "inner"]);
+    node.ok(&["app", "down", "asks"]);
 }
