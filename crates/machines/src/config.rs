@@ -1,10 +1,12 @@
 //! What one machine is made of, as the agent resolved it. The agent writes it beside the machine's
 //! sockets; [`crate::monitor`] reads it inside the walls. All paths are those seen inside.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use model::instance::DiskOptions;
 use serde::{Deserialize, Serialize};
 
 /// Where the machine's directory is mounted inside its walls. It is root's; in it are [`CONFIG`] and a
@@ -197,8 +199,11 @@ pub struct Disk {
 
 impl Disk {
     /// Its serial number in the guest.
-    pub fn serial(&self) -> &str {
-        if self.serial.is_empty() { &self.name } else { &self.serial }
+    pub fn serial(&self) -> Cow<'_, str> {
+        match self.serial.as_str() {
+            "" => DiskOptions::short_name(&self.name),
+            serial => serial.into(),
+        }
     }
 
     /// Whether it is a CD drive that nothing is in.

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use model::instance::DiskOptions;
 use serde_json::Value;
 
 use crate::config::{
@@ -244,10 +245,10 @@ fn controls(config: &MachineConfig, inherited: &Inherited, words: &mut Words) {
     }
 }
 
-/// QEMU's name for the top of a disk. It has 31 characters at most, with what is appended to it here; names
-/// of disks have 20, as serial numbers do.
+/// QEMU's name for the top of a disk. It has 31 characters at most, with what is appended to it here, so names
+/// of disks are shortened as serial numbers are.
 pub fn node_name(disk: &str) -> String {
-    format!("d-{disk}")
+    format!("d-{}", DiskOptions::short_name(disk))
 }
 
 /// QEMU's name for a disk's device.
@@ -352,14 +353,15 @@ pub fn disk_devices(disk: &Disk) -> Vec<Device> {
         if disk.is_empty() { device } else { device.with("drive", node_name(&disk.name)) }
     };
     match disk.bus {
-        Bus::Virtio => vec![common("virtio-blk-pci").with("serial", disk.serial().to_owned())],
+        Bus::Virtio => vec![common("virtio-blk-pci").with("serial", disk.serial().into_owned())],
         Bus::Scsi => {
             let controller = controller_name(&disk.name);
             let bus = format!("{controller}.0");
-            let disk = common("scsi-hd").with("serial", disk.serial().to_owned()).with("bus", bus);
+            let disk =
+                common("scsi-hd").with("serial", disk.serial().into_owned()).with("bus", bus);
             vec![Device::new("virtio-scsi-pci").with("id", controller), disk]
         }
-        Bus::Sata => vec![common("ide-hd").with("serial", disk.serial().to_owned())],
+        Bus::Sata => vec![common("ide-hd").with("serial", disk.serial().into_owned())],
         Bus::Cdrom => vec![common("ide-cd")],
     }
 }

@@ -136,11 +136,14 @@ impl Disk {
             cache: self.cache.unwrap_or(was.cache),
             serial: self.serial.clone().unwrap_or(was.serial),
         };
-        let serial = if options.serial.is_empty() { &self.name } else { &options.serial };
+        let serial = match options.serial.as_str() {
+            "" => DiskOptions::short_name(&self.name).into_owned(),
+            serial => serial.to_owned(),
+        };
         let kind =
             MountKind::Volume { name: self.name.clone(), subpath: String::new(), no_copy: true };
         Mount {
-            target: options.bus.device(serial),
+            target: options.bus.device(&serial),
             kind,
             read_only: self.read_only || before.is_some_and(|mount| mount.read_only),
             disk: Some(options),

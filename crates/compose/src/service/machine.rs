@@ -269,7 +269,10 @@ fn disk(item: &Field<'_>, named: &str, context: &mut Context<'_, '_>) -> Option<
         context.undeclared.entry(written.to_owned()).or_insert(None);
     }
     let number = |key: &str| item.get(key).and_then(|it| bytes(&it)).unwrap_or_default().0;
-    let serial = item.get("serial").and_then(|it| it.text()).unwrap_or(&name).to_owned();
+    let serial = match item.get("serial").and_then(|it| it.text()) {
+        Some(serial) => serial.to_owned(),
+        None => DiskOptions::short_name(&name).into_owned(),
+    };
     let mut options = DiskOptions {
         size: item.get("size").and_then(|it| bytes(&it)),
         iops: number("iops"),

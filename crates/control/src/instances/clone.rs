@@ -137,7 +137,7 @@ fn rename_disks(
             continue;
         };
         if options.serial.is_empty() {
-            options.serial.clone_from(volume);
+            options.serial = DiskOptions::short_name(volume).into_owned();
         }
         subpath.clear();
         let new = disk_name(name, volume, &disks);

@@ -4,9 +4,11 @@
 //! memory are the container's [`resources`](super::Resources), its mounts are shared directories and
 //! disks, its ports, networks, restart policy and health check are the instance's.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::id::Uid;
@@ -117,7 +119,7 @@ pub struct DiskOptions {
     /// Whose memory keeps what was read and what is yet to be written.
     #[serde(skip_serializing_if = "DiskCache::is_usual")]
     pub cache: DiskCache,
-    /// Its serial number in the guest; the volume's name when empty.
+    /// Its serial number in the guest; the volume's name, shortened to fit, when empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub serial: String,
 }
@@ -125,6 +127,20 @@ pub struct DiskOptions {
 impl DiskOptions {
     /// Most characters of a serial number (virtio 1.2, 5.2.6, `VIRTIO_BLK_ID_BYTES`).
     pub const SERIAL: usize = 20;
+
+    /// What a disk in this volume is called where there is little room, as in QEMU and in serial numbers: as the
+    /// volume is; of a long name the beginning, and of all of it a digest.
+    #[must_use]
+    pub fn short_name(volume: &str) -> Cow<'_, str> {
+        /// Digits of the digest.
+        const DIGITS: usize = 8;
+        if volume.len() <= Self::SERIAL {
+            return volume.into();
+        }
+        let digest = hex::encode(Sha256::digest(volume));
+        let begin: String = volume.chars().take(Self::SERIAL - DIGITS - 1).collect();
+        format!("{begin}-{}", &digest[..DIGITS]).into()
+    }
 
     pub(super) fn validate(&self) -> Result<()> {
         let fits = self.serial.len() <= Self::SERIAL;
@@ -381,4 +397,23 @@ fn is_zero(number: &u64) -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_zero32(number: &u32) -> bool {
     *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_are_shortened_and_told_apart() {
+        for name in ["data", "x", "twenty-characters-xx"] {
+            assert_eq!(DiskOptions::short_name(name), name);
+        }
+        let short = DiskOptions::short_name;
+        let (one, two) = (short("measurements-of-summer"), short("measurements-of-winter"));
+        assert_eq!((one.len(), two.len()), (DiskOptions::SERIAL, DiskOptions::SERIAL));
+        assert!(one.starts_with("measurement-") && one != two, "{one} {two}");
+        assert_eq!(one, short("measurements-of-summer"), "always the same");
+        let serial = one.into_owned();
+        DiskOptions { serial, ..DiskOptions::default() }.validate().unwrap();
+    }
 }

@@ -128,7 +128,7 @@ impl Mount {
             MountKind::Volume { name, .. } if self.disk.is_some() && !is_disk_name(name) => {
                 Err(Error::invalid(format!("{name:?} cannot name a disk"))
                     .at("name")
-                    .next("give the volume a name of 20 characters at most, not root, seed or cd0"))
+                    .next("give the volume another name than root, seed, commit and cd0"))
             }
             MountKind::Volume { name, subpath, no_copy: _ } => {
                 if !name.is_empty() {
@@ -150,10 +150,10 @@ impl Mount {
     }
 }
 
-/// A disk's name is its serial number, which has 20 characters; a machine's own disks have names, too.
+/// A machine's own disks have names, too.
 fn is_disk_name(name: &str) -> bool {
     let cd = name.strip_prefix("cd").is_some_and(|number| number.parse::<u8>().is_ok());
-    name.len() <= 20 && !cd && !matches!(name, "root" | "seed" | "commit")
+    !cd && !matches!(name, "root" | "seed" | "commit")
 }
 
 fn climbs(path: &str) -> bool {

@@ -416,3 +416,45 @@ fn the_platform_dies_while_devices_come_and_go() {
     node.ok(&["volume", "rm", "data"]);
     drop(it);
 }
+
+/// An app's volumes are called after the app and themselves, which is more than a serial number holds.
+#[test]
+fn volumes_of_long_names_are_disks_that_are_told_apart() {
+    let Some(node) = node() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let text = "services:\n  vm:\n    image: hull-tiny\n    x-monohull:\n      memory: 192m\n      disks:\n        \
+                - {volume: measurements-of-summer, size: 16m}\n        \
+                - {volume: measurements-of-winter, size: 24m}\n";
+    std::fs::write(dir.path().join("compose.yaml"), text).unwrap();
+    struct Gone<'a>(&'a Node);
+    impl Drop for Gone<'_> {
+        fn drop(&mut self) {
+            self.0.hull(&["app", "down", "--volumes", "long-named"]);
+        }
+    }
+    let _gone = Gone(node);
+    let path = dir.path().to_str().unwrap();
+    node.ok(&["app", "up", "--detach", "--name", "long-named", path]);
+    let vm = "long-named-vm-1";
+    within(PATIENCE, "the machine is there", || {
+        (node.hull(&["exec", vm, "true"]).code == 0).then_some(())
+    });
+    let of_size = |size: u64| {
+        let all = disks(node, vm);
+        all.into_iter().find(|(_, has, _)| *has == size).map(|(serial, _, _)| serial)
+    };
+    let (summer, winter) = (of_size(16).unwrap(), of_size(24).unwrap());
+    assert_ne!(summer, winter);
+    for serial in [&summer, &winter] {
+        assert!(serial.len() == 20 && serial.starts_with("measurement-"), "{serial}");
+    }
+    let hot = "a-volume-with-quite-a-long-name";
+    node.ok(&["update", "--disk", &format!("{hot},size=40m"), vm]);
+    until("it is plugged in", || of_size(40));
+    assert!(of_size(40).unwrap().starts_with("a-volume-wi-"));
+    node.ok(&["update", "--disk-rm", hot, vm]);
+    until("it is taken out", || of_size(40).is_none().then_some(()));
+    node.ok(&["volume", "rm", hot]);
+    node.ok(&["snapshot", "create", vm, "before"]);
+    node.ok(&["snapshot", "rm", vm, "before"]);
+}
