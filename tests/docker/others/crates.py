@@ -19,12 +19,27 @@ HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "monohull"
 HELLO = ({"hello": "#!/bin/sh\necho\necho 'Hello from Docker!'\n"}, ["/hello"])
 SERVER = {"usr/sbin/run_uhttpd": '#!/bin/sh\nexec httpd "$@"\n', "www/index.html": "here\n", "etc/config/uhttpd": "\nconfig uhttpd main\n"}
+# Two programs of one text, which serve their names.
 SIMPLE = """#!/bin/sh
 trap 'exit 0' TERM
+printf %s "${0##*/}" >/web/index.html
+echo "server will be listening to port 80" >&2
 httpd -p 80 -h /web
+echo "server is ready"
 echo "server is ready"
 while :; do sleep 1 & wait $!; done
 """
+SERVES = "httpd -p 8080 -h /web && echo listening on 0.0.0.0:8080 && exec sleep 600"
+# What the tests build by BuildKit, which the crate does not ship.
+CONTEXTS = {
+    "simple_web_server": {
+        "Dockerfile": "FROM alpine\nRUN mkdir /web\nCOPY --chmod=755 bash /bin/\nCOPY --chmod=755 foo bar /\nEXPOSE 80\nENTRYPOINT [\"./foo\"]\n",
+        "foo": SIMPLE,
+        "bar": SIMPLE,
+        "bash": '#!/bin/sh\nexec sh "$@"\n',
+    },
+    "no_expose_port": {"Dockerfile": f"FROM alpine\nRUN mkdir /web && echo here >/web/index.html\nCMD {SERVES}\n"},
+}
 # Of each image that the tests pull: what it has besides busybox, and its command.
 IMAGES = {
     ("hello-world", "linux"): HELLO,
@@ -33,7 +48,7 @@ IMAGES = {
     ("alpine", "3.20"): ({}, ["/bin/sh"]),
     ("fussybeaver/uhttpd", "latest"): (SERVER, ["/usr/sbin/run_uhttpd", "-f", "-p", "80", "-h", "/www"]),
     ("testcontainers/helloworld", "1.3.0"): ({}, ["sh", "-c", "httpd -p 8080 && echo Ready, listening on 8080 >&2 && exec sleep 600"]),
-    ("simple_web_server", "latest"): ({"usr/bin/serve": SIMPLE, "web/index.html": "foo"}, ["/usr/bin/serve"]),
+    ("curlimages/curl", "latest"): ({"usr/bin/curl": '#!/bin/sh\nexec wget -qO- "$@"\n'}, ["curl"]),
 }
 
 
@@ -47,6 +62,8 @@ class Crate:
     suites: tuple
     # Images that are to be there under their own names.
     local: tuple = ()
+    # Directories that its tests look for beside the crate's own, by path.
+    contexts: dict = dataclasses.field(default_factory=dict)
 
     def skip(self, has):
         return skipped((HERE / f"{self.name}.skip").read_text(), has)
@@ -60,6 +77,7 @@ TESTCONTAINERS = Crate(
     "testcontainers", "0.28.0", "blocking,http_wait_plain,reusable-containers",
     ("async_runner", "sync_runner"),
     tuple(IMAGES),
+    {f"testimages/{name}": files for name, files in CONTEXTS.items()},
 )  # fmt: skip
 ALL = [BOLLARD, TESTCONTAINERS]
 
@@ -81,6 +99,11 @@ def skipped(text, has):
 
 def run(crate, place):
     source = fetch(crate, place)
+    for path, files in crate.contexts.items():
+        directory = source.parent / path
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (directory / name).write_text(text)
     sweep()
     with tempfile.TemporaryDirectory(prefix="hull-crates-") as work:
         push_images(Path(work))
