@@ -1,5 +1,6 @@
 //! `GET /containers/json`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Extension;
@@ -8,9 +9,12 @@ use axum::response::IntoResponse;
 use control::{Caller, ListOptions};
 use model::Time;
 use model::instance::{Instance, MountKind};
+use model::meta::Labels;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::origin;
+use super::show::networks::{Endpoint, Seen};
 use super::show::{mounts, networks, state};
 use crate::failure::{Failure, Reply};
 use crate::filters::{Filters, Names};
@@ -63,14 +67,13 @@ pub(super) async fn list(
         found.truncate(limit);
     }
     let now = Time::now();
-    let mut rows = Vec::with_capacity(found.len());
-    for instance in &found {
-        let mut row = row(&engine, &caller, instance, now);
-        if query.flag("size") {
-            let (changed, whole) = engine.sizes(&caller, instance).await;
-            set_sizes(&mut row, changed, whole);
+    let mut seen = Seen::new(&engine, &caller);
+    let mut rows: Vec<Row<'_>> =
+        found.iter().map(|instance| row(&engine, &mut seen, instance, now)).collect();
+    if query.flag("size") {
+        for (row, instance) in rows.iter_mut().zip(&found) {
+            row.set_sizes(engine.sizes(&caller, instance).await);
         }
-        rows.push(row);
     }
     Ok(axum::Json(rows).into_response())
 }
@@ -89,21 +92,13 @@ fn newest_first(mut all: Vec<Arc<Instance>>) -> Vec<Arc<Instance>> {
 /// Rows of `df`.
 pub(crate) async fn usage(engine: &Engine, caller: &Caller) -> Reply<Vec<Value>> {
     let (now, mut rows) = (Time::now(), Vec::new());
+    let mut seen = Seen::new(engine, caller);
     for instance in newest_first(all(engine, caller)?) {
-        let mut row = row(engine, caller, &instance, now);
-        let (changed, whole) = engine.sizes(caller, &instance).await;
-        set_sizes(&mut row, changed, whole);
-        rows.push(row);
+        let mut row = row(engine, &mut seen, &instance, now);
+        row.set_sizes(engine.sizes(caller, &instance).await);
+        rows.push(json!(row));
     }
     Ok(rows)
-}
-
-/// An engine leaves out a size of nothing.
-fn set_sizes(row: &mut Value, changed: u64, whole: u64) {
-    if changed > 0 {
-        row["SizeRw"] = json!(changed);
-    }
-    row["SizeRootFs"] = json!(whole);
 }
 
 fn check(filters: &Filters) -> Reply<()> {
@@ -260,21 +255,66 @@ fn has_port(instance: &Instance, text: &str, published: bool) -> bool {
     })
 }
 
-fn row(engine: &Engine, caller: &Caller, instance: &Instance, now: Time) -> Value {
-    let image = instance.spec.main().map_or("", |main| main.image.as_str());
-    json!({
-        "Id": instance.meta.id.as_str(),
-        "Names": [format!("/{}", instance.meta.name)],
-        "Image": image,
-        "ImageID": origin::image_id(instance),
-        "Command": origin::command(instance),
-        "Created": instance.meta.created.0.as_second(),
-        "Ports": networks::summary(instance),
-        "Labels": instance.meta.labels,
-        "State": state::word(instance),
-        "Status": state::sentence(instance, now),
-        "HostConfig": { "NetworkMode": networks::mode_name(instance) },
-        "NetworkSettings": { "Networks": networks::endpoints(engine, caller, instance, None) },
-        "Mounts": mounts::points(engine, instance, &[]),
-    })
+/// One container of a list (`ContainerSummary`).
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row<'a> {
+    id: &'a str,
+    names: [String; 1],
+    image: &'a str,
+    #[serde(rename = "ImageID")]
+    image_id: String,
+    command: String,
+    created: i64,
+    ports: Vec<Value>,
+    labels: &'a Labels,
+    state: &'a str,
+    status: String,
+    host_config: HostConfig,
+    network_settings: NetworkSettings,
+    mounts: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size_rw: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size_root_fs: Option<u64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct HostConfig {
+    network_mode: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct NetworkSettings {
+    networks: BTreeMap<String, Endpoint>,
+}
+
+impl Row<'_> {
+    /// Bytes that the container changed, and bytes of all it sees. An engine leaves out a size of nothing.
+    fn set_sizes(&mut self, (changed, whole): (u64, u64)) {
+        self.size_rw = (changed > 0).then_some(changed);
+        self.size_root_fs = Some(whole);
+    }
+}
+
+fn row<'a>(engine: &Engine, seen: &mut Seen<'_>, instance: &'a Instance, now: Time) -> Row<'a> {
+    Row {
+        id: instance.meta.id.as_str(),
+        names: [format!("/{}", instance.meta.name)],
+        image: instance.spec.main().map_or("", |main| main.image.as_str()),
+        image_id: origin::image_id(instance),
+        command: origin::command(instance),
+        created: instance.meta.created.0.as_second(),
+        ports: networks::summary(instance),
+        labels: &instance.meta.labels,
+        state: state::word(instance),
+        status: state::sentence(instance, now),
+        host_config: HostConfig { network_mode: networks::mode_name(instance) },
+        network_settings: NetworkSettings { networks: networks::endpoints(seen, instance, None) },
+        mounts: mounts::points(engine, instance, &[]),
+        size_rw: None,
+        size_root_fs: None,
+    }
 }

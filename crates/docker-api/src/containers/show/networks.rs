@@ -1,11 +1,12 @@
 //! The networks a container is joined to, and its ports.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use bollard_stubs::models::{PortBinding, PortMap};
+use bollard_stubs::models::{EndpointSettings, PortBinding, PortMap};
 use control::Caller;
 use model::instance::{Attachment, Instance, Interface, NetworkMode, Port};
 use model::network::DEFAULT_NETWORK;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -44,6 +45,59 @@ pub(crate) fn made_up_id(words: &[&str]) -> String {
     })
 }
 
+/// One of `Networks`: Engine leaves none of these out.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Endpoint {
+    #[serde(rename = "IPAMConfig")]
+    ipam: Value,
+    links: Option<Vec<String>>,
+    aliases: Option<Vec<String>>,
+    driver_opts: Option<HashMap<String, String>>,
+    gw_priority: i64,
+    #[serde(rename = "NetworkID")]
+    network: String,
+    #[serde(rename = "EndpointID")]
+    id: String,
+    gateway: String,
+    #[serde(rename = "IPAddress")]
+    ipv4: String,
+    mac_address: String,
+    #[serde(rename = "IPPrefixLen")]
+    prefix4: u8,
+    #[serde(rename = "IPv6Gateway")]
+    gateway6: String,
+    #[serde(rename = "GlobalIPv6Address")]
+    ipv6: String,
+    #[serde(rename = "GlobalIPv6PrefixLen")]
+    prefix6: u8,
+    #[serde(rename = "DNSNames")]
+    names: Option<Vec<String>>,
+}
+
+/// What is asked of networks, once of each: a list has a thousand containers on one.
+pub(crate) struct Seen<'a> {
+    engine: &'a Engine,
+    caller: &'a Caller,
+    gateways: BTreeMap<String, (String, String)>,
+}
+
+impl<'a> Seen<'a> {
+    /// Nothing was asked yet.
+    pub(crate) fn new(engine: &'a Engine, caller: &'a Caller) -> Self {
+        Self { engine, caller, gateways: BTreeMap::new() }
+    }
+
+    fn gateways(&mut self, network: &str) -> (String, String) {
+        if let Some(known) = self.gateways.get(network) {
+            return known.clone();
+        }
+        let found = self.engine.gateways(self.caller, network);
+        self.gateways.insert(network.to_owned(), found.clone());
+        found
+    }
+}
+
 /// `NetworkSettings` of an inspected container.
 pub(crate) fn settings(
     engine: &Engine,
@@ -59,7 +113,7 @@ pub(crate) fn settings(
         "SandboxID": sandbox,
         "SandboxKey": "",
         "Ports": ports,
-        "Networks": endpoints(engine, caller, instance, origin),
+        "Networks": endpoints(&mut Seen::new(engine, caller), instance, origin),
     })
 }
 
@@ -84,31 +138,27 @@ pub(crate) fn add_old_fields(settings: &mut Value) {
 
 /// `Networks` of a listed or inspected container.
 pub(crate) fn endpoints(
-    engine: &Engine,
-    caller: &Caller,
+    seen: &mut Seen<'_>,
     instance: &Instance,
     origin: Option<&Origin>,
-) -> Map<String, Value> {
-    let mut all = Map::new();
+) -> BTreeMap<String, Endpoint> {
+    let mut all = BTreeMap::new();
     let asked = |name: &str| origin.and_then(|origin| origin.endpoints.get(name));
     match &instance.spec.network {
         NetworkMode::Networks { attachments } => {
             let placed = instance.spec.placement.iter().flat_map(|it| &it.interfaces);
             for interface in placed {
                 let name = docker_name(&interface.network);
-                all.insert(
-                    name.to_owned(),
-                    joined(engine, caller, instance, interface, asked(name)),
-                );
+                let endpoint = joined(seen, instance, interface, asked(name));
+                all.insert(name.to_owned(), endpoint);
             }
             let names = attachments.iter().map(|it| it.network.as_str());
             let default = attachments.is_empty().then_some(DEFAULT_NETWORK);
             for network in names.chain(default) {
                 let name = docker_name(network);
                 if !all.contains_key(name) {
-                    let mut endpoint = empty(asked(name));
-                    endpoint["NetworkID"] = json!(engine.network_id(caller, network));
-                    all.insert(name.to_owned(), endpoint);
+                    let network = seen.engine.network_id(seen.caller, network);
+                    all.insert(name.to_owned(), Endpoint { network, ..empty(asked(name)) });
                 }
             }
         }
@@ -117,8 +167,8 @@ pub(crate) fn endpoints(
             if origin.is_some_and(|it| it.host.network_mode.as_deref() != Some("none")) => {}
         NetworkMode::Host | NetworkMode::None => {
             let name = mode_name(instance);
-            let mut endpoint = empty(asked(&name));
-            endpoint["NetworkID"] = json!(made_up_id(&["network", &name]));
+            let network = made_up_id(&["network", &name]);
+            let endpoint = Endpoint { network, ..empty(asked(&name)) };
             all.insert(name, endpoint);
         }
         NetworkMode::Instance { .. } => {}
@@ -126,32 +176,31 @@ pub(crate) fn endpoints(
     all
 }
 
-fn empty(asked: Option<&bollard_stubs::models::EndpointSettings>) -> Value {
-    json!({
-        "IPAMConfig": asked.and_then(|it| it.ipam_config.as_ref()),
-        "Links": asked.and_then(|it| it.links.as_ref()),
-        "Aliases": asked.and_then(|it| it.aliases.as_ref()),
-        "DriverOpts": asked.and_then(|it| it.driver_opts.as_ref()),
-        "GwPriority": asked.and_then(|it| it.gw_priority).unwrap_or_default(),
-        "NetworkID": "", "EndpointID": "", "Gateway": "", "IPAddress": "", "MacAddress": "",
-        "IPPrefixLen": 0, "IPv6Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0,
-        "DNSNames": null,
-    })
+/// What was asked of a network, before anything of it is known.
+fn empty(asked: Option<&EndpointSettings>) -> Endpoint {
+    let Some(asked) = asked else { return Endpoint::default() };
+    Endpoint {
+        ipam: json!(asked.ipam_config),
+        links: asked.links.clone(),
+        aliases: asked.aliases.clone(),
+        driver_opts: asked.driver_opts.clone(),
+        gw_priority: asked.gw_priority.unwrap_or_default(),
+        ..Endpoint::default()
+    }
 }
 
 fn joined(
-    engine: &Engine,
-    caller: &Caller,
+    seen: &mut Seen<'_>,
     instance: &Instance,
     interface: &Interface,
-    asked: Option<&bollard_stubs::models::EndpointSettings>,
-) -> Value {
+    asked: Option<&EndpointSettings>,
+) -> Endpoint {
     let mut endpoint = empty(asked);
     let id = instance.meta.id.as_str();
-    endpoint["NetworkID"] = json!(interface.network_id.as_str());
+    endpoint.network = interface.network_id.to_string();
     if let Some(wished) = wished(instance, &interface.network) {
         if !wished.aliases.is_empty() {
-            endpoint["Aliases"] = json!(wished.aliases);
+            endpoint.aliases = Some(wished.aliases.clone());
         }
         let fixed = [
             ("IPv4Address", wished.ipv4.map(|it| it.to_string())),
@@ -159,32 +208,30 @@ fn joined(
         ];
         for (field, address) in fixed {
             if let Some(address) = address {
-                endpoint["IPAMConfig"][field] = json!(address);
+                endpoint.ipam[field] = json!(address);
             }
         }
     }
     if !instance.status.phase.is_live() {
         return endpoint;
     }
-    endpoint["EndpointID"] = json!(made_up_id(&["endpoint", id, interface.network_id.as_str()]));
-    endpoint["MacAddress"] = json!(interface.mac);
+    endpoint.id = made_up_id(&["endpoint", id, interface.network_id.as_str()]);
+    endpoint.mac_address = interface.mac.to_string();
     if let Some(address) = interface.ipv4 {
-        endpoint["IPAddress"] = json!(address.addr());
-        endpoint["IPPrefixLen"] = json!(address.prefix_len());
+        endpoint.ipv4 = address.addr().to_string();
+        endpoint.prefix4 = address.prefix_len();
     }
     if let Some(address) = interface.ipv6 {
-        endpoint["GlobalIPv6Address"] = json!(address.addr());
-        endpoint["GlobalIPv6PrefixLen"] = json!(address.prefix_len());
+        endpoint.ipv6 = address.addr().to_string();
+        endpoint.prefix6 = address.prefix_len();
     }
-    let (gateway4, gateway6) = engine.gateways(caller, &interface.network);
-    endpoint["Gateway"] = json!(gateway4);
-    endpoint["IPv6Gateway"] = json!(gateway6);
+    (endpoint.gateway, endpoint.gateway6) = seen.gateways(&interface.network);
     if interface.network != DEFAULT_NETWORK {
         let mut names = vec![instance.meta.name.clone()];
         names.extend(interface.aliases.iter().cloned());
         names.push(instance.meta.id.short().to_owned());
         names.dedup();
-        endpoint["DNSNames"] = json!(names);
+        endpoint.names = Some(names);
     }
     endpoint
 }
