@@ -184,7 +184,9 @@ fn image(service: &Field<'_>, draft: &mut Draft, context: &Context<'_, '_>) {
         }
         draft.container.image = image.to_owned();
     } else if draft.build.is_some() {
-        draft.container.image = format!("{}-{}", context.app, draft.name).to_ascii_lowercase();
+        // Who reads files without a name gives the app one, and reads them again.
+        let app = if context.app.is_empty() { "app" } else { context.app.as_str() };
+        draft.container.image = format!("{app}-{}", draft.name).to_ascii_lowercase();
         draft.container.pull = PullPolicy::Never;
     }
     if let Some(field) = service.get("pull_policy") {

@@ -75,6 +75,13 @@ fn what_no_image_is_built_with_is_for_who_builds() {
 }
 
 #[test]
+fn files_without_a_name_are_read() {
+    let file = "services: {w: {build: .}}";
+    let wanted = read(&files(&[("compose.yaml", file)]), &Asked::default()).unwrap();
+    assert_eq!((wanted.name.as_str(), wanted.services.len()), ("", 1));
+}
+
+#[test]
 fn what_is_refused() {
     for (line, why) in [
         ("network: mine", "a build cannot be in"),

@@ -115,10 +115,11 @@ impl Planned {
             return Ok(None);
         }
         if flags.build {
-            return Ok(Some("it is asked for"));
+            return Ok(Some("it is asked for; what runs it changes if another comes of it"));
         }
         if self.how.always {
-            return Ok(Some("its pull_policy is build"));
+            let why = "its pull_policy is build; what runs it changes if another comes of it";
+            return Ok(Some(why));
         }
         if self.pull == PullPolicy::Always {
             return Ok(None);
