@@ -83,10 +83,11 @@ pub struct Rm {
 }
 
 /// Changes the key that all secrets of the platform are sealed with. Who is cut off runs it again: it goes
-/// on where it was.
+/// on where it was. A backup that was made before is read with the keys of before: keep a copy of
+/// secret.keys with it.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A backup that was made before is read with the keys of before: keep a copy of secret.keys with it.\n\nExamples:\n  hull secret rotate"
+    after_help = "Examples:\n  hull secret rotate\n  hull secret rotate -o json"
 )]
 pub struct Rotate {
     #[command(flatten)]
