@@ -263,7 +263,8 @@ fn changes_are_known_whichever_side_was_killed_between_them() {
     start("one");
     all("to another server", &["one", "three", "four"], &["two"]);
     // A namespace that is another, with the same name and address.
-    node.ok(&["restart", "asker"]);
+    node.ok(&["stop", "--time", "0", "asker"]);
+    node.ok(&["start", "asker"]);
     all("from a new namespace", &["one", "three", "four"], &["two"]);
     kill(server(&node)).unwrap();
     node.kill_daemon().unwrap();
