@@ -21,7 +21,7 @@ export function Tokens() {
   if (!complete) return problem ? <ProblemNote error={problem} /> : <Loading />
   const columns: Column<Token>[] = [
     { key: 'name', title: t('Name'), width: 'minmax(120px, 1fr)', lead: true, cell: (it) => <b>{it.meta.name}</b> },
-    { key: 'user', title: t('User'), width: 'minmax(80px, 1fr)', label: true, cell: (it) => it.spec.user },
+    { key: 'user', title: t('User'), width: 'minmax(80px, 1fr)', cell: (it) => it.spec.user },
     { key: 'worth', title: t('Worth'), width: 'minmax(120px, 1fr)', cell: (it) => <Worth token={it} /> },
     { key: 'about', title: t('About'), width: 'minmax(140px, 2fr)', cell: (it) => it.spec.description },
     { key: 'expires', title: t('Expires'), width: 'minmax(150px, 1fr)', label: true, cell: (it) => <Expiry token={it} /> },

@@ -42,12 +42,13 @@ impl ImageStore {
     }
 
     /// The image of that name, pulled if the policy says so. `pinned` is the digest or id that something
-    /// was made from already: where it is here, the name does not matter.
+    /// was made from already: where it is here, the name does not matter. `progress` hears of the pull.
     pub async fn ensure(
         &self,
         name: &str,
         policy: PullPolicy,
         pinned: Option<&str>,
+        progress: Progress,
     ) -> Result<Arc<Image>> {
         if let Some(digest) = pinned
             && let Some(image) = self.here(digest).await?
@@ -65,7 +66,7 @@ impl ImageStore {
         {
             return Ok(image);
         }
-        self.pull(&reference, policy, Progress::none()).await
+        self.pull(&reference, policy, progress).await
     }
 
     /// Pulls an image as the policy says.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_stream::try_stream;
 use containers::Process;
+use images::Progress;
 use link::ResultStream;
 use link::instance::{
     Change, ChangeKind, CommitRequest, DiskSize, InterfaceStats, ProcessTable, Stats, Target,
@@ -208,7 +209,8 @@ pub async fn commit(calls: &Calls, target: &Target, request: CommitRequest) -> R
     };
     let policy = model::instance::PullPolicy::Never;
     let images = &calls.context.images;
-    let image = images.ensure(&found.container.image, policy, Some(&pinned)).await?;
+    let image =
+        images.ensure(&found.container.image, policy, Some(&pinned), Progress::none()).await?;
     if image.machine.is_some() {
         return super::images::machine::commit(calls, &found, &image, request).await;
     }

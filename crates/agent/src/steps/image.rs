@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use images::{LayerProgress, Phase as LayerPhase, Progress, PullState};
 use model::image::Image;
 use model::instance::{ContainerSpec, HealthCheck, ImageVolume, Instance, Probe, Reason};
-use model::{Error, Result, Uid};
+use model::{Bytes, Error, Result, Uid};
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 
 use crate::local::Resolved;
 use crate::steps::machine;
@@ -16,6 +18,8 @@ use crate::worker::Worker;
 
 /// A start that waits for longer says for what.
 const SOON: Duration = Duration::from_secs(1);
+/// How far it is, is told this often at most.
+const TELL_EVERY: Duration = Duration::from_secs(2);
 
 /// The images of an instance, by container.
 pub struct ImagesOf {
@@ -49,8 +53,9 @@ pub async fn ensure(worker: &mut Worker, wanted: &Instance) -> Result<ImagesOf> 
     for container in super::all_in_order(wanted) {
         let pinned = pinned(worker, container).or_else(|| of_source(wanted)).map(str::to_owned);
         let context = worker.context.clone();
-        let image = context.images.ensure(&container.image, container.pull, pinned.as_deref());
-        let image = awaited(worker, wanted, &container.image, image).await?;
+        let (told, progress) = Progress::channel();
+        let pull = context.images.ensure(&container.image, container.pull, pinned.as_deref(), told);
+        let image = awaited(worker, wanted, &container.image, pull, progress).await?;
         check(container, &image)?;
         resolve(worker, wanted, container, &image);
         images.insert(container.name.clone(), image);
@@ -58,22 +63,59 @@ pub async fn ensure(worker: &mut Worker, wanted: &Instance) -> Result<ImagesOf> 
     Ok(ImagesOf { images })
 }
 
-/// Waits for an image, and says so in the status when that takes a while.
+/// Waits for an image, and says how far it is in the status when that takes a while.
 async fn awaited(
     worker: &mut Worker,
     wanted: &Instance,
     name: &str,
     image: impl Future<Output = Result<Arc<Image>>>,
+    mut progress: watch::Receiver<PullState>,
 ) -> Result<Arc<Image>> {
     tokio::pin!(image);
     if let Ok(found) = tokio::time::timeout(SOON, &mut image).await {
         return found;
     }
-    let message = format!("image {name} is being fetched");
-    let reason =
-        Reason { next: Some("hull events -f".into()), ..Reason::new("ImagePulling", message) };
-    worker.waits(wanted, reason);
-    image.await
+    let mut told = String::new();
+    loop {
+        let message = format!("image {name} {}", how_far(&progress.borrow_and_update()));
+        if message != told {
+            told.clone_from(&message);
+            let next = Some("hull events -f".into());
+            worker.waits(wanted, Reason { next, ..Reason::new("ImagePulling", message) });
+        }
+        tokio::select! {
+            found = &mut image => return found,
+            () = moved_on(&mut progress) => {}
+        }
+    }
+}
+
+/// Waits until a pull is further than it was, and a while at least: each step is written down.
+async fn moved_on(progress: &mut watch::Receiver<PullState>) {
+    tokio::time::sleep(TELL_EVERY).await;
+    if progress.changed().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// How far a pull is, in words.
+fn how_far(state: &PullState) -> String {
+    let on_their_way = |layer: &&LayerProgress| {
+        matches!(layer.phase, LayerPhase::Waiting | LayerPhase::Downloading)
+    };
+    if !state.layers.is_empty() && !state.layers.iter().any(|layer| on_their_way(&layer)) {
+        return "is being unpacked".into();
+    }
+    let fetched = state.layers.iter().filter(|layer| layer.phase != LayerPhase::Exists);
+    let (done, total) = fetched.fold((0, 0), |(done, total), layer| {
+        // What is verified or unpacked is here whole.
+        let here = if on_their_way(&layer) { layer.done } else { layer.total };
+        (done + here.min(layer.total), total + layer.total)
+    });
+    if total == 0 {
+        return "is being fetched".into();
+    }
+    format!("is being fetched: {} of {}", Bytes(done), Bytes(total))
 }
 
 /// The image a container was made from: its command and its writable layer belong to that one, wherever
@@ -150,4 +192,29 @@ fn image_volumes(
             ImageVolume { id, target: path.to_owned() }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use images::Digest;
+
+    use super::*;
+
+    #[test]
+    fn how_far_a_pull_is_counts_what_has_to_come() {
+        let layer =
+            |phase, done, total| LayerProgress { digest: Digest::of(b""), phase, done, total };
+        let told = |layers: Vec<LayerProgress>| how_far(&PullState { target: None, layers });
+        assert_eq!(told(Vec::new()), "is being fetched");
+        let mib = |count: u64| count << 20;
+        let some = vec![
+            layer(LayerPhase::Exists, 0, mib(500)),
+            layer(LayerPhase::Done, 0, mib(10)),
+            layer(LayerPhase::Downloading, mib(5), mib(20)),
+            layer(LayerPhase::Waiting, 0, mib(70)),
+        ];
+        assert_eq!(told(some), "is being fetched: 15 MiB of 100 MiB");
+        let last = vec![layer(LayerPhase::Exists, 0, 1), layer(LayerPhase::Unpacking, 1, 1)];
+        assert_eq!(told(last), "is being unpacked");
+    }
 }

@@ -27,6 +27,8 @@ table inet hull_check {
   chain prerouting {
     type nat hook prerouting priority -100;
     fib daddr type local dnat ip to meta l4proto . th dport map @published
+    ip daddr 10.0.0.1 dnat ip to numgen inc mod 2 map { 0 : 10.0.0.2, 1 : 10.0.0.3 }
+    ip daddr 10.0.0.1 dnat ip to jhash ip saddr mod 2 seed 1 map { 0 : 10.0.0.2, 1 : 10.0.0.3 }
   }
   chain postrouting {
     type nat hook postrouting priority 100;
@@ -88,7 +90,7 @@ pub fn nftables(_: &Settings) -> Finding {
         }
         Err(error) => Finding::fail(
             format!("rules cannot be loaded: {error}"),
-            "modprobe nf_tables nft_chain_nat nft_fib_inet nft_masq, or use a kernel that has them",
+            "modprobe nf_tables nft_chain_nat nft_fib_inet nft_hash nft_masq nft_numgen, or use a kernel that has them",
         ),
     }
 }

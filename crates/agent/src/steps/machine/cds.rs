@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use images::Progress;
 use machines::config::{Bus, DIRECTORY, DISKS, Disk, Format, MachineConfig};
 use machines::disk::{self, DiskFormat, DiskTool};
 use model::error::Context as _;
@@ -68,7 +69,8 @@ async fn one(worker: &Worker, index: usize, name: &str) -> Result<(Disk, PathBuf
     if name.is_empty() {
         return Ok((empty(index), PathBuf::new()));
     }
-    let image = worker.context.images.ensure(name, PullPolicy::default(), None).await?;
+    let image =
+        worker.context.images.ensure(name, PullPolicy::default(), None, Progress::none()).await?;
     let Some(machine) = &image.machine else {
         return Err(Error::invalid(format!("image {name:?} carries no disk to put in as a CD"))
             .next("make one of an ISO: hull image import --machine --name NAME FILE.iso"));
