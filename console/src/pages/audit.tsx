@@ -67,7 +67,7 @@ export function Audit() {
 
 function Row({ entry }: { entry: Entry }) {
   const tone: Tone = entry.status >= 500 ? 'bad' : entry.status >= 400 ? 'warn' : entry.status === 0 ? 'none' : 'good'
-  const who = entry.user && entry.user !== entry.by ? `${entry.by} (${entry.user})` : entry.by || t('nobody known')
+  const who = entry.by || t('nobody known')
   return (
     <li className="wraps">
       <time dateTime={entry.time} style={{ width: 'auto' }}>

@@ -16,7 +16,7 @@ use model::{Error, Result, Time};
 use crate::Api;
 use crate::lease::{LEASE, Lease};
 use crate::refusal::{Refusal, Reply};
-use crate::tickets;
+use crate::tickets::{self, Ticket};
 use listen::Peer;
 
 /// The caller of a request that was let in.
@@ -51,16 +51,20 @@ pub(crate) async fn guard(
             return refusal.into_response();
         }
     };
-    if let Err(wait) = api.rates.take(&caller.name, Instant::now()) {
+    let counted = if caller.user.is_empty() { &caller.name } else { &caller.user };
+    if let Err(wait) = api.rates.take(counted, Instant::now()) {
         let seconds = u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX);
         return Refusal::too_often(seconds).into_response();
     }
-    let audit = Audit::of(&request, &caller, from);
-    let lease = Lease::new(&api, &caller, request.uri(), request.headers());
+    let mut audit = Audit::of(&api, &request, &caller, from);
+    // A console's is that of the request for its ticket.
+    let ticket = request.extensions().get::<Ticket>().map(|ticket| ticket.lease.clone());
+    let lease =
+        ticket.unwrap_or_else(|| Lease::new(&api, &caller, request.uri(), request.headers()));
     request.extensions_mut().insert(caller);
     let response = LEASE.scope(lease, next.run(request)).await;
-    if let Some(audit) = audit {
-        audit.write(&api.audit, &response);
+    if let Some(audit) = &mut audit {
+        audit.entry.status = response.status().as_u16();
     }
     response
 }
@@ -132,8 +136,12 @@ fn bearer(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// A line of the log for each request that may change something or enters an instance.
-struct Audit(Entry);
+/// A line of the log for each request that may change something or enters an instance; also when its client
+/// left before the answer.
+struct Audit {
+    log: Arc<audit::Log>,
+    entry: Entry,
+}
 
 /// An entry of the audit log that has no answer yet.
 pub(crate) fn entry(by: &str, from: String, method: &Method, path: &str) -> Entry {
@@ -151,25 +159,37 @@ pub(crate) fn entry(by: &str, from: String, method: &Method, path: &str) -> Entr
 }
 
 impl Audit {
-    fn of(request: &Request, caller: &Caller, from: String) -> Option<Self> {
+    fn of(api: &Api, request: &Request, caller: &Caller, from: String) -> Option<Self> {
         let path = request.uri().path();
-        let enters = ["/exec", "/attach", "/console/vnc", "/console/screenshot"]
-            .iter()
-            .any(|end| path.ends_with(end));
-        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        let enters = [
+            "/exec",
+            "/attach",
+            "/console/vnc",
+            "/console/screenshot",
+            "/archive",
+            "/export",
+            "/files",
+        ]
+        .iter()
+        .any(|end| path.ends_with(end));
+        // Waiting changes nothing, however it is asked for.
+        let waits = ["/settle", "/wait"].iter().any(|end| path.ends_with(end));
+        let reads = waits || matches!(*request.method(), Method::GET | Method::HEAD);
         if reads && !enters {
             return None;
         }
         let entry = entry(&caller.name, from, request.method(), path);
-        Some(Self(Entry { user: caller.user.clone(), ..entry }))
+        let entry = Entry { user: caller.user.clone(), ..entry };
+        Some(Self { log: api.audit.clone(), entry })
     }
+}
 
+impl Drop for Audit {
     /// Queries and bodies are left out: they may hold secrets.
-    fn write(self, log: &audit::Log, response: &Response) {
-        let Entry { by: caller, from, method, path, .. } = &self.0;
-        let status = response.status().as_u16();
+    fn drop(&mut self) {
+        let Entry { by: caller, from, method, path, status, .. } = &self.entry;
         tracing::info!(target: "audit", caller, from, method, path, status, "write");
-        log.write(Entry { time: Time::now(), status, ..self.0 });
+        self.log.write(Entry { time: Time::now(), ..self.entry.clone() });
     }
 }
 

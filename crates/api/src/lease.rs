@@ -5,6 +5,7 @@
 //! found out anew who they are, and where that has another answer it ends. A client that may go on asks again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use control::Caller;
 use http::{HeaderMap, Uri};
@@ -13,6 +14,9 @@ use tokio::sync::watch;
 
 use crate::Api;
 use crate::admit;
+
+/// How often it is looked whether a token or cookie has come to its time.
+const LOOK: Duration = Duration::from_secs(30);
 
 /// What a caller was let in with.
 #[derive(Clone)]
@@ -52,6 +56,11 @@ impl Lease {
         Self(Some(Arc::new(Held { api, caller, uri: uri.clone(), headers: headers.clone() })))
     }
 
+    /// Whether the caller still may.
+    pub(crate) fn stands(&self) -> bool {
+        self.0.as_ref().is_none_or(|held| held.stands())
+    }
+
     /// Waits until the caller may no longer, or may something else.
     pub(crate) async fn ended(&self) {
         let Some(held) = &self.0 else { return std::future::pending().await };
@@ -62,8 +71,15 @@ impl Lease {
             tokio::select! {
                 () = changes.changed() => {}
                 () = changed(&mut signed_out) => {}
+                () = tokio::time::sleep(LOOK) => {}
             }
         }
+    }
+}
+
+impl std::fmt::Debug for Lease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lease").field("ends", &self.0.is_some()).finish()
     }
 }
 

@@ -61,6 +61,8 @@ pub(crate) struct Api {
     rates: Rates,
     scratch: PathBuf,
     sign_ins: SignIns,
+    /// How often somebody may try a password, by where they come from.
+    sign_in_rates: Rates,
     started: Time,
     /// Cancelled when the server stops: streams and sessions end then.
     stop: CancellationToken,

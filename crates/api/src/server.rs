@@ -62,6 +62,7 @@ pub async fn bind(config: Config, control: Arc<Control>) -> Result<Server> {
         meters: Meters::new(metrics),
         node,
         rates: Rates::new(limits.rate, limits.burst),
+        sign_in_rates: Rates::new(1, 20),
         tickets: Tickets::default(),
         library,
         limits,

@@ -24,6 +24,8 @@ use sha2::{Digest, Sha256};
 const LIFETIME: i64 = 7 * 24 * 60 * 60;
 /// Most browsers; beyond it the one that would be signed out first is.
 const MOST: usize = 1024;
+/// Most browsers of one token or user.
+const MOST_OF_ONE: usize = 64;
 /// Where a page shows its secret: another site's can have a browser send its cookies, and cannot set
 /// headers.
 const CSRF: &str = "hull-csrf";
@@ -78,11 +80,9 @@ impl SignIns {
         {
             let mut open = self.lock();
             open.retain(|_, sign_in| sign_in.expires > now);
-            if open.len() >= MOST {
-                let first = open.iter().min_by_key(|(_, sign_in)| sign_in.expires);
-                let first = first.map(|(hash, _)| hash.clone());
-                first.map(|hash| open.remove(&hash));
-            }
+            // Whoever signs in all the time signs out nobody else.
+            make_room(&mut open, MOST_OF_ONE, |it| it.proof.is_of(&sign_in.proof));
+            make_room(&mut open, MOST, |_| true);
             open.insert(hash(&secret), sign_in);
         }
         // Who is signed in is so without it, until the daemon ends.
@@ -193,6 +193,15 @@ impl SignIns {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, SignIn>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Signs out whoever would be first of these, if there are so many.
+fn make_room(open: &mut HashMap<String, SignIn>, most: usize, of: impl Fn(&SignIn) -> bool) {
+    let these = open.iter().filter(|(_, sign_in)| of(sign_in));
+    if these.clone().count() >= most {
+        let first = these.min_by_key(|(_, sign_in)| sign_in.expires).map(|(hash, _)| hash.clone());
+        first.and_then(|hash| open.remove(&hash));
     }
 }
 

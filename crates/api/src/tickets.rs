@@ -9,6 +9,8 @@ use control::Caller;
 use http::Uri;
 use model::{Error, Result, Uid};
 
+use crate::lease::{self, Lease};
+
 /// How long a ticket is worth something.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(60);
 /// Tickets that one caller may have.
@@ -19,6 +21,8 @@ const MOST: usize = 64;
 pub(crate) struct Ticket {
     pub(crate) caller: Caller,
     pub(crate) instance: Uid,
+    /// That of the request for the ticket.
+    pub(crate) lease: Lease,
     expires: Instant,
 }
 
@@ -39,14 +43,16 @@ impl Tickets {
         }
         let secret: String =
             rand::random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect();
-        let ticket = Ticket { caller: caller.clone(), instance, expires: now + LIFETIME };
+        let (caller, lease) = (caller.clone(), lease::current());
+        let ticket = Ticket { caller, instance, lease, expires: now + LIFETIME };
         open.insert(secret.clone(), ticket);
         Ok(secret)
     }
 
     /// Takes a ticket: it is worth nothing afterwards.
     pub(crate) fn redeem(&self, secret: &str, now: Instant) -> Result<Ticket> {
-        let ticket = self.lock().remove(secret).filter(|ticket| ticket.expires > now);
+        let ticket = self.lock().remove(secret);
+        let ticket = ticket.filter(|ticket| ticket.expires > now && ticket.lease.stands());
         ticket.ok_or_else(|| {
             Error::unauthenticated("the ticket was used, has expired, or never was one")
                 .next("ask for a new one: POST …/console")

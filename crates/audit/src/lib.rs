@@ -5,8 +5,8 @@
 //! daemon that is killed loses none; a machine that loses power may lose the last seconds'. When the file is full
 //! another is begun, and the oldest goes when there are too many.
 //!
-//! Queries and bodies are not in it: they may hold secrets. What nobody known asked for has files of its own, so
-//! that whoever knocks all the time cannot push out what others did.
+//! Queries and bodies are not in it: they may hold secrets. What was refused has files of its own, so that whoever
+//! knocks all the time cannot push out what was done.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
@@ -21,9 +21,11 @@ use serde::{Deserialize, Serialize};
 
 /// A file is full at this size, bytes.
 const FULL: u64 = 8 << 20;
+/// Longest path that is kept, bytes.
+const LONGEST_PATH: usize = 512;
 /// Files kept, the one that is written among them.
 const KEPT: usize = 16;
-/// What the names of files begin with that hold what known callers did, and what nobody known asked for. Full ones
+/// What the names of files begin with that hold what was done, and what was refused. Full ones
 /// have the time of their last line behind it.
 const SERIES: [&str; 2] = ["audit", "refused"];
 
@@ -104,10 +106,13 @@ impl Log {
         Ok(Self { known, unknown })
     }
 
-    /// Adds what somebody known asked for. What cannot be written is told to the daemon's log, and nobody is kept
+    /// Adds what somebody known asked for; what they were refused stands where it cannot push out what was done. What cannot be written is told to the daemon's log, and nobody is kept
     /// from working by it.
     pub fn write(&self, entry: Entry) {
-        self.known.write(entry);
+        match entry.status {
+            400.. => self.unknown.write(entry),
+            _ => self.known.write(entry),
+        }
     }
 
     /// Adds what was refused to somebody who did not prove who they are.
@@ -150,6 +155,11 @@ impl Series {
     }
 
     fn write(&self, mut entry: Entry) {
+        if entry.path.len() > LONGEST_PATH {
+            let end = (0..=LONGEST_PATH).rev().find(|at| entry.path.is_char_boundary(*at));
+            entry.path.truncate(end.unwrap_or_default());
+            entry.path.push('…');
+        }
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = self.append(&mut writer, &mut entry);
         if let (Err(error), false) = (&outcome, writer.failing) {
@@ -166,6 +176,10 @@ impl Series {
             entry.time = next.map_or(writer.last, Time);
         }
         let mut line = serde_json::to_vec(entry)?;
+        if writer.failing {
+            // What could not be written whole is not the beginning of this one.
+            line.insert(0, b'\n');
+        }
         line.push(b'\n');
         if writer.size > 0 && writer.size + line.len() as u64 > FULL {
             self.turn(writer)?;
@@ -179,11 +193,14 @@ impl Series {
 
     /// Begins another file, and removes the oldest of too many.
     fn turn(&self, writer: &mut Writer) -> io::Result<()> {
-        writer.file.sync_data()?;
         let last = writer.last;
         let full = format!("{}-{:020}.jsonl", self.name, last.0.as_nanosecond());
         let current = current(&self.directory, self.name);
-        std::fs::rename(&current, self.directory.join(full))?;
+        match std::fs::rename(&current, self.directory.join(full)) {
+            // An earlier try got so far.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            renamed => renamed?,
+        }
         *writer = Writer { last, ..Writer::open(&current)? };
         let files = self.full_files()?;
         for surplus in &files[..files.len().saturating_sub(KEPT - 1)] {
@@ -317,13 +334,13 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let log = Log::open(place.path()).unwrap();
         log.write(entry(1, "ann", "/v1/a", 200));
-        log.write(entry(1, "bob", "/v1/b", 403));
+        log.write(entry(2, "bob", "/v1/b", 403));
         drop(log);
         let log = Log::open(place.path()).unwrap();
         log.write(entry(0, "ann", "/v1/c", 201));
         let seen = all(&log);
         let paths: Vec<_> = seen.iter().map(|it| it.path.as_str()).collect();
-        assert_eq!(paths, ["/v1/c", "/v1/b", "/v1/a"]);
+        assert_eq!(paths, ["/v1/b", "/v1/c", "/v1/a"]);
         assert!(seen.windows(2).all(|pair| pair[0].time > pair[1].time), "times tell them apart");
         let filter = Filter { limit: 9, ..Filter::default() };
         let by = log.read(&Filter { by: "ann".into(), ..filter.clone() }).unwrap();
@@ -342,9 +359,9 @@ mod tests {
     fn full_files_make_room_and_the_newest_stay() {
         let place = tempfile::tempdir().unwrap();
         let log = Log::open(place.path()).unwrap();
-        let path = "/x".repeat(500_000);
+        let from = "x".repeat(1_000_000);
         for second in 0..200 {
-            log.write(entry(second, "ann", &path, 200));
+            log.write(Entry { from: from.clone(), ..entry(second, "ann", "/v1/a", 200) });
         }
         assert_eq!(log.known.full_files().unwrap().len(), KEPT - 1);
         let seen = all(&log);
@@ -357,15 +374,17 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let log = Log::open(place.path()).unwrap();
         log.write(entry(1, "ann", "/v1/a", 200));
-        let path = "/x".repeat(500_000);
+        let from = "x".repeat(1_000_000);
         for second in 2..200 {
-            log.write_refused(entry(second, "", &path, 401));
+            let knock = entry(second, "", &"/x".repeat(1000), 401);
+            log.write_refused(Entry { from: from.clone(), ..knock });
         }
         log.write(entry(300, "ann", "/v1/b", 200));
         let by = log.read(&Filter { by: "ann".into(), limit: 9, ..Filter::default() }).unwrap();
         assert_eq!(by.len(), 2);
         let seen = all(&log);
         assert_eq!((seen[0].status, seen[1].status), (200, 401), "newest first, of both");
+        assert!(seen[1].path.len() < 600, "a path takes all the room");
     }
 
     #[test]

@@ -104,7 +104,7 @@ pub fn table_lines(
         }
     }
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.into_iter().map(printable));
     }
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
@@ -113,6 +113,12 @@ pub fn table_lines(
         }
     }
     table.lines().map(|text| text.trim_end().to_owned()).collect()
+}
+
+/// What others wrote into a cell must not speak to the terminal.
+fn printable(cell: String) -> String {
+    let speaks = |c: char| c.is_control() && c != '\n';
+    if cell.contains(speaks) { cell.replace(speaks, "\u{fffd}") } else { cell }
 }
 
 /// Refuses to write an archive to a terminal.

@@ -184,6 +184,7 @@ impl Apps {
                 .next(format!("hull app history {name}"))
         })?;
         let kept = self.kept(&app, number).await?;
+        objects::stay_inside(caller, &kept.objects)?;
         let put_back = match volumes {
             true => {
                 Some(self.core.read(|state| copies::put_back(state, &app, number, &kept.objects))?)

@@ -80,6 +80,13 @@ impl Batch {
         new
     }
 
+    /// Makes the change fail, to be worked out again, if an object it was worked out from has changed.
+    pub(crate) fn expect_unchanged<N: Noun>(&mut self, object: &Object<N>) {
+        let key = keys::object(N::KIND, &object.meta.id);
+        let expect = Expect::modified_at(&key, Revision(object.meta.revision));
+        self.commit = std::mem::take(&mut self.commit).expect(expect);
+    }
+
     /// Lets the change be acknowledged before it is on the disk: for what its node says again if it
     /// is lost.
     pub(crate) fn defer(&mut self) {

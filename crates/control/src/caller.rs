@@ -11,7 +11,7 @@ use model::{Error, Kind, Result};
 /// Who asks for something.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Caller {
-    /// The name of the token, or of the user; written into events as `by`.
+    /// The name of the user or token, of a user's token both: `ann/laptop`. Written into events as `by`.
     pub name: String,
     /// How they proved it.
     pub via: Via,
@@ -64,6 +64,8 @@ impl Caller {
     pub(crate) fn token(token: &Token, user: Option<&User>) -> Self {
         let mut caller = Self::new(&token.meta.name, Via::Token);
         if let Some(user) = user {
+            // Nobody else's name, whatever its own is.
+            caller.name = format!("{}/{}", user.meta.name, token.meta.name);
             caller.user.clone_from(&user.meta.name);
             caller.rights.0.push(user.spec.roles.as_slice().into());
         }
@@ -205,7 +207,7 @@ pub(crate) fn stay_inside(caller: &Caller, reach: Option<Reach>) -> Result<()> {
 
 fn forbidden(caller: &Caller, what: &str) -> Error {
     let who = match (caller.user.is_empty(), caller.via) {
-        (false, Via::Token) => format!("token {:?} of user {:?}", caller.name, caller.user),
+        (false, Via::Token) => format!("token {:?}", caller.name),
         (false, _) => format!("user {:?}", caller.user),
         (true, _) => format!("token {:?}", caller.name),
     };

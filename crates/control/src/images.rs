@@ -12,7 +12,7 @@ use link::image::{
 use link::{ByteStream, NodePort, ResultStream};
 use model::image::Image;
 use model::instance::Reach;
-use model::{Kind, Result};
+use model::{Error, ErrorKind, Kind, Result};
 
 use crate::caller::{Caller, Verb, authorise, stay_inside};
 use crate::core::{Core, Mode};
@@ -21,6 +21,19 @@ use crate::core::{Core, Mode};
 #[derive(Clone)]
 pub struct Images {
     core: Arc<Core>,
+}
+
+/// Refuses to let a name lead to another image for who may only add to them: others run what it leads to.
+pub(crate) async fn keep_names(caller: &Caller, node: &dyn NodePort, name: &str) -> Result<()> {
+    if name.is_empty() || caller.may(Verb::Update, Kind::Image, "") {
+        return Ok(());
+    }
+    match node.image_show(name.to_owned()).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => Err(Error::forbidden(format!("image {name:?} is there, and others may run it"))
+            .next("take another name, such as one with a tag of your own, or ask an editor of all projects")),
+    }
 }
 
 impl Images {
@@ -73,7 +86,9 @@ impl Images {
         name: &str,
         login: Option<Login>,
     ) -> Result<ResultStream<Progress>> {
-        self.on(caller, Verb::Get, node)?.image_push(name.to_owned(), login).await
+        // Without one of the caller's own, the node's logins are shown.
+        let verb = if login.is_some() { Verb::Create } else { Verb::Update };
+        self.on(caller, verb, node)?.image_push(name.to_owned(), login).await
     }
 
     /// Reads images from an archive.
@@ -87,7 +102,8 @@ impl Images {
         request: ImportRequest,
         archive: ByteStream,
     ) -> Result<ResultStream<Progress>> {
-        self.on(caller, Verb::Create, node)?.image_import(request, archive).await
+        // An archive says itself what is in it is called.
+        self.on(caller, Verb::Update, node)?.image_import(request, archive).await
     }
 
     /// Writes images into one archive.
@@ -249,7 +265,15 @@ impl Images {
     ) -> Result<ResultStream<BuildStep>> {
         let reach = || Reach { field: "network".into(), what: "the host's network" };
         stay_inside(caller, (request.reach == BuildReach::Host).then(reach))?;
-        self.on(caller, Verb::Create, node)?.build(request, context).await
+        let port = self.on(caller, Verb::Create, node)?;
+        for name in &request.names {
+            keep_names(caller, &*port, name).await?;
+        }
+        let contained = !caller.is_admin();
+        if contained && !request.plain {
+            return Err(Error::forbidden("only admins choose the builder").at("plain"));
+        }
+        port.build(BuildRequest { contained, ..request }, context).await
     }
 
     /// What is kept between builds.

@@ -16,6 +16,9 @@ use crate::service::{Context, New, Rules, Service};
 /// The verbs of operations. They are begun by the work itself.
 pub type Operations = Service<OperationNoun>;
 
+/// Longest title, characters: it is for people, and names in it are callers'.
+const LONGEST_TITLE: usize = 300;
+
 impl Rules for OperationNoun {
     fn admit(context: &Context<'_>, _: &mut Operation, _: &mut Batch) -> Result<()> {
         match context.caller.via {
@@ -79,7 +82,8 @@ impl Operations {
     /// # Errors
     /// Those of the store.
     pub async fn begin(&self, caller: &Caller, title: &str) -> Result<Ongoing> {
-        let spec = OperationSpec { title: title.to_owned(), by: caller.name.clone() };
+        let title = title.chars().take(LONGEST_TITLE).collect();
+        let spec = OperationSpec { title, by: caller.name.clone() };
         let by = Caller::platform_for(caller);
         let operation =
             self.create_as(self.core.new_id(), &by, "", New::unnamed(spec), Mode::Apply).await?;

@@ -10,7 +10,7 @@ use model::service::{Service as Kept, ServiceMode as How, ServiceNoun, ServiceSp
 use model::{Error, Kind, Result};
 
 use crate::batch::Batch;
-use crate::caller::{Caller, stay_inside};
+use crate::caller::{Caller, Verb, authorise, stay_inside};
 use crate::core::Mode;
 use crate::mirror::State;
 use crate::reconcile::services::reach;
@@ -148,6 +148,7 @@ impl Services {
         to: Option<u64>,
         mode: Mode,
     ) -> Result<Arc<Kept>> {
+        authorise(caller, Verb::Update, Kind::Service, project)?;
         let service = self.core.read(|state| find::<ServiceNoun>(state, project, name).cloned())?;
         let status = &service.status;
         let number = match to {

@@ -28,6 +28,8 @@ pub type Tokens = Service<TokenNoun>;
 
 /// The name of the token that the first start makes.
 const ADMIN: &str = "admin";
+/// Most tokens of one user.
+const MOST_OF_A_USER: usize = 100;
 /// What every secret begins with.
 const PREFIX: &str = "hull_";
 
@@ -59,6 +61,17 @@ pub enum Proof {
     Password { user: Uid, hash: String },
 }
 
+impl Proof {
+    /// Whether both are of the same token or user.
+    #[must_use]
+    pub fn is_of(&self, other: &Proof) -> bool {
+        let whose = |proof: &Proof| match proof {
+            Proof::Token { token: id, .. } | Proof::Password { user: id, .. } => id.clone(),
+        };
+        whose(self) == whose(other)
+    }
+}
+
 impl std::fmt::Debug for Proof {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (of, id) = match self {
@@ -73,8 +86,10 @@ impl Rules for TokenNoun {
     const SHOWN_WHOLE: bool = false;
     const OWNED: bool = true;
 
-    fn own(caller: &Caller, _: Verb, token: &Token) -> bool {
-        !caller.user.is_empty() && token.spec.user == caller.user
+    fn own(caller: &Caller, verb: Verb, token: &Token) -> bool {
+        // A token that is worth less than its user must not come to the secret of one that is worth more.
+        let may = verb == Verb::Get || caller.via == Via::Password;
+        may && !caller.user.is_empty() && token.spec.user == caller.user
     }
 
     fn shown(token: &Arc<Token>) -> Arc<Token> {
@@ -83,8 +98,22 @@ impl Rules for TokenNoun {
         Arc::new(token)
     }
 
-    fn admit(context: &Context<'_>, token: &mut Token, _: &mut Batch) -> Result<()> {
+    fn admit(context: &Context<'_>, token: &mut Token, batch: &mut Batch) -> Result<()> {
         check_named(context.state, &token.spec)?;
+        if !token.spec.user.is_empty() {
+            let user = find::<UserNoun>(context.state, "", &token.spec.user)?;
+            token.spec.user.clone_from(&user.meta.name);
+            let own = context.state.tokens.iter().filter(|it| it.spec.user == user.meta.name);
+            if own.count() >= MOST_OF_A_USER {
+                return Err(Error::exhausted(format!(
+                    "{} has {MOST_OF_A_USER} tokens already",
+                    user.title()
+                ))
+                .next("remove those that nobody uses: hull token ls"));
+            }
+            // One whose user goes meanwhile would be the next one's of that name.
+            batch.expect_unchanged(&**user);
+        }
         match context.caller.via {
             Via::Platform => Ok(()),
             Via::Token | Via::Password | Via::Socket => {

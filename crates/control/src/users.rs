@@ -7,8 +7,9 @@ use std::time::Duration;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Argon2, PasswordHash};
 use model::event::Event;
+use model::name::MAX_NAME;
 use model::role::Grant;
-use model::user::{User, UserNoun, check_password};
+use model::user::{MOST_PASSWORD, User, UserNoun, check_password};
 use model::{Error, Kind, Object, Result, Time, Uid};
 use tokio::sync::{Semaphore, watch};
 
@@ -27,9 +28,11 @@ pub type Users = Service<UserNoun>;
 const AT_ONCE: usize = 2;
 /// Wrong passwords for one name before it has to wait.
 const FREE_TRIES: u32 = 5;
+/// Passwords that wait to be hashed; beyond it nobody is let wait.
+const WAITING: usize = 32;
 /// The longest wait between two tries.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// Names whose wrong tries are remembered; beyond it those are forgotten that need not wait.
+/// Names whose wrong tries are remembered; beyond it the one is forgotten that was tried longest ago.
 const REMEMBERED: usize = 1024;
 
 impl Rules for UserNoun {
@@ -108,7 +111,8 @@ impl Users {
         if !own {
             authorise(caller, Verb::Update, Kind::User, "")?;
         } else if !user.spec.password.is_empty() {
-            let present = present.unwrap_or_default().to_owned();
+            let present = present.filter(|it| it.len() <= MOST_PASSWORD).unwrap_or_default();
+            let present = present.to_owned();
             if self
                 .core
                 .passwords
@@ -126,6 +130,10 @@ impl Users {
         let now = self.core.now();
         let plan = |state: &State, batch: &mut Batch| {
             let old = find::<UserNoun>(state, "", user.meta.id.as_str())?;
+            if own && (old.spec.password != user.spec.password || old.spec.disabled) {
+                return Err(Error::conflict("somebody else changed the password meanwhile")
+                    .next("sign in again"));
+            }
             let mut new = User::clone(old);
             new.spec.password.clone_from(&kept);
             new.status.has_password = true;
@@ -175,6 +183,10 @@ impl Control {
     /// `Unauthenticated` for a wrong name or password, without telling which; `Exhausted` when wrong ones were
     /// given too often of late.
     pub async fn sign_in(&self, name: &str, password: &str, from: &str) -> Result<(Caller, Proof)> {
+        // What nobody could have is not worth the work of hashing it.
+        if name.len() > MAX_NAME || password.len() > MOST_PASSWORD {
+            return Err(refused());
+        }
         let user = self.core.read(|state| state.users.by_name("", name).cloned());
         let kept = user.as_ref().map_or_else(String::new, |user| user.spec.password.clone());
         let source = format!("{name} {from}");
@@ -262,7 +274,8 @@ fn refused() -> Error {
 
 /// Hashes passwords, a few at a time, and makes those wait who guess.
 pub(crate) struct Passwords {
-    at_once: Semaphore,
+    at_once: Arc<Semaphore>,
+    waiting: Semaphore,
     wrong: Mutex<HashMap<String, Wrong>>,
 }
 
@@ -290,7 +303,8 @@ impl Wrong {
 
 impl Default for Passwords {
     fn default() -> Self {
-        Self { at_once: Semaphore::new(AT_ONCE), wrong: Mutex::default() }
+        let at_once = Arc::new(Semaphore::new(AT_ONCE));
+        Self { at_once, waiting: Semaphore::new(WAITING), wrong: Mutex::default() }
     }
 }
 
@@ -344,7 +358,17 @@ impl Passwords {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
         let closed = || Error::unavailable("the platform is stopping");
-        let _one = self.at_once.acquire().await.map_err(|_| closed())?;
+        let waits = self.waiting.try_acquire().map_err(|_| {
+            Error::exhausted("too many sign in at once").next("try again in a moment")
+        })?;
+        let one = self.at_once.clone().acquire_owned().await.map_err(|_| closed())?;
+        drop(waits);
+        // The memory is taken until the work is done, whether somebody still waits for it or not.
+        let work = move || {
+            let done = work();
+            drop(one);
+            done
+        };
         tokio::task::spawn_blocking(work).await.map_err(|_| closed())
     }
 
@@ -355,8 +379,9 @@ impl Passwords {
 
     fn count(&self, name: &str, now: Time) {
         let mut wrong = self.lock();
-        if wrong.len() >= REMEMBERED {
-            wrong.retain(|_, it| !it.left(now).is_zero());
+        if wrong.len() >= REMEMBERED && !wrong.contains_key(name) {
+            let oldest = wrong.iter().min_by_key(|(_, it)| it.last).map(|(name, _)| name.clone());
+            oldest.and_then(|name| wrong.remove(&name));
         }
         let entry = wrong.entry(name.to_owned()).or_insert(Wrong { tries: 0, last: now });
         // Who made a mistake yesterday begins anew.

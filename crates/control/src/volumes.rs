@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use link::storage::{Plugin, PluginVolume, PluginVolumes};
 use model::event::Event;
-use model::instance::{Instance, MountKind};
+use model::instance::{Instance, MountKind, Reach};
 use model::meta::Owner;
 use model::volume::{LOCAL, Volume, VolumeNoun, VolumePhase, VolumeSource, VolumeSpec};
 use model::{Bytes, Error, Kind, Meta, Object, Result, Time};
@@ -32,10 +32,25 @@ pub struct Pruned {
 /// Most objects removed in one commit.
 const AT_ONCE: usize = 256;
 
+/// What Docker's clients asked of the local driver: a directory of the host, perhaps, which those of that door who mount
+/// the volume are given.
+const DOCKER_OPTIONS: &str = "io.monohull.docker.options";
+
+/// Refuses that anybody but an admin says what the host gives to a volume.
+fn keep_binding(context: &Context<'_>, old: Option<&Volume>, new: &Volume) -> Result<()> {
+    let options = |volume: &Volume| volume.meta.annotations.get(DOCKER_OPTIONS).cloned();
+    if old.and_then(options) == options(new) {
+        return Ok(());
+    }
+    let field = format!("meta.annotations.{DOCKER_OPTIONS}");
+    stay_inside(context.caller, Some(Reach { field, what: "a place of the host" }))
+}
+
 impl Rules for VolumeNoun {
     fn admit(context: &Context<'_>, volume: &mut Volume, _: &mut Batch) -> Result<()> {
         volume.spec.node = None;
         stay_inside(context.caller, volume.spec.reach()).map_err(|error| error.under("spec"))?;
+        keep_binding(context, None, volume)?;
         if volume.spec.storage != LOCAL {
             check_foreign(context.state, volume)?;
         }
@@ -71,6 +86,7 @@ impl Rules for VolumeNoun {
                 .next("make another volume and copy"));
         }
         check_growth(old, new)?;
+        keep_binding(context, Some(old), new)?;
         match users(context.state, old).next() {
             _ if old.meta.name != new.meta.name && old.spec.storage != LOCAL => {
                 Err(Error::conflict(format!(

@@ -48,6 +48,9 @@ pub struct BuildRequest {
     pub session: Option<String>,
     /// Whichever builder is here builds, and tells of it in lines of text.
     pub plain: bool,
+    /// It is for somebody who must not have the host: steps of buildah see the host's devices.
+    #[serde(default)]
+    pub contained: bool,
 }
 
 /// What the steps of a build reach.

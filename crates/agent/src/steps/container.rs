@@ -8,7 +8,7 @@ use containers::{Bind, ContainerConfig, ContainerId, Namespace, UserNamespace};
 use images::Digest;
 use model::error::Context as _;
 use model::image::Image;
-use model::instance::{ContainerSpec, Instance, Mount, MountKind, Sharing};
+use model::instance::{ContainerSpec, Instance, InstanceSpec, Mount, MountKind, Sharing};
 use model::{Error, ErrorKind, Result};
 
 use crate::context::Context;
@@ -136,6 +136,9 @@ fn sharing(
         }
         Sharing::Instance(name) => {
             let other = worker.context.running(&wanted.meta.project, name)?;
+            if has_the_hosts(&other.wanted.borrow().spec, kind) {
+                return Err(network::of_the_host(name, kind));
+            }
             if kind == "ipc" && other.wanted.borrow().spec.ipc != Sharing::Group {
                 return Err(Error::conflict(format!(
                     "instance {name:?} does not share its memory"
@@ -147,6 +150,12 @@ fn sharing(
             Ok(Namespace::Path(Context::namespace_of(pid, kind)))
         }
     }
+}
+
+fn has_the_hosts(spec: &InstanceSpec, kind: &str) -> bool {
+    let shared =
+        [("pid", &spec.pid), ("ipc", &spec.ipc), ("uts", &spec.uts), ("cgroup", &spec.cgroup)];
+    shared.into_iter().any(|(it, sharing)| it == kind && *sharing == Sharing::Host)
 }
 
 fn binds(

@@ -121,6 +121,13 @@ pub async fn detach(context: &Context, wanted: &Instance) -> Result<()> {
     }
 }
 
+/// Refuses to share what an instance has of the host's: not everybody may have that.
+pub(super) fn of_the_host(name: &str, field: &str) -> Error {
+    Error::forbidden(format!("instance {name:?} has the host's {field}, which is not its to share"))
+        .at(field)
+        .next("ask for the host's by its own name")
+}
+
 /// The namespace that the instance's containers use.
 pub fn namespace(context: &Context, wanted: &Instance) -> Result<Namespace> {
     match &wanted.spec.network {
@@ -129,6 +136,10 @@ pub fn namespace(context: &Context, wanted: &Instance) -> Result<Namespace> {
             Ok(Namespace::Path(context.fabric.driver().namespace(&wanted.meta.id)))
         }
         NetworkMode::Instance { name } => {
+            let other = context.running(&wanted.meta.project, name)?;
+            if other.wanted.borrow().spec.network == NetworkMode::Host {
+                return Err(of_the_host(name, "network"));
+            }
             let pid = context.main_pid(&wanted.meta.project, name)?;
             Ok(Namespace::Path(Context::namespace_of(pid, "net")))
         }

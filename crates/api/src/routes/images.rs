@@ -11,12 +11,12 @@ use client::wire::{
     BYTES, ExportQuery, ImageQuery, ImportQuery, LogoutRequest, NodeQuery, PruneImagesQuery,
     PruneRequest, PushRequest, RemoveImageQuery, SaveQuery, TAR, TagQuery, TagRequest,
 };
-use control::Caller;
+use control::{Caller, Verb, authorise};
 use http::{HeaderMap, Method, StatusCode};
 use link::ResultStream;
 use link::image::{self, DiskImport, ImportRequest, Login, Progress, PullRequest, Removed};
 use model::image::Image;
-use model::{Error, Result};
+use model::{Error, Kind, Result};
 
 use super::objects::{json_value, mode};
 use super::{Pace, Routes};
@@ -246,6 +246,8 @@ async fn streamed(
     title: &str,
     work: impl Future<Output = Result<ResultStream<Progress>>>,
 ) -> Reply<Response> {
+    // Who may add no image at all leaves no trace of trying.
+    authorise(caller, Verb::Create, Kind::Image, "")?;
     let ongoing = api.control.operations().begin(caller, title).await?;
     let name = ongoing.operation().meta.name.clone();
     match work.await {

@@ -1,28 +1,35 @@
 //! Signing a browser in and out.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use audit::Entry;
 use axum::Extension;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use client::wire::{SignInRequest, SignedIn};
+use control::{Caller, Proof};
 use http::header::{CACHE_CONTROL, SET_COOKIE};
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode};
+use http_body_util::{BodyExt, Limited};
 use listen::Peer;
+use model::name::check_name;
 use model::{Error, Time};
 
 use super::objects::json_value;
 use super::{Pace, Routes};
 use crate::Api;
 use crate::admit::{self, By, shown_token};
-use crate::body::Json;
 use crate::document::{Description, Named};
 use crate::refusal::{Refusal, Reply};
 use crate::sign_in::check_site;
 
 const PATH: &str = "/v1/session";
+/// Most bytes of a name and password, as JSON.
+const LONGEST: usize = 8 << 10;
+/// Time for them to come.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn routes(routes: Routes) -> Routes {
     let describe = |id: &'static str, summary: &str| Description::new("session", id, summary);
@@ -64,23 +71,12 @@ async fn begin(State(api): State<Arc<Api>>, By(caller): By, headers: HeaderMap) 
 async fn begin_with_password(
     State(api): State<Arc<Api>>,
     Extension(peer): Extension<Peer>,
-    uri: Uri,
-    headers: HeaderMap,
-    Json(SignInRequest { name, password }): Json<SignInRequest>,
+    request: Request,
 ) -> Reply<Response> {
-    check_site(&uri, &headers)?;
-    let from = match &peer {
-        Peer::Network { address, .. } => address.ip().to_string(),
-        Peer::Local { user, .. } => user.clone(),
-    };
-    if let Err(wait) = api.rates.take(&format!("sign-in {from}"), Instant::now()) {
-        return Err(Refusal::too_often(u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX)));
-    }
-    let entry = admit::entry(&name, peer.to_string(), &Method::POST, uri.path());
-    let (caller, proof) = match api.control.sign_in(&name, &password, &from).await {
+    let mut entry = admit::entry("", peer.to_string(), &Method::POST, request.uri().path());
+    let (caller, proof) = match prove(&api, &peer, request, &mut entry.by).await {
         Ok(known) => known,
-        Err(error) => {
-            let refusal = Refusal::from(error);
+        Err(refusal) => {
             let (status, reason) = (refusal.status().as_u16(), refusal.message().to_owned());
             api.audit.write_refused(Entry { status, reason, ..entry });
             return Err(refusal);
@@ -89,6 +85,43 @@ async fn begin_with_password(
     let (cookie, told) = api.sign_ins.begin(proof, &caller, Time::now()).await?;
     api.audit.write(Entry { user: caller.user.clone(), status: 200, ..entry });
     Ok(([(SET_COOKIE, cookie)], private(&told)?).into_response())
+}
+
+/// Who has the name and password in the request. `by` is the name, where it could be one.
+async fn prove(
+    api: &Api,
+    peer: &Peer,
+    request: Request,
+    by: &mut String,
+) -> Reply<(Caller, Proof)> {
+    check_site(request.uri(), request.headers())?;
+    let from = place(peer);
+    if let Err(wait) = api.sign_in_rates.take(&from, Instant::now()) {
+        return Err(Refusal::too_often(u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX)));
+    }
+    let body = Limited::new(request.into_body(), LONGEST).collect();
+    let body = tokio::time::timeout(PATIENCE, body).await;
+    let body = body.ok().and_then(Result::ok).ok_or_else(|| Refusal::too_long(LONGEST))?;
+    let SignInRequest { name, password } =
+        serde_json::from_slice(&body.to_bytes()).map_err(|_| {
+            // What is wrong with it may tell of the password.
+            Error::invalid("the body is not {\"name\": …, \"password\": …}")
+        })?;
+    if check_name(&name).is_ok() {
+        by.clone_from(&name);
+    }
+    Ok(api.control.sign_in(&name, &password, &from).await?)
+}
+
+/// Where somebody comes from, for counting. Whoever has one address of IPv6 has all that share its first 64 bits.
+fn place(peer: &Peer) -> String {
+    match peer {
+        Peer::Network { address, .. } => match address.ip().to_canonical() {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("{:x}", address.to_bits() >> 64),
+        },
+        Peer::Local { user, .. } => user.clone(),
+    }
 }
 
 async fn tell(State(api): State<Arc<Api>>, By(caller): By, headers: HeaderMap) -> Reply<Response> {

@@ -69,6 +69,7 @@ async fn take(
     Path(Place { project, name }): Path<Place>,
     Json(request): Json<SnapshotRequest>,
 ) -> Reply<Response> {
+    control::authorise(&caller, control::Verb::Operate, model::Kind::Instance, &project)?;
     let ongoing = api.control.operations().begin(&caller, &format!("snapshot {name}")).await?;
     let operation_name = ongoing.operation().meta.name.clone();
     let instances = api.control.instances();
@@ -93,6 +94,7 @@ async fn restore(
     Path(Place { project, name }): Path<Place>,
     Params(SnapshotQuery { snapshot }): Params<SnapshotQuery>,
 ) -> Reply<Response> {
+    control::authorise(&caller, control::Verb::Operate, model::Kind::Instance, &project)?;
     let ongoing = api.control.operations().begin(&caller, &format!("restore {name}")).await?;
     let instances = api.control.instances();
     let restored = instances.restore_snapshot(&caller, &project, &name, &snapshot).await;

@@ -11,12 +11,13 @@ use client::wire::archive::{PATH_STAT, encode_stat};
 use client::wire::{
     ArchiveQuery, ContainerQuery, LOG_FRAMES, LogsQuery, StatsQuery, TAR, TopQuery,
 };
+use control::{Verb, authorise};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use link::instance::{
     AttachRequest, Change, CommitRequest, ExecRequest, PathStat, ProcessTable, Stats,
 };
-use model::Error;
 use model::instance::{GuestFacts, InstanceNoun};
+use model::{Error, Kind};
 
 use super::instances::path;
 use super::objects::{Place, describe, json_value};
@@ -160,6 +161,7 @@ async fn attach(
     Params(ContainerQuery { container }): Params<ContainerQuery>,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Reply<Response> {
+    authorise(&caller, Verb::Enter, Kind::Instance, &project)?;
     let instances = api.control.instances();
     let begin = move |request: AttachRequest| async move {
         instances.attach(&caller, &project, &name, &container, request).await
@@ -174,6 +176,7 @@ async fn exec(
     Params(ContainerQuery { container }): Params<ContainerQuery>,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Reply<Response> {
+    authorise(&caller, Verb::Enter, Kind::Instance, &project)?;
     let instances = api.control.instances();
     let begin = move |request: ExecRequest| async move {
         instances.exec(&caller, &project, &name, &container, request).await
@@ -271,6 +274,7 @@ async fn commit(
     Params(ContainerQuery { container }): Params<ContainerQuery>,
     Json(request): Json<CommitRequest>,
 ) -> Reply<Response> {
+    authorise(&caller, Verb::Enter, Kind::Instance, &project)?;
     let ongoing = api.control.operations().begin(&caller, &format!("commit {name}")).await?;
     let operation_name = ongoing.operation().meta.name.clone();
     let instances = api.control.instances();

@@ -55,18 +55,14 @@ impl Audit {
             return Ok(ExitCode::SUCCESS);
         }
         let rows = entries.iter().map(|entry| {
-            let who = match (entry.by.as_str(), entry.user.as_str()) {
-                ("", _) => "-".to_owned(),
-                (by, user) if user.is_empty() || by == user => by.to_owned(),
-                (by, user) => format!("{by} ({user})"),
-            };
+            let who = if entry.by.is_empty() { "-" } else { &entry.by };
             let status = match entry.status {
                 0 => "left".to_owned(),
                 status => status.to_string(),
             };
             vec![
                 format!("{:.3}", entry.time.0),
-                who,
+                who.to_owned(),
                 entry.from.clone(),
                 status,
                 entry.method.clone(),

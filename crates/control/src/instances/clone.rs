@@ -15,7 +15,7 @@ use model::volume::VolumeSpec;
 use model::{Error, Kind, Result, Uid};
 
 use super::Instances;
-use crate::caller::{Caller, Verb, authorise};
+use crate::caller::{Caller, Verb, authorise, stay_inside};
 use crate::core::Mode;
 use crate::mirror::State;
 use crate::service::{Context, New, find};
@@ -172,6 +172,7 @@ pub(super) fn admit(context: &Context<'_>, instance: &mut Instance) -> Result<()
     authorise(context.caller, Verb::Enter, Kind::Instance, &project)?;
     let at = |error: Error| error.at("spec.machine.source.machine");
     let from = find::<InstanceNoun>(context.state, &project, &source.machine).map_err(at)?;
+    stay_inside(context.caller, from.spec.reach()).map_err(at)?;
     if from.meta.deleted.is_some() {
         return Err(at(Error::conflict(format!("{} is being removed", from.title()))));
     }

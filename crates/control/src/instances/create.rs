@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use model::error::Code;
-use model::instance::{Instance, InstanceNoun, MountKind, NetworkMode, RunState, Sharing};
+use model::instance::{
+    Instance, InstanceNoun, InstanceSpec, MountKind, NetworkMode, RunState, Sharing,
+};
 use model::meta::Owner;
 use model::network::{DEFAULT_NETWORK, Network, NetworkSpec};
 use model::volume::{Volume, VolumeSpec, anonymous_name};
@@ -12,7 +14,7 @@ use model::{Error, Kind, Meta, Result};
 
 use super::{VOLUMES, clone};
 use crate::batch::Batch;
-use crate::caller::stay_inside;
+use crate::caller::{Via, stay_inside};
 use crate::keys;
 use crate::mirror::State;
 use crate::networks::joined;
@@ -37,7 +39,7 @@ pub(super) fn admit(
             .at("spec.ports")
             .next("leave out the network mode, or the ports"));
     }
-    resolve_partners(context.state, instance)?;
+    resolve_partners(context, instance)?;
     clone::admit(context, instance)?;
     crate::handed::check_named(context, instance)?;
     if let Some(network) = check_networks(context, instance, batch)? {
@@ -69,31 +71,44 @@ fn begin(instance: &mut Instance) -> Result<()> {
 }
 
 /// Writes the names of the instances whose namespaces are shared, which may have been given by id.
-fn resolve_partners(state: &State, instance: &mut Instance) -> Result<()> {
+///
+/// Who shares what an instance has of the host's, has the host's: that is asked for by its own name, by who may. What the
+/// platform makes of a template says so itself, or its node refuses it.
+fn resolve_partners(context: &Context<'_>, instance: &mut Instance) -> Result<()> {
     let project = instance.meta.project.clone();
-    let resolve = |name: &mut String, field: &str| -> Result<()> {
+    let resolve = |name: &mut String, field: &str| {
         let at = |error: Error| error.at(format!("spec.{field}"));
-        let partner = find::<InstanceNoun>(state, &project, name).map_err(at)?;
+        let partner = find::<InstanceNoun>(context.state, &project, name).map_err(at)?;
         partner.meta.name.clone_into(name);
-        Ok(())
+        Ok::<_, Error>(partner)
     };
+    let by_somebody = context.caller.via != Via::Platform;
     let spec = &mut instance.spec;
     if let NetworkMode::Instance { name } = &mut spec.network {
-        resolve(name, "network.name")?;
+        let partner = resolve(name, "network.name")?;
+        if by_somebody && partner.spec.network == NetworkMode::Host {
+            spec.network = NetworkMode::Host;
+        }
     }
-    let others = [
-        (&mut spec.pid, "pid"),
-        (&mut spec.ipc, "ipc"),
-        (&mut spec.uts, "uts"),
-        (&mut spec.cgroup, "cgroup"),
+    let others: [(&mut Sharing, &str, Shares); 4] = [
+        (&mut spec.pid, "pid", |spec| &spec.pid),
+        (&mut spec.ipc, "ipc", |spec| &spec.ipc),
+        (&mut spec.uts, "uts", |spec| &spec.uts),
+        (&mut spec.cgroup, "cgroup", |spec| &spec.cgroup),
     ];
-    for (sharing, field) in others {
+    for (sharing, field, of) in others {
         if let Sharing::Instance(name) = sharing {
-            resolve(name, field)?;
+            let partner = resolve(name, field)?;
+            if by_somebody && *of(&partner.spec) == Sharing::Host {
+                *sharing = Sharing::Host;
+            }
         }
     }
     Ok(())
 }
+
+/// One of the namespaces that an instance may share.
+type Shares = fn(&InstanceSpec) -> &Sharing;
 
 /// Refuses networks that are not there. The default one is made: it is returned, to be written.
 pub(super) fn check_networks(

@@ -16,6 +16,7 @@ use model::{Error, Kind, Result, Time};
 
 use super::{Instances, clone};
 use crate::caller::{Caller, Verb, authorise, stay_inside};
+use crate::images::keep_names;
 use crate::service::find;
 
 /// For how long one that was just made is waited for to be placed; that takes milliseconds.
@@ -302,6 +303,7 @@ impl Instances {
     ) -> Result<String> {
         authorise(caller, Verb::Create, Kind::Image, "")?;
         let (node, target) = self.on_node(caller, Verb::Enter, project, name, container).await?;
+        keep_names(caller, &*node, &request.name).await?;
         node.commit(target, request).await
     }
 

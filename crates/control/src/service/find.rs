@@ -37,6 +37,12 @@ pub(crate) fn find_for<'a, N: Rules>(
     let may = authorise(caller, verb, N::KIND, Service::<N>::scope(project));
     match find::<N>(state, project, name) {
         Ok(found) if N::own(caller, verb, found) => Ok(found),
+        // A project is there for those who may see what is in it.
+        Ok(found)
+            if N::KIND == Kind::Project && !caller.may(verb, Kind::Instance, &found.meta.name) =>
+        {
+            may.and(Err(not_found(N::KIND, name)))
+        }
         found => may.and(found),
     }
 }

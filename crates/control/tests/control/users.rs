@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use control::{Caller, Clock, Config, Control, Mode, New, Via};
 use link::build::BuildReach;
-use model::instance::{Mount, MountKind, Propagation};
+use model::instance::{Mount, MountKind, NetworkMode, Propagation, Sharing};
 use model::project::ProjectSpec;
 use model::role::Grant;
 use model::service::{ServiceNoun, ServiceSpec, Template};
@@ -205,12 +205,30 @@ async fn what_reaches_the_host_is_an_admins() {
     let error = services.update(&ann, PROJECT, "kept", None, image, Mode::Apply).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Forbidden, "another image would have the host");
 
-    let options = [("type", "none"), ("o", "bind"), ("device", "/etc")];
-    let options = options.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-    let volume = VolumeSpec { options, ..VolumeSpec::default() };
-    let new = New::<VolumeNoun>::named("etc", volume);
+    let mut new = New::<VolumeNoun>::named("etc", VolumeSpec::default());
+    let bind = r#"{"type":"none","o":"bind","device":"/etc"}"#;
+    new.annotations.insert("io.monohull.docker.options".into(), bind.into());
     let error = control.volumes().create(&ann, PROJECT, new, Mode::Apply).await.unwrap_err();
-    assert_eq!(error.field(), Some("spec.options"));
+    assert_eq!(error.kind(), ErrorKind::Forbidden);
+
+    let hosts = model::instance::InstanceSpec {
+        network: NetworkMode::Host,
+        pid: Sharing::Host,
+        ..spec("a")
+    };
+    instances.create(root, PROJECT, named("hosts", hosts), Mode::Apply).await.unwrap();
+    let name = || "hosts".to_owned();
+    let network = model::instance::InstanceSpec {
+        network: NetworkMode::Instance { name: name() },
+        ..spec("a")
+    };
+    let pid = model::instance::InstanceSpec { pid: Sharing::Instance(name()), ..spec("a") };
+    for (field, sharing) in [("spec.network", network), ("spec.pid", pid)] {
+        let new = || named("sharer", sharing.clone());
+        let error = instances.create(&ann, PROJECT, new(), Mode::Apply).await.unwrap_err();
+        assert_eq!((error.kind(), error.field()), (ErrorKind::Forbidden, Some(field)));
+        instances.create(root, PROJECT, new(), Mode::Plan).await.unwrap();
+    }
 
     let request = link::build::BuildRequest { reach: BuildReach::Host, ..Default::default() };
     let nothing: link::ByteStream = Box::pin(futures::stream::empty());
@@ -231,7 +249,7 @@ async fn tokens_of_users_are_their_own_and_no_more() {
         tokens.issue(&ann, new("laptop", TokenSpec::default()), Mode::Apply).await.unwrap();
     assert_eq!(issued.token.spec.user, "ann");
     let laptop = control.authenticate(&issued.secret).unwrap();
-    assert_eq!((&*laptop.name, &*laptop.user), ("laptop", "ann"));
+    assert_eq!((&*laptop.name, &*laptop.user), ("ann/laptop", "ann"));
     assert!(!laptop.is_admin());
     for other in ["bob", "admin"] {
         let spec = TokenSpec { user: other.into(), ..TokenSpec::default() };
@@ -259,6 +277,8 @@ async fn tokens_of_users_are_their_own_and_no_more() {
     let error = tokens.delete(&bob, "", "laptop", None, Mode::Apply).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Forbidden);
     assert!(tokens.renew(&bob, "laptop").await.is_err());
+    assert!(tokens.renew(&reader, "laptop").await.is_err(), "its holder would have all she may");
+    assert!(tokens.get(&reader, "", "laptop").is_ok());
     tokens.renew(&ann, "reader").await.unwrap();
     tokens.delete(&ann, "", "reader", None, Mode::Apply).await.unwrap();
     assert_eq!(control.users().list(&bob, None, &Default::default()).unwrap().items.len(), 1);

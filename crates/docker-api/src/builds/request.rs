@@ -72,6 +72,7 @@ pub(super) fn read(query: &Query, logins: Vec<Login>) -> Reply<BuildRequest> {
         logins,
         session: by_kit.then(|| query.text("session").to_owned()),
         plain: false,
+        contained: false,
     })
 }
 

@@ -45,9 +45,14 @@ impl InstanceSpec {
 impl ContainerSpec {
     fn reach(&self) -> Option<(&'static str, &'static str)> {
         let bind = self.mounts.iter().any(|mount| matches!(mount.kind, MountKind::Bind { .. }));
+        let subpath = self.mounts.iter().any(
+            |mount| matches!(&mount.kind, MountKind::Volume { subpath, .. } if !subpath.is_empty()),
+        );
         let asked = [
-            (self.privileged, "privileged", "to be privileged"),
+            (self.privileged, "privileged", "privileges over the host"),
             (bind, "mounts", "a directory or file of the host"),
+            // A link in the volume may lead out of it between a look and the mount.
+            (subpath, "mounts", "a directory inside a volume"),
             (!self.devices.is_empty(), "devices", "devices of the host"),
             (!self.device_rules.is_empty(), "deviceRules", "devices of the host"),
             (!self.capabilities.add.is_empty(), "capabilities.add", "more capabilities"),
@@ -56,12 +61,12 @@ impl ContainerSpec {
             (
                 self.oom_score_adj.is_some_and(|it| it < 0),
                 "oomScoreAdj",
-                "to be spared when memory is short",
+                "sparing when memory is short",
             ),
             (
                 self.resources.oom_kill_disable,
                 "resources.oomKillDisable",
-                "to be spared when memory is short",
+                "sparing when memory is short",
             ),
         ];
         asked.into_iter().find(|(asked, ..)| *asked).map(|(_, field, what)| (field, what))

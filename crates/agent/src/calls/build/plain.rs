@@ -4,7 +4,7 @@ use build::kit::Lines;
 use futures::StreamExt;
 use link::build::{BuildCalls, BuildRequest, BuildStep};
 use link::{ByteStream, ResultStream};
-use model::Result;
+use model::{Error, Result};
 
 use super::{Calls, asked, builder, kit};
 
@@ -16,6 +16,12 @@ pub(super) async fn build(
 ) -> Result<ResultStream<BuildStep>> {
     let request = BuildRequest { plain: false, session: None, ..request };
     if !by_kit(calls).await? {
+        if request.contained {
+            return Err(Error::forbidden(
+                "only BuildKit builds for who is no admin, and it is not here",
+            )
+            .next("ask an admin to build, or to have BuildKit on the node: [build] in hull.toml"));
+        }
         return calls.build(request, archive).await;
     }
     let request = BuildRequest { session: Some(String::new()), ..request };
