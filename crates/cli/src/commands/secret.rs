@@ -86,9 +86,7 @@ pub struct Rm {
 /// on where it was. A backup that was made before is read with the keys of before: keep a copy of
 /// secret.keys with it.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  hull secret rotate\n  hull secret rotate -o json"
-)]
+#[command(after_help = "Examples:\n  hull secret rotate\n  hull secret rotate -o json")]
 pub struct Rotate {
     #[command(flatten)]
     output: Output,
