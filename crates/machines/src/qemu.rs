@@ -128,7 +128,9 @@ fn board(config: &MachineConfig, words: &mut Words) {
     words.pair("-sandbox", sandbox);
     let smm = match &config.firmware {
         Firmware::Uefi { secure: true, .. } => "on",
-        Firmware::Bios | Firmware::Uefi { .. } => "off",
+        Firmware::Uefi { .. } => "off",
+        // Without it QEMU (10.0) shows nothing of VGA's text mode, in which this firmware and its loaders speak.
+        Firmware::Bios => "auto",
     };
     words.pair("-machine", format!("q35,vmport=off,smm={smm},dump-guest-core=off"));
     words.pair(

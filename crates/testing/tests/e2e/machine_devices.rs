@@ -55,9 +55,11 @@ fn await_disk(node: &Node, name: &str, disk: &str, wanted: Option<u64>) {
     });
 }
 
+/// What a disk is called in the guest, as soon as the guest has taken notice of it.
 fn device(node: &Node, name: &str, disk: &str) -> String {
-    let all = disks(node, name);
-    let found = all.into_iter().find(|(serial, _, _)| serial == disk).expect("the disk");
+    let found = until(&format!("disk {disk} is there"), || {
+        disks(node, name).into_iter().find(|(serial, _, _)| serial == disk)
+    });
     format!("/dev/{}", found.2)
 }
 
