@@ -30,6 +30,9 @@ use crate::reconcile::{
 /// Slow timers of the passes: what is missed by events is seen by these.
 const SLOW: Duration = Duration::from_secs(60);
 
+/// How long a start waits for the instances of before to have their tasks.
+const SETTLED: Duration = Duration::from_secs(1);
+
 /// The host's own rules are listed seldom, as some hosts have tens of thousands and change them often.
 const RULES: Timing = Timing::every(Duration::from_secs(300)).linger(Duration::from_secs(5));
 
@@ -149,6 +152,23 @@ impl Agent {
         tasks.spawn(Networks::new(context.clone()), slow, wakes.networks);
         tasks.spawn(Leftovers::new(context.clone()), slow, wakes.leftovers);
         Ok(Self { context, tasks })
+    }
+
+    /// Waits until the instances that the node remembers can be asked for: before, calls would be told that they
+    /// are not here. What takes longer than a moment is not waited for.
+    pub async fn settled(&self) {
+        let known: Vec<_> = {
+            let desired = self.context.desired.borrow();
+            desired.instances.iter().map(|instance| instance.meta.id.clone()).collect()
+        };
+        let all = async {
+            for id in &known {
+                let _ = self.context.roster.awaited(id, SETTLED).await;
+            }
+        };
+        if tokio::time::timeout(SETTLED, all).await.is_err() {
+            tracing::warn!("instances of before are still being looked after");
+        }
     }
 
     /// What control may ask of this node.

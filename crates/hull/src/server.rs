@@ -118,6 +118,7 @@ async fn serve(config: Config, places: Places) -> Result<()> {
     let supervisor = start_engine(&config, &places).await?;
     let agent = start_agent(&config, &places, &name, &control, &supervisor).await?;
     control.connect_node(&name, agent.port());
+    agent.settled().await;
     let library = catalog::Library::new(places.state.join("catalogs"));
     control.connect_librarian(Arc::new(DiskLibrarian(library)));
     let pki = open_pki(&config, &places, &name)?;
