@@ -258,15 +258,18 @@ impl Bench<'_> {
     async fn open_disk(&self, disk: &Disk, file: &Path) -> Result<()> {
         // Of a try that was cut short.
         self.close_disk(disk).await;
+        let [mut below, top] = qemu::block_nodes(disk);
+        let mut flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        // QEMU takes it as it was opened; since 9.1 it refuses one that was not opened so.
+        flags.set(OFlags::DIRECT, below["cache"]["direct"] == true);
         let opened: OwnedFd = File::options()
             .read(true)
             .write(!disk.read_only)
-            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+            .custom_flags(flags.bits().cast_signed())
             .open(file)
             .context(ErrorKind::Conflict, || format!("cannot open {}", file.display()))?
             .into();
         let path = self.control.qmp.add_file(opened).await?;
-        let [mut below, top] = qemu::block_nodes(disk);
         below["filename"] = path.into();
         self.control.qmp.blockdev_add(below).await?;
         let opened = self.control.qmp.blockdev_add(top).await;

@@ -339,7 +339,8 @@ fn what_no_machine_can_have() {
 #[test]
 fn a_machine_with_an_address_of_each_family() {
     let Some(node) = node() else { return };
-    node.ok(&["network", "create", "--ipv6", "six"]);
+    // One of a try before is as good.
+    node.hull(&["network", "create", "--ipv6", "six"]);
     let it = run(node, "sixth", &["--network", "six"]);
     up(node, "sixth", 1);
     let address = node.field("sixth", "/spec/placement/interfaces/0/ipv6");
