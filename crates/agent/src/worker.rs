@@ -91,8 +91,8 @@ pub struct Worker {
     holding: bool,
     /// Control was told what is known: what an earlier daemon remembered may never have reached it.
     told: bool,
-    /// When a change that could not be taken in was tried last.
-    tried: Option<Instant>,
+    /// Which change could not be taken in, by its generation, and when that was tried last.
+    pub(crate) tried: Option<(u64, Instant)>,
     /// Devices that a machine's guest had given up when it was last looked at.
     pub(crate) gone: u32,
     /// How often volumes had grown when the disks in them were last looked at.
@@ -242,7 +242,9 @@ impl Worker {
 
     /// Whether what runs has a change to take in that it could not take in a while ago, or at all.
     fn is_behind(&self, generation: u64) -> bool {
-        let ripe = self.tried.is_none_or(|tried| tried.elapsed() >= AGAIN);
+        // Another change is tried at once.
+        let ripe =
+            self.tried.is_none_or(|(tried, at)| tried != generation || at.elapsed() >= AGAIN);
         self.local.taken_in != generation && self.local.status.phase == Phase::Running && ripe
     }
 
@@ -495,7 +497,7 @@ impl Worker {
                 Err(error) => warnings.push(refused(error)),
             }
         }
-        self.tried = failed.then(Instant::now);
+        self.tried = failed.then(|| (wanted.meta.generation, Instant::now()));
         if !failed && !frozen {
             self.local.taken_in = wanted.meta.generation;
         }

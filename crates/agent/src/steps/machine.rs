@@ -268,8 +268,10 @@ pub fn observe(worker: &mut Worker, ended: bool) -> Vec<&'static str> {
     worker.gone = told.gone;
     let grown = worker.context.storage_grown.load(Ordering::Acquire);
     if grown != worker.grown {
-        // Perhaps what a disk fills.
+        // Perhaps what a disk fills. It is tried now, also where the last try was a moment ago: QEMU takes a
+        // moment before it answers, and what was asked then is asked again after a while only.
         worker.local.taken_in = 0;
+        worker.tried = None;
     }
     worker.grown = grown;
     let seen = worker.local.status.machine.get_or_insert_default();
