@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use model::error::Context;
 use model::{Error, ErrorKind, Result};
+use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
@@ -20,6 +22,10 @@ nix::ioctl_write_int_bad!(tun_set_persistent, TUNSETPERSIST);
 
 /// `TUNSETPERSIST` (linux/if_tun.h).
 const TUNSETPERSIST: u64 = 0x4004_54cb;
+
+/// How often a tap that somebody has is asked for again, and how long after.
+const PATIENCE: u32 = 40;
+const MOMENT: Duration = Duration::from_millis(25);
 
 /// Opens the tap of a network card. The network's driver made it; here it is only taken, and goes when
 /// QEMU lets go of it.
@@ -42,9 +48,17 @@ pub(crate) fn tap(nic: &Nic) -> Result<OwnedFd> {
     }
     let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
     request.ifr_ifru.ifru_flags = i16::try_from(flags).unwrap_or_default();
-    // SAFETY: the request lives over the call and is of the type it wants.
-    unsafe { tun_set_interface(file.as_raw_fd(), &raw const request) }
-        .context(ErrorKind::Unavailable, failed)?;
+    // A process that the node forked while it made the tap has it open until it runs its program.
+    for patience in (0..PATIENCE).rev() {
+        // SAFETY: the request lives over the call and is of the type it wants.
+        match unsafe { tun_set_interface(file.as_raw_fd(), &raw const request) } {
+            Err(Errno::EBUSY) if patience > 0 => std::thread::sleep(MOMENT),
+            taken => {
+                taken.context(ErrorKind::Unavailable, failed)?;
+                break;
+            }
+        }
+    }
     // SAFETY: it takes a number.
     unsafe { tun_set_persistent(file.as_raw_fd(), 0) }.context(ErrorKind::Unavailable, failed)?;
     Ok(file.into())
