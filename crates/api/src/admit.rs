@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use audit::Entry;
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -11,7 +10,7 @@ use control::Caller;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
-use model::{Error, Result, Time};
+use model::{Error, Result};
 
 use crate::Api;
 use crate::lease::{LEASE, Lease};
@@ -43,20 +42,17 @@ pub(crate) async fn guard(
     let caller = match admitted(&api, peer, &mut request) {
         Ok(caller) => caller,
         Err(error) => {
-            tracing::info!(target: "audit", from, reason = error.message(), "refused");
-            let entry = entry("", from, request.method(), request.uri().path());
-            let reason = error.message().to_owned();
             let refusal = Refusal::from(error);
-            api.audit.write_refused(Entry { status: refusal.status().as_u16(), reason, ..entry });
+            let (method, path) = (request.method(), request.uri().path());
+            audited(&api, from, method, path).refuse(refusal.status().as_u16(), refusal.message());
             return refusal.into_response();
         }
     };
     let counted = if caller.user.is_empty() { &caller.name } else { &caller.user };
     if let Err(wait) = api.rates.take(counted, Instant::now()) {
-        let seconds = u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX);
-        return Refusal::too_often(seconds).into_response();
+        return Refusal::too_often(wait).into_response();
     }
-    let mut audit = Audit::of(&api, &request, &caller, from);
+    let mut audit = write_of(&api, &request, &caller, from);
     // A console's is that of the request for its ticket.
     let ticket = request.extensions().get::<Ticket>().map(|ticket| ticket.lease.clone());
     let lease =
@@ -136,61 +132,35 @@ fn bearer(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// A line of the log for each request that may change something or enters an instance; also when its client
-/// left before the answer.
-struct Audit {
-    log: Arc<audit::Log>,
-    entry: Entry,
+/// A request as the audit log has it. Queries and bodies are left out: they may hold secrets.
+pub(crate) fn audited(api: &Api, from: String, method: &Method, path: &str) -> audit::Request {
+    audit::Request::new(&api.audit, "api", from, method.as_str(), path)
 }
 
-/// An entry of the audit log that has no answer yet.
-pub(crate) fn entry(by: &str, from: String, method: &Method, path: &str) -> Entry {
-    Entry {
-        time: Time::now(),
-        by: by.to_owned(),
-        user: String::new(),
-        from,
-        door: "api".to_owned(),
-        method: method.to_string(),
-        path: path.to_owned(),
-        status: 0,
-        reason: String::new(),
+/// What is written of one that may change something or enters an instance.
+fn write_of(api: &Api, request: &Request, caller: &Caller, from: String) -> Option<audit::Request> {
+    let path = request.uri().path();
+    let enters = [
+        "/exec",
+        "/attach",
+        "/console/vnc",
+        "/console/screenshot",
+        "/archive",
+        "/export",
+        "/files",
+    ]
+    .iter()
+    .any(|end| path.ends_with(end));
+    // Waiting changes nothing, however it is asked for.
+    let waits = ["/settle", "/wait"].iter().any(|end| path.ends_with(end));
+    let reads = waits || matches!(*request.method(), Method::GET | Method::HEAD);
+    if reads && !enters {
+        return None;
     }
-}
-
-impl Audit {
-    fn of(api: &Api, request: &Request, caller: &Caller, from: String) -> Option<Self> {
-        let path = request.uri().path();
-        let enters = [
-            "/exec",
-            "/attach",
-            "/console/vnc",
-            "/console/screenshot",
-            "/archive",
-            "/export",
-            "/files",
-        ]
-        .iter()
-        .any(|end| path.ends_with(end));
-        // Waiting changes nothing, however it is asked for.
-        let waits = ["/settle", "/wait"].iter().any(|end| path.ends_with(end));
-        let reads = waits || matches!(*request.method(), Method::GET | Method::HEAD);
-        if reads && !enters {
-            return None;
-        }
-        let entry = entry(&caller.name, from, request.method(), path);
-        let entry = Entry { user: caller.user.clone(), ..entry };
-        Some(Self { log: api.audit.clone(), entry })
-    }
-}
-
-impl Drop for Audit {
-    /// Queries and bodies are left out: they may hold secrets.
-    fn drop(&mut self) {
-        let Entry { by: caller, from, method, path, status, .. } = &self.entry;
-        tracing::info!(target: "audit", caller, from, method, path, status, "write");
-        self.log.write(Entry { time: Time::now(), ..self.entry.clone() });
-    }
+    let mut audit = audited(api, from, request.method(), path);
+    audit.entry.by.clone_from(&caller.name);
+    audit.entry.user.clone_from(&caller.user);
+    Some(audit)
 }
 
 /// Counts and times every request.

@@ -1,5 +1,7 @@
 //! How a request that is refused or failed is answered: a problem document (RFC 9457).
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
 use client::wire::{PROBLEM, Problem};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -33,7 +35,8 @@ impl Refusal {
     }
 
     /// 429 (RFC 6585, section 4): the caller asks too often.
-    pub(crate) fn too_often(seconds: u32) -> Self {
+    pub(crate) fn too_often(wait: Duration) -> Self {
+        let seconds = u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX);
         let error = Error::exhausted("too many requests from this caller")
             .next(format!("try again in {seconds} s"));
         Self { error, status: StatusCode::TOO_MANY_REQUESTS, retry: Some(seconds) }

@@ -12,7 +12,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use model::error::Context;
@@ -54,6 +54,50 @@ pub struct Entry {
     /// Why it was refused at the door.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+}
+
+/// A request that is being answered: it is written when this is dropped, also where its client leaves before that.
+#[derive(Debug)]
+pub struct Request {
+    log: Arc<Log>,
+    /// What is known of it. Its status is 0 until it has an answer.
+    pub entry: Entry,
+}
+
+impl Request {
+    /// One that came to a door just now.
+    pub fn new(log: &Arc<Log>, door: &str, from: String, method: &str, path: &str) -> Self {
+        let entry = Entry {
+            time: Time::now(),
+            by: String::new(),
+            user: String::new(),
+            from,
+            door: door.to_owned(),
+            method: method.to_owned(),
+            path: path.to_owned(),
+            status: 0,
+            reason: String::new(),
+        };
+        Self { log: log.clone(), entry }
+    }
+
+    /// Says why it is refused at the door.
+    pub fn refuse(mut self, status: u16, reason: &str) {
+        self.entry.status = status;
+        reason.clone_into(&mut self.entry.reason);
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        self.entry.time = Time::now();
+        let Entry { by: caller, from, method, path, status, reason, .. } = &self.entry;
+        match reason.is_empty() {
+            true => tracing::info!(target: "audit", caller, from, method, path, status, "write"),
+            false => tracing::info!(target: "audit", caller, from, reason, "refused"),
+        }
+        self.log.write(self.entry.clone());
+    }
 }
 
 /// Which entries are wanted.
@@ -113,11 +157,6 @@ impl Log {
             400.. => self.unknown.write(entry),
             _ => self.known.write(entry),
         }
-    }
-
-    /// Adds what was refused to somebody who did not prove who they are.
-    pub fn write_refused(&self, entry: Entry) {
-        self.unknown.write(entry);
     }
 
     /// Entries, newest first. It reads files: not for a thread that others wait for.
@@ -377,7 +416,7 @@ mod tests {
         let from = "x".repeat(1_000_000);
         for second in 2..200 {
             let knock = entry(second, "", &"/x".repeat(1000), 401);
-            log.write_refused(Entry { from: from.clone(), ..knock });
+            log.write(Entry { from: from.clone(), ..knock });
         }
         log.write(entry(300, "ann", "/v1/b", 200));
         let by = log.read(&Filter { by: "ann".into(), limit: 9, ..Filter::default() }).unwrap();

@@ -54,20 +54,15 @@ async fn admit(State(engine): State<Arc<Engine>>, mut request: Request, next: Ne
         Some(Peer::Network { client: Some(client), .. }) => Caller::socket(&client.to_string()),
         Some(Peer::Local { user, trusted: false }) => {
             let reason = format!("user {user} is neither root nor in group hull");
-            tracing::info!(target: "audit", from, "refused");
-            let mut audit = Audit::new(&engine, &request, &user, from);
-            (audit.status, audit.reason) = (StatusCode::FORBIDDEN.as_u16(), reason);
-            return Failure::new(
-                StatusCode::FORBIDDEN,
-                format!("user {user} is neither root nor in group hull"),
-            )
-            .into_response();
+            let status = StatusCode::FORBIDDEN;
+            audited(&engine, &request, &user, from).refuse(status.as_u16(), &reason);
+            return Failure::new(status, reason).into_response();
         }
         Some(Peer::Network { client: None, .. }) | None => {
             return Failure::new(StatusCode::UNAUTHORIZED, "nobody asks").into_response();
         }
     };
-    let mut audit = Audit::of(&engine, &request, &caller, from);
+    let mut audit = write_of(&engine, &request, &caller, from);
     request.extensions_mut().insert(caller);
     let response = tokio::select! {
         response = next.run(request) => response,
@@ -76,62 +71,31 @@ async fn admit(State(engine): State<Arc<Engine>>, mut request: Request, next: Ne
         }
     };
     if let Some(audit) = &mut audit {
-        audit.status = response.status().as_u16();
+        audit.entry.status = response.status().as_u16();
     }
     response
 }
 
-/// A line of the log for each request that may change something or enters a container; also when its
-/// client left before the answer.
-struct Audit {
-    log: Arc<audit::Log>,
-    caller: String,
+/// A request as the audit log has it. Queries and bodies are left out: they may hold secrets.
+fn audited(engine: &Engine, request: &Request, by: &str, from: String) -> audit::Request {
+    let (method, path) = (request.method().as_str(), request.uri().path());
+    let mut audit = audit::Request::new(&engine.audit, "docker", from, method, path);
+    by.clone_into(&mut audit.entry.by);
+    audit
+}
+
+/// What is written of one that may change something or enters a container.
+fn write_of(
+    engine: &Engine,
+    request: &Request,
+    caller: &Caller,
     from: String,
-    method: Method,
-    path: String,
-    /// 0: nobody was there to be answered.
-    status: u16,
-    reason: String,
-}
-
-impl Audit {
-    fn new(engine: &Engine, request: &Request, caller: &str, from: String) -> Self {
-        let (log, caller, reason) = (engine.audit.clone(), caller.to_owned(), String::new());
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        Self { log, caller, from, method, path, status: 0, reason }
+) -> Option<audit::Request> {
+    let reads = request.method() == Method::GET || request.method() == Method::HEAD;
+    if reads && !request.uri().path().ends_with("/attach/ws") {
+        return None;
     }
-
-    fn of(engine: &Engine, request: &Request, caller: &Caller, from: String) -> Option<Self> {
-        let path = request.uri().path();
-        let reads = request.method() == Method::GET || request.method() == Method::HEAD;
-        if reads && !path.ends_with("/attach/ws") {
-            return None;
-        }
-        Some(Self::new(engine, request, &caller.name, from))
-    }
-}
-
-impl Drop for Audit {
-    /// Queries and bodies are left out: they may hold secrets.
-    fn drop(&mut self) {
-        let Self { log, caller, from, method, path, status, reason } = self;
-        tracing::info!(target: "audit", caller, from, %method, path, status, "write");
-        let entry = audit::Entry {
-            time: model::Time::now(),
-            by: std::mem::take(caller),
-            user: String::new(),
-            from: std::mem::take(from),
-            door: "docker".to_owned(),
-            method: method.to_string(),
-            path: std::mem::take(path),
-            status: *status,
-            reason: std::mem::take(reason),
-        };
-        match entry.reason.is_empty() {
-            true => log.write(entry),
-            false => log.write_refused(entry),
-        }
-    }
+    Some(audited(engine, request, &caller.name, from))
 }
 
 #[cfg(test)]

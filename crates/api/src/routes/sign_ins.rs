@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use audit::Entry;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -73,17 +72,18 @@ async fn begin_with_password(
     Extension(peer): Extension<Peer>,
     request: Request,
 ) -> Reply<Response> {
-    let mut entry = admit::entry("", peer.to_string(), &Method::POST, request.uri().path());
-    let (caller, proof) = match prove(&api, &peer, request, &mut entry.by).await {
+    let path = request.uri().path();
+    let mut audit = admit::audited(&api, peer.to_string(), &Method::POST, path);
+    let (caller, proof) = match prove(&api, &peer, request, &mut audit.entry.by).await {
         Ok(known) => known,
         Err(refusal) => {
-            let (status, reason) = (refusal.status().as_u16(), refusal.message().to_owned());
-            api.audit.write_refused(Entry { status, reason, ..entry });
+            audit.refuse(refusal.status().as_u16(), refusal.message());
             return Err(refusal);
         }
     };
+    audit.entry.user.clone_from(&caller.user);
     let (cookie, told) = api.sign_ins.begin(proof, &caller, Time::now()).await?;
-    api.audit.write(Entry { user: caller.user.clone(), status: 200, ..entry });
+    audit.entry.status = StatusCode::OK.as_u16();
     Ok(([(SET_COOKIE, cookie)], private(&told)?).into_response())
 }
 
@@ -97,7 +97,7 @@ async fn prove(
     check_site(request.uri(), request.headers())?;
     let from = place(peer);
     if let Err(wait) = api.sign_in_rates.take(&from, Instant::now()) {
-        return Err(Refusal::too_often(u32::try_from(wait.as_secs() + 1).unwrap_or(u32::MAX)));
+        return Err(Refusal::too_often(wait));
     }
     let body = Limited::new(request.into_body(), LONGEST).collect();
     let body = tokio::time::timeout(PATIENCE, body).await;
