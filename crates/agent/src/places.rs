@@ -74,6 +74,16 @@ impl Places {
         self.all_handed().join(uid.as_str())
     }
 
+    /// Where directories and files in volumes are mounted that instances use alone.
+    pub fn all_subpaths(&self) -> PathBuf {
+        self.run.join("subpaths")
+    }
+
+    /// Where those that an instance uses are mounted.
+    pub fn subpaths(&self, uid: &Uid) -> PathBuf {
+        self.all_subpaths().join(uid.as_str())
+    }
+
     /// Sockets of a machine, and what it is made of. The name is short: a socket's path has 107
     /// characters at most.
     pub fn machine(&self, uid: &Uid) -> PathBuf {

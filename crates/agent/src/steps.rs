@@ -26,7 +26,7 @@ pub use handed::release as release_handed;
 pub use run::end_as_wished;
 
 pub use network::ports;
-pub use volume::{directory, request_of};
+pub use volume::request_of;
 
 use std::sync::Arc;
 

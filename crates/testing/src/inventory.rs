@@ -34,7 +34,9 @@ impl Inventory {
         let run = node.root().join("run/hull");
         let state = node.root().join("var/lib/hull");
         let mut all = BTreeSet::new();
-        for place in [BUNDLES, "containerd/containers", "containerd/runc/hull", "netns", "shm"] {
+        for place in
+            [BUNDLES, "containerd/containers", "containerd/runc/hull", "netns", "shm", "subpaths"]
+        {
             entries(&run.join(place), 1, &mut all);
         }
         for place in ["instances", "logs", "volumes", "desired"] {

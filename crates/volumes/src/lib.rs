@@ -4,6 +4,7 @@
 //! btrfs subvolumes or one file-system image per volume. [`plugin`] is storage behind Docker's volume
 //! plugins, and [`services`] all that a node has as one driver. [`fake`] is the same on plain directories
 //! with faults on demand, for tests of whoever uses a driver. [`conformance`] is what both must pass.
+//! [`subpath`] mounts a part of a volume, which others may change meanwhile.
 //!
 //! This room knows nothing of instances: who uses a volume is a word it is given
 //! ([`driver::Publish::consumer`]) and gives back.
@@ -24,6 +25,7 @@ pub mod plugin;
 mod program;
 mod remove;
 mod services;
+pub mod subpath;
 mod turns;
 
 pub use driver::{

@@ -54,7 +54,11 @@ pub async fn disk(context: &Context, machine: &Instance, name: &str) -> Result<P
         Error::conflict(format!("{} is not mounted", volume.title()))
             .next("start the machine: its storage is there while it runs")
     })?;
-    Ok(crate::steps::directory(&path, subpath(machine, name))?.join(VOLUME_DISK))
+    let directory = match subpath(machine, name) {
+        "" => path,
+        subpath => volumes::subpath::find(&path, subpath)?,
+    };
+    Ok(directory.join(VOLUME_DISK))
 }
 
 /// Directory of a volume that holds the machine's disk of that name.

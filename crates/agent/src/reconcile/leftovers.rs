@@ -57,8 +57,13 @@ impl Leftovers {
     fn directories(&self, desired: &Desired) -> Result<usize> {
         let mut removed = 0;
         let places = &self.context.places;
-        let parents =
-            [places.instances(), places.all_logs(), places.all_unkept(), places.all_handed()];
+        let parents = [
+            places.instances(),
+            places.all_logs(),
+            places.all_unkept(),
+            places.all_handed(),
+            places.all_subpaths(),
+        ];
         for parent in parents {
             let Ok(entries) = std::fs::read_dir(&parent) else { continue };
             for entry in entries.flatten() {
@@ -68,6 +73,12 @@ impl Leftovers {
                     let path = entry.path();
                     if parent == places.all_handed() {
                         release_handed(&self.context, &uid)?;
+                        removed += 1;
+                        continue;
+                    }
+                    // Volumes are mounted there, in which nothing may be removed.
+                    if parent == places.all_subpaths() {
+                        volumes::subpath::unmount_all(&path)?;
                         removed += 1;
                         continue;
                     }

@@ -177,7 +177,7 @@ fn binds(
         }
     }
     for mounted in volumes.get(&container.name).into_iter().flatten() {
-        let mut bind = Bind::new(mounted.source()?, mounted.target.clone());
+        let mut bind = Bind::new(mounted.source.clone(), mounted.target.clone());
         bind.read_only = mounted.read_only;
         binds.push(bind);
     }

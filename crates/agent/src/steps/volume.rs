@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use containers::rootfs::Rootfs;
 use faults::may_die;
-use model::error::Context as _;
 use model::instance::{ContainerSpec, DiskOptions, ImageVolume, Instance, MountKind};
 use model::volume::Volume;
 use model::{Bytes, Error, ErrorKind, Result};
@@ -23,16 +22,15 @@ use crate::worker::Worker;
 pub struct Mounted {
     /// Its id at the driver.
     pub id: VolumeId,
-    /// Where its contents are on the node.
-    pub path: PathBuf,
+    /// What is mounted: its contents on the node, or the part of them that is asked for, at a place of
+    /// ours.
+    pub source: PathBuf,
     /// Path inside the container.
     pub target: String,
     /// Fill it from the image if it is empty.
     pub fill: bool,
     /// It cannot be written through this mount.
     pub read_only: bool,
-    /// Directory in it that is mounted.
-    pub subpath: String,
     /// It is a machine's disk.
     pub disk: Option<Disk>,
 }
@@ -136,7 +134,17 @@ struct Wish {
     target: String,
     fill: bool,
     read_only: bool,
+    part: Option<Part>,
+}
+
+/// A part of a volume.
+struct Part {
+    /// Where it is in the volume.
     subpath: String,
+    /// Where it is mounted on the node.
+    place: PathBuf,
+    /// The user and group of directories that are made for it.
+    owner: Option<(u32, u32)>,
 }
 
 fn named(
@@ -145,8 +153,15 @@ fn named(
     container: &ContainerSpec,
 ) -> Result<Vec<(Asked, Wish)>> {
     let mut found = Vec::new();
-    for mount in &container.mounts {
+    let places = worker.context.places.subpaths(&worker.uid);
+    let owner = wanted.spec.user.as_ref().map(|map| (map.first_uid, map.first_gid));
+    for (index, mount) in container.mounts.iter().enumerate() {
         let MountKind::Volume { name, subpath, no_copy } = &mount.kind else { continue };
+        let part = (!subpath.is_empty()).then(|| Part {
+            subpath: subpath.clone(),
+            place: places.join(format!("{}.{index}", container.name)),
+            owner,
+        });
         let volume = worker.context.volume(&wanted.meta.project, name)?;
         let disk = mount.disk.clone();
         let wish = Wish {
@@ -154,7 +169,7 @@ fn named(
             target: mount.target.clone(),
             fill: !no_copy && subpath.is_empty(),
             read_only: mount.read_only,
-            subpath: subpath.clone(),
+            part,
         };
         found.push((Asked::Spec(volume), wish));
     }
@@ -170,7 +185,7 @@ fn unnamed(worker: &Worker, container: &ContainerSpec) -> Vec<(Asked, Wish)> {
             target: volume.target.clone(),
             fill: true,
             read_only: false,
-            subpath: String::new(),
+            part: None,
         };
         (Asked::Image(volume.clone()), wish)
     });
@@ -226,8 +241,16 @@ async fn stage(worker: &Worker, asked: Asked, wish: Wish) -> Result<Mounted> {
     let path = driver.node_claim(&user(worker, &id)).await?;
     may_die("volume.claimed");
     tell_place(worker, &id);
-    let Wish { disk, target, fill, read_only, subpath } = wish;
-    Ok(Mounted { id, path, target, fill, read_only, subpath, disk })
+    let Wish { disk, target, fill, read_only, part } = wish;
+    let source = match part {
+        None => path,
+        Some(Part { subpath, place, owner }) => {
+            volumes::subpath::mount(&path, &subpath, &place, owner)?;
+            may_die("volume.part");
+            place
+        }
+    };
+    Ok(Mounted { id, source, target, fill, read_only, disk })
 }
 
 /// Has it told where a plugin's volume is: that changes with its users.
@@ -294,6 +317,8 @@ pub async fn release_others(worker: &Worker, wanted: &Instance, names: &[String]
     for volume in driver.list().await? {
         let its = volume.published.iter().any(|by| by == user);
         if its && !held.contains(&volume.id) && !names.contains(&volume.name) {
+            // What runs has its own mounts of them.
+            unmount_parts(worker)?;
             volumes::detach(driver, &volume.id, user).await?;
             worker.context.storage.wake();
         }
@@ -302,27 +327,12 @@ pub async fn release_others(worker: &Worker, wanted: &Instance, names: &[String]
 }
 
 impl Mounted {
-    /// What is bound into the container: the volume, or the directory in it, which is made if it is
-    /// missing and may not lead out of the volume.
-    pub fn source(&self) -> Result<PathBuf> {
-        directory(&self.path, &self.subpath)
-    }
-}
-
-/// A directory in a volume, which is made if it is missing and may not lead out of it.
-pub fn directory(volume: &Path, subpath: &str) -> Result<PathBuf> {
-    if subpath.is_empty() {
-        return Ok(volume.to_owned());
-    }
-    let wanted = volume.join(subpath);
-    let found = std::fs::create_dir_all(&wanted)
-        .and_then(|()| std::fs::canonicalize(&wanted))
-        .context(ErrorKind::Unavailable, || format!("cannot make {}", wanted.display()))?;
-    let root = std::fs::canonicalize(volume)
-        .context(ErrorKind::Unavailable, || format!("cannot read {}", volume.display()))?;
-    match found.starts_with(&root) {
-        true => Ok(found),
-        false => Err(Error::invalid(format!("{subpath:?} leads out of the volume")).at("subpath")),
+    /// What is mounted.
+    ///
+    /// # Errors
+    /// None: it was found when it was mounted.
+    pub fn source(&self) -> Result<&Path> {
+        Ok(&self.source)
     }
 }
 
@@ -330,6 +340,8 @@ pub fn directory(volume: &Path, subpath: &str) -> Result<PathBuf> {
 pub async fn detach(worker: &Worker, wanted: &Instance) -> Result<()> {
     let driver = &worker.context.volumes;
     let held = held(worker, wanted);
+    unmount_parts(worker)?;
+    may_die("volume.parts-gone");
     for id in &held {
         volumes::detach(driver, id, worker.uid.as_str()).await?;
         tell_place(worker, id);
@@ -342,6 +354,10 @@ pub async fn detach(worker: &Worker, wanted: &Instance) -> Result<()> {
         worker.context.storage.wake();
     }
     Ok(())
+}
+
+fn unmount_parts(worker: &Worker) -> Result<()> {
+    volumes::subpath::unmount_all(&worker.context.places.subpaths(&worker.uid))
 }
 
 /// Removes the volumes that its image asked for and that control has not heard of: the start was called
@@ -374,21 +390,4 @@ fn held(worker: &Worker, wanted: &Instance) -> Vec<VolumeId> {
     ids.sort();
     ids.dedup();
     ids
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_directory_in_a_volume_stays_in_it() {
-        let base = tempfile::tempdir().unwrap();
-        let volume = base.path().join("volume");
-        std::fs::create_dir(&volume).unwrap();
-        std::os::unix::fs::symlink("..", volume.join("up")).unwrap();
-        assert_eq!(directory(&volume, "").unwrap(), volume);
-        assert!(directory(&volume, "a/b").unwrap().ends_with("volume/a/b"));
-        assert!(directory(&volume, "up").is_err());
-        assert!(directory(&volume, "up/beside").is_err());
-    }
 }

@@ -191,6 +191,16 @@ async fn what_reaches_the_host_is_an_admins() {
     let entered = instances.export(&ann, PROJECT, "rooted", "").await.err().unwrap();
     assert_eq!(entered.kind(), ErrorKind::Forbidden);
 
+    // A directory in a volume stays in it.
+    let mut inside = spec("a");
+    inside.containers[0].mounts.push(Mount {
+        kind: MountKind::Volume { name: "data".into(), subpath: "part".into(), no_copy: false },
+        target: "/part".into(),
+        read_only: false,
+        disk: None,
+    });
+    instances.create(&ann, PROJECT, named("inside", inside), Mode::Plan).await.unwrap();
+
     let template = Template { spec: reaching.clone(), ..Template::default() };
     let service = ServiceSpec { template, ..ServiceSpec::default() };
     let new = || New::<ServiceNoun>::named("kept", service.clone());

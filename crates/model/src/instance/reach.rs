@@ -45,14 +45,14 @@ impl InstanceSpec {
 impl ContainerSpec {
     fn reach(&self) -> Option<(&'static str, &'static str)> {
         let bind = self.mounts.iter().any(|mount| matches!(mount.kind, MountKind::Bind { .. }));
-        let subpath = self.mounts.iter().any(
+        let subpath = self.mounts.iter().filter(|mount| mount.disk.is_some()).any(
             |mount| matches!(&mount.kind, MountKind::Volume { subpath, .. } if !subpath.is_empty()),
         );
         let asked = [
             (self.privileged, "privileged", "privileges over the host"),
             (bind, "mounts", "a directory or file of the host"),
-            // A link in the volume may lead out of it between a look and the mount.
-            (subpath, "mounts", "a directory inside a volume"),
+            // Copies of a machine that is stopped are made by path, which a link may have lead elsewhere.
+            (subpath, "mounts", "a disk in a directory inside a volume"),
             (!self.devices.is_empty(), "devices", "devices of the host"),
             (!self.device_rules.is_empty(), "deviceRules", "devices of the host"),
             (!self.capabilities.add.is_empty(), "capabilities.add", "more capabilities"),
@@ -76,7 +76,7 @@ impl ContainerSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::instance::{Capabilities, Device, MachineSpec, Mount, Propagation};
+    use crate::instance::{Capabilities, Device, DiskOptions, MachineSpec, Mount, Propagation};
 
     fn container(change: impl FnOnce(&mut ContainerSpec)) -> InstanceSpec {
         let mut container = ContainerSpec::default();
@@ -93,6 +93,9 @@ mod tests {
             non_recursive: false,
         };
         let mount = Mount { kind: bind, target: "/host".into(), read_only: true, disk: None };
+        let kind = MountKind::Volume { name: "v".into(), subpath: "a".into(), no_copy: false };
+        let part = Mount { kind, target: "/part".into(), read_only: false, disk: None };
+        let disk = Mount { disk: Some(DiskOptions::default()), ..part.clone() };
         let device = Device {
             source: "/dev/mem".into(),
             target: "/dev/mem".into(),
@@ -105,6 +108,8 @@ mod tests {
             (container(|_| {}), None),
             (container(|it| it.privileged = true), Some("containers.1.privileged")),
             (container(|it| it.mounts.push(mount)), Some("containers.1.mounts")),
+            (container(|it| it.mounts.push(part)), None),
+            (container(|it| it.mounts.push(disk)), Some("containers.1.mounts")),
             (container(|it| it.devices.push(device)), Some("containers.1.devices")),
             (container(|it| it.capabilities = add), Some("containers.1.capabilities.add")),
             (container(|it| it.seccomp = Seccomp::Unconfined), Some("containers.1.seccomp")),

@@ -158,6 +158,27 @@ fn while_it_is_removed() {
 }
 
 #[test]
+fn while_it_has_a_part_of_a_volume() {
+    let Some(it) = Scene::start() else { return };
+    let mount = "--mount=type=volume,source=named,target=/p,volume-subpath=part";
+    let run = ["run", "-d", "--name", "one", mount, "busybox", "sleep", "600"];
+    let goes = ["rm", "-fv", "one"];
+    for place in ["subpath.place", "subpath.mounted", "volume.part"] {
+        it.dies_at(place, &run);
+        it.node.await_phase("one", "running");
+        assert_eq!(it.node.ok(&["exec", "one", "sh", "-c", "echo in >/p/f; cat /p/f"]), "in");
+        it.leaves_nothing(place);
+    }
+    for place in ["subpath.unmounted", "volume.parts-gone"] {
+        it.node.ok(&run);
+        it.dies_at(place, &goes);
+        it.leaves_nothing(place);
+    }
+    let read = ["run", "--rm", "-v", "named:/n", "busybox", "cat", "/n/part/f"];
+    assert_eq!(it.node.ok(&read), "in", "nothing was removed through a mount");
+}
+
+#[test]
 fn while_it_pulls() {
     let Some(it) = Scene::start() else { return };
     for place in ["image.layer", "image.bound", "image.named"] {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::fs::CWD;
 use serde_json::{Value, json};
 use testing::node::{Node, Setup, finish, until};
 
@@ -254,6 +255,100 @@ fn an_unmounted_volume_takes_nothing() {
     assert!(!mount.join("data").exists(), "nobody takes it for an empty volume");
     assert_eq!(sh(node, &["-v", "empty:/d"], "ls /d; cat /d/f"), "f\nkept");
     node.ok(&["volume", "rm", "empty"]);
+}
+
+/// A mount of a part of a volume, as a flag says it.
+fn part(volume: &str, subpath: &str) -> String {
+    format!("type=volume,source={volume},target=/p,volume-subpath={subpath}")
+}
+
+/// Where parts of volumes are mounted for an instance.
+fn parts(node: &Node, instance: &str) -> PathBuf {
+    let id = node.field(instance, "/meta/id");
+    node.root().join("run/hull/subpaths").join(id.as_str().unwrap())
+}
+
+#[test]
+fn a_part_of_a_volume_is_mounted() {
+    if !able() {
+        return;
+    }
+    let node = &Node::start().unwrap();
+    for size in [&[][..], &["--size", "32m"]] {
+        node.ok(&[&["volume", "create"], size, &["whole"]].concat());
+        let script =
+            "cd /d; mkdir in; echo one >in/f; ln -s in link; ln -s /etc out; ln -s ../.. up";
+        sh(node, &["-v", "whole:/d"], script);
+        let run = |subpath: &str, script: &str| {
+            let mount = part("whole", subpath);
+            node.hull(&["run", "--rm", "--mount", &mount, "busybox", "sh", "-c", script])
+        };
+        assert_eq!(run("in", "ls -A /p; cat /p/f").text(), "f\none");
+        assert_eq!(run("in/f", "cat /p").text(), "one", "of one file");
+        assert_eq!(run("link", "cat /p/f").text(), "one", "a link that stays inside");
+        assert_eq!(run("link/new/er", "echo two >/p/f").code, 0, "what is missing is made");
+        assert_eq!(sh(node, &["-v", "whole:/d"], "cat /d/in/new/er/f"), "two");
+        for out in ["out", "up", "out/new", "in/f/x"] {
+            let refused = run(out, "ls /p");
+            assert!(refused.code != 0 && refused.text().is_empty(), "{out}: {}", refused.text());
+            let why = ["leads out of the volume", "leads through a file"];
+            assert!(why.iter().any(|it| refused.stderr.contains(it)), "{out}: {}", refused.stderr);
+        }
+        // It stays what it is when its path leads elsewhere, and is looked for anew by the next start.
+        let it = begin(node, "user", &["--mount", &part("whole", "in")], WAITS);
+        let read = || node.hull(&["exec", "user", "cat", "/p/f"]).text();
+        sh(node, &["-v", "whole:/d"], "cd /d; mv in old; mkdir in; echo new >in/f");
+        assert_eq!(read(), "one");
+        node.kill_daemon().unwrap();
+        node.await_ready();
+        assert_eq!(read(), "one", "the daemon's end is not theirs");
+        node.ok(&["restart", "--time", "0", "user"]);
+        until("it has what is there now", || (read() == "new").then_some(()));
+        node.ok(&["stop", "--time", "0", "user"]);
+        let gone = parts(node, "user");
+        until("nothing of it is mounted", || (!gone.exists()).then_some(()));
+        assert_eq!(sh(node, &["-v", "whole:/d"], "cat /d/old/f /d/in/f"), "one\nnew");
+        drop(it);
+        node.ok(&["volume", "rm", "whole"]);
+    }
+}
+
+#[test]
+fn a_link_that_comes_meanwhile_leads_nowhere() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let Some(node) = node() else { return };
+    let base = tempfile::tempdir().unwrap();
+    std::fs::write(base.path().join("hosts-own"), "secret").unwrap();
+    node.ok(&["volume", "create", "raced"]);
+    sh(node, &["-v", "raced:/d"], "mkdir /d/a; echo >/d/a/mine");
+    let contents = place(node, "raced").join("data");
+    let (path, link) = (contents.join("a"), contents.join("b"));
+    std::os::unix::fs::symlink(base.path(), &link).unwrap();
+    let (over, mut seen) = (AtomicBool::new(false), Vec::new());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let exchange = rustix::fs::RenameFlags::EXCHANGE;
+                rustix::fs::renameat_with(CWD, &path, CWD, &link, exchange).unwrap();
+                std::thread::sleep(std::time::Duration::from_micros(200));
+            }
+        });
+        let mount = part("raced", "a");
+        for _ in 0..24 {
+            let run = ["run", "--rm", "--mount", &mount, "busybox", "ls", "/p"];
+            let outcome = node.hull(&run);
+            seen.push((outcome.code, outcome.text(), outcome.stderr));
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    for (code, text, told) in &seen {
+        match code {
+            0 => assert_eq!(text, "mine"),
+            _ => assert!(text.is_empty() && told.contains("leads out of the volume"), "{told}"),
+        }
+    }
+    assert!(seen.iter().any(|(code, ..)| *code == 0) && seen.iter().any(|(code, ..)| *code != 0));
+    node.ok(&["volume", "rm", "raced"]);
 }
 
 #[test]

@@ -62,11 +62,16 @@ pub fn shares(
         found.push((share, bind));
     };
     for volume in mounted.iter().filter(|volume| volume.disk.is_none()) {
+        if !volume.source.is_dir() {
+            return Err(Error::unsupported("a file of a volume cannot be shared with a machine")
+                .at("mounts")
+                .next("share the directory it is in"));
+        }
         if let (false, Some(user)) = (volume.read_only, owner) {
             // QEMU writes there in the guest's name; who owns what inside is kept in attributes.
-            super::disks::give(&volume.source()?, user)?;
+            super::disks::give(&volume.source, user)?;
         }
-        add(volume.source()?, &volume.target, volume.read_only);
+        add(volume.source.clone(), &volume.target, volume.read_only);
     }
     for mount in &container.mounts {
         match &mount.kind {
