@@ -13,9 +13,9 @@ use http::{HeaderMap, Method, Uri};
 use model::{Error, Result};
 
 use crate::Api;
-use crate::lease::{LEASE, Lease};
+use crate::lease::{LEASE, Lease, Shown};
 use crate::refusal::{Refusal, Reply};
-use crate::tickets::{self, Ticket};
+use crate::tickets;
 use listen::Peer;
 
 /// The caller of a request that was let in.
@@ -39,8 +39,8 @@ pub(crate) async fn guard(
 ) -> Response {
     let peer = request.extensions().get::<Peer>().cloned();
     let from = peer.as_ref().map(ToString::to_string).unwrap_or_default();
-    let caller = match admitted(&api, peer, &mut request) {
-        Ok(caller) => caller,
+    let (caller, lease) = match admitted(&api, peer, &mut request) {
+        Ok(known) => known,
         Err(error) => {
             let refusal = Refusal::from(error);
             let (method, path) = (request.method(), request.uri().path());
@@ -53,10 +53,6 @@ pub(crate) async fn guard(
         return Refusal::too_often(wait).into_response();
     }
     let mut audit = write_of(&api, &request, &caller, from);
-    // A console's is that of the request for its ticket.
-    let ticket = request.extensions().get::<Ticket>().map(|ticket| ticket.lease.clone());
-    let lease =
-        ticket.unwrap_or_else(|| Lease::new(&api, &caller, request.uri(), request.headers()));
     request.extensions_mut().insert(caller);
     let response = LEASE.scope(lease, next.run(request)).await;
     if let Some(audit) = &mut audit {
@@ -65,48 +61,50 @@ pub(crate) async fn guard(
     response
 }
 
-/// Who asks: for a console its ticket tells, which must not be another's.
-fn admitted(api: &Api, peer: Option<Peer>, request: &mut Request) -> Result<Caller> {
+/// Who asks, and their right to it: for a console its ticket tells, which must not be another's.
+fn admitted(api: &Arc<Api>, peer: Option<Peer>, request: &mut Request) -> Result<(Caller, Lease)> {
     let shown = shows_secret(api, request.headers())
         || matches!(peer, Some(Peer::Local { trusted: true, .. }));
     let Some(secret) = tickets::shown(request.uri()) else {
         return identify(api, peer, false, request.uri(), request.headers());
     };
     let known = if shown {
-        Some(identify(api, peer, true, request.uri(), request.headers())?)
+        let (known, _) = identify(api, peer, true, request.uri(), request.headers())?;
+        Some(known)
     } else {
         None
     };
     let ticket = api.tickets.redeem(&secret, Instant::now())?;
-    let caller = ticket.caller.clone();
+    let (caller, lease) = (ticket.caller.clone(), ticket.lease.clone());
     if known.is_some_and(|known| known != caller) {
         return Err(Error::forbidden("the ticket was given to somebody else"));
     }
     request.extensions_mut().insert(ticket);
-    Ok(caller)
+    Ok((caller, lease))
 }
 
 /// Whether a request shows a token or a cookie, good or bad.
-pub(crate) fn shows_secret(api: &Api, headers: &HeaderMap) -> bool {
+fn shows_secret(api: &Api, headers: &HeaderMap) -> bool {
     headers.contains_key(AUTHORIZATION) || api.sign_ins.is_shown(headers)
 }
 
 /// Who asks: a token tells, else a browser's cookie, else the local socket.
-pub(crate) fn identify(
-    api: &Api,
+fn identify(
+    api: &Arc<Api>,
     peer: Option<Peer>,
     ticket: bool,
     uri: &Uri,
     headers: &HeaderMap,
-) -> Result<Caller> {
+) -> Result<(Caller, Lease)> {
     if let Some(token) = shown_token(headers) {
-        return api.control.authenticate(token?);
+        let proof = api.control.prove(token?)?;
+        return Lease::of(api, Shown { proof, cookie: None });
     }
     if api.sign_ins.is_shown(headers) {
-        return api.sign_ins.identify(&api.control, ticket, uri, headers);
+        return Lease::of(api, api.sign_ins.identify(ticket, uri, headers)?);
     }
     match peer {
-        Some(Peer::Local { user, trusted: true }) => Ok(Caller::socket(&user)),
+        Some(Peer::Local { user, trusted: true }) => Ok((Caller::socket(&user), Lease::ENDLESS)),
         Some(Peer::Local { user, trusted: false }) => {
             Err(Error::forbidden(format!("user {user} is neither root nor in group hull"))
                 .next("become a member of group hull, or send a token"))

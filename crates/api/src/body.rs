@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Limited};
 use model::Error;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -18,6 +18,7 @@ use serde_json::Value;
 use crate::Api;
 use crate::refusal::{Refusal, Reply};
 use crate::shape::unknown_field;
+use crate::upload;
 
 /// How much of a body that is too long is taken in, bytes.
 const SWALLOWED: usize = 64 << 20;
@@ -113,18 +114,19 @@ async fn read_whole(headers: &HeaderMap, body: axum::body::Body, limit: usize) -
         swallow(body).await;
         return Err(Refusal::too_long(limit));
     }
-    match Limited::new(body, limit).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::too_long(limit)),
-        Err(error) => {
-            Err(Error::invalid("the request's body ended in the middle").caused_by(error).into())
+    let (mut parts, mut whole) = (upload::bytes(body), BytesMut::new());
+    while let Some(part) = parts.next().await {
+        whole.extend_from_slice(&part?);
+        if whole.len() > limit {
+            return Err(Refusal::too_long(limit));
         }
     }
+    Ok(whole.freeze())
 }
 
 /// Takes in what a caller goes on sending, within bounds: one that still writes when the connection
 /// closes sees that it broke, and not why.
-async fn swallow(body: axum::body::Body) {
+pub(crate) async fn swallow(body: axum::body::Body) {
     let swallow = Limited::new(body, SWALLOWED);
     let mut pieces = swallow.into_data_stream();
     let all = async { while let Some(Ok(_)) = pieces.next().await {} };

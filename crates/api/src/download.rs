@@ -131,18 +131,15 @@ fn trailer(error: Error) -> HeaderMap {
 /// longer, so that nobody takes it for whole.
 fn until_stopped<T: Send + 'static>(
     api: &Arc<Api>,
-    mut items: ResultStream<T>,
+    items: ResultStream<T>,
 ) -> Fuse<ResultStream<T>> {
     let (stop, open) = (api.stop.clone(), api.meters.open("stream"));
-    let lease = lease::current();
+    let mut items = lease::current().bound(items);
     let items: ResultStream<T> = Box::pin(async_stream::stream! {
         let _open = open;
-        let mut ended = std::pin::pin!(lease.ended());
         loop {
             let item = tokio::select! {
                 biased;
-                // Before the items, which may always be ready.
-                () = &mut ended => Some(Err(lease::over())),
                 item = items.next() => item,
                 () = stop.cancelled() => Some(Err(stopping())),
             };

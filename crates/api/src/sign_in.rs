@@ -12,13 +12,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use client::wire::SignedIn;
-use control::{Caller, Control, Proof};
+use control::{Caller, Proof};
 use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::{HeaderMap, HeaderValue, Uri};
 use model::error::Context;
 use model::{Error, ErrorKind, Result, Time};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use crate::lease::Shown;
 
 /// Seconds after which a browser is signed out by itself.
 const LIFETIME: i64 = 7 * 24 * 60 * 60;
@@ -117,7 +119,8 @@ impl SignIns {
         if headers.contains_key(AUTHORIZATION) {
             return None;
         }
-        let SignIn { proof: _, page: _, expires } = self.find(headers, Time::now()).ok()?;
+        let (_, sign_in) = self.find(headers, Time::now()).ok()?;
+        let SignIn { proof: _, page: _, expires } = sign_in;
         Some(told(caller, expires))
     }
 
@@ -126,20 +129,14 @@ impl SignIns {
         !self.shown(headers).is_empty()
     }
 
-    /// Who sits before the browser that sends this request. One with a ticket need not show the page's
+    /// What the browser that sends this request shows. One with a ticket need not show the page's
     /// secret: the ticket was given to a page that did.
     ///
     /// # Errors
     /// `Unauthenticated` when it is not signed in; `Forbidden` when the request may come from a page
     /// that is not ours.
-    pub(crate) fn identify(
-        &self,
-        control: &Control,
-        ticket: bool,
-        uri: &Uri,
-        headers: &HeaderMap,
-    ) -> Result<Caller> {
-        let sign_in = self.find(headers, Time::now())?;
+    pub(crate) fn identify(&self, ticket: bool, uri: &Uri, headers: &HeaderMap) -> Result<Shown> {
+        let (cookie, sign_in) = self.find(headers, Time::now())?;
         check_site(uri, headers)?;
         // What opens a WebSocket always says which page it is from.
         if headers.contains_key(UPGRADE) && !headers.contains_key(ORIGIN) {
@@ -148,16 +145,21 @@ impl SignIns {
         if !ticket && !shows(headers, &sign_in.page) {
             return Err(not_ours("it does not show what its page was told when it signed in"));
         }
-        control.accept(&sign_in.proof)
+        Ok(Shown { proof: sign_in.proof, cookie: Some(cookie) })
     }
 
-    fn find(&self, headers: &HeaderMap, now: Time) -> Result<SignIn> {
+    /// Refuses a browser, known by its cookie's hash, that is signed in no longer.
+    pub(crate) fn check_open(&self, cookie: &str, now: Time) -> Result<()> {
+        let open = self.lock().get(cookie).is_some_and(|sign_in| sign_in.expires > now);
+        if open { Ok(()) } else { Err(not_signed_in()) }
+    }
+
+    /// The hash of the cookie that is shown, and who signed in with it.
+    fn find(&self, headers: &HeaderMap, now: Time) -> Result<(String, SignIn)> {
         let open = self.lock();
-        let known = self.shown(headers).iter().find_map(|secret| open.get(&hash(secret)).cloned());
-        known.filter(|sign_in| sign_in.expires > now).ok_or_else(|| {
-            Error::unauthenticated("this browser is not signed in, or no longer")
-                .next("sign in with a password or a token")
-        })
+        let hashes = self.shown(headers).into_iter().map(|secret| hash(&secret));
+        let known = hashes.filter_map(|hash| open.get(&hash).cloned().map(|it| (hash, it))).next();
+        known.filter(|(_, sign_in)| sign_in.expires > now).ok_or_else(not_signed_in)
     }
 
     /// HTTP/2 may part cookies into several headers (RFC 9113, section 8.2.3).
@@ -224,6 +226,11 @@ pub(crate) fn check_site(uri: &Uri, headers: &HeaderMap) -> Result<()> {
         Some(from) if from.eq_ignore_ascii_case(host) => Ok(()),
         _ => Err(not_ours("it is from another site")),
     }
+}
+
+fn not_signed_in() -> Error {
+    Error::unauthenticated("this browser is not signed in, or no longer")
+        .next("sign in with a password or a token")
 }
 
 fn not_ours(why: &str) -> Error {

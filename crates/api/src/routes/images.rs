@@ -24,7 +24,7 @@ use crate::admit::By;
 use crate::body::{Json, Params};
 use crate::document::{Description, Named};
 use crate::refusal::Reply;
-use crate::{Api, download, operation, upload};
+use crate::{Api, download, lease, operation, upload};
 
 const PATH: &str = "/v1/images";
 
@@ -250,7 +250,7 @@ async fn streamed(
     authorise(caller, Verb::Create, Kind::Image, "")?;
     let ongoing = api.control.operations().begin(caller, title).await?;
     let name = ongoing.operation().meta.name.clone();
-    match work.await {
+    match lease::current().during(work).await {
         Ok(progress) => {
             let answer = download::lines(api, operation::tracked(ongoing, progress));
             Ok(operation::name_in(answer, &name))

@@ -18,12 +18,12 @@ use super::objects::{
     object_response,
 };
 use super::{Pace, Routes};
-use crate::Api;
 use crate::admit::By;
 use crate::body::{Json, Params};
 use crate::document::{Description, Named};
 use crate::download::stopping;
 use crate::refusal::Reply;
+use crate::{Api, lease};
 
 /// How long the effect of a verb is waited for when nothing is said.
 const SETTLE: Duration = Duration::from_secs(60);
@@ -200,9 +200,9 @@ async fn wait(
         WaitFor::Removed => Condition::Removed,
     };
     let waiting = api.control.instances().wait(&caller, &project, &name, condition)?;
-    let stop = api.stop.clone();
+    let (stop, lease) = (api.stop.clone(), lease::current());
     let Exit { code, error, fault: _ } = tokio::select! {
-        exit = waiting => exit?,
+        exit = lease.during(waiting) => exit?,
         () = time(timeout) => return Err(late(&name, timeout).into()),
         () = stop.cancelled() => return Err(stopping().into()),
     };
@@ -238,9 +238,9 @@ async fn settle(
     let instances = api.control.instances();
     let id = identity(&api, &caller, &place)?;
     let deadline = timeout.map_or(SETTLE, |timeout| timeout.0);
-    let stop = api.stop.clone();
+    let (stop, lease) = (api.stop.clone(), lease::current());
     tokio::select! {
-        settled = instances.settle(&caller, &id, goal, deadline) => answer(&*settled?),
+        settled = lease.during(instances.settle(&caller, &id, goal, deadline)) => answer(&*settled?),
         () = stop.cancelled() => Err(stopping().into()),
     }
 }

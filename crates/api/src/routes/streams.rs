@@ -23,10 +23,10 @@ use super::instances::path;
 use super::objects::{Place, describe, json_value};
 use super::{Pace, Routes};
 use crate::admit::By;
-use crate::body::{Json, Params};
+use crate::body::{Json, Params, swallow};
 use crate::document::{Description, Named};
 use crate::refusal::{Refusal, Reply};
-use crate::{Api, download, operation, session, upload};
+use crate::{Api, download, lease, operation, session, upload};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     images(files(sessions(counters(routes))))
@@ -240,7 +240,19 @@ async fn write_archive(
     Params(ArchiveQuery { container, path, keep_type }): Params<ArchiveQuery>,
     body: Body,
 ) -> Reply<StatusCode> {
-    let (instances, archive) = (api.control.instances(), upload::bytes(body));
+    let instances = api.control.instances();
+    let archive = match lease::current().may_end() {
+        true => {
+            // Who may not, or names no place, is told so before all of it has come.
+            let place = instances.stat_path(&caller, &project, &name, &container, &path).await;
+            if let Err(error) = place {
+                swallow(body).await;
+                return Err(error.into());
+            }
+            upload::whole(&api, body).await?
+        }
+        false => upload::bytes(body),
+    };
     instances
         .write_archive(&caller, &project, &name, &container, &path, keep_type, archive)
         .await?;

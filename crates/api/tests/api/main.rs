@@ -12,6 +12,7 @@ mod http2;
 mod images;
 mod instances;
 mod leaks;
+mod leases;
 mod limits;
 mod node;
 mod nouns;

@@ -3,7 +3,7 @@
 use client::wire::SignedIn;
 
 use crate::raw::{self, Answer};
-use crate::world::World;
+use crate::world::{World, until};
 
 /// Headers of a request.
 type Headers<'a> = &'a [(&'a str, &'a str)];
@@ -128,6 +128,27 @@ async fn a_sign_in_is_worth_as_much_as_its_token() {
     assert_eq!(browser.read(&world, "/v1/nodes").await.status, 200);
     tokens.delete("ann", Default::default()).await.unwrap();
     assert_eq!(browser.read(&world, "/v1/nodes").await.status, 401);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_browser_opened_ends_when_it_signs_out() {
+    let world = World::start().await;
+    world.run("web").await;
+    let (one, other) = (sign_in(&world, &world.secret).await, sign_in(&world, &world.secret).await);
+    let path = "/v1/projects/default/instances/web/logs?follow=true";
+    let leaving = async {
+        until(async || world.open() == 1).await;
+        // What another does is nothing to this one.
+        for browser in [&other, &one] {
+            assert_eq!(world.open(), 1);
+            let csrf = [("hull-csrf", browser.csrf.as_str())];
+            assert_eq!(browser.ask(&world, "DELETE", "/v1/session", &csrf).await.status, 204);
+        }
+    };
+    let (followed, ()) = tokio::join!(one.read(&world, path), leaving);
+    assert!(followed.says("who asked may no longer"), "{}", followed.head);
+    until(async || world.open() == 0).await;
     world.stop().await;
 }
 

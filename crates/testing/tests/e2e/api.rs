@@ -162,6 +162,62 @@ fn tokens_are_made_and_lose_their_worth() {
     }
 }
 
+/// A file in an archive: its head, and the length of its content in bytes, zeros.
+fn head_of(name: &str, length: u64) -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.set_path(name).unwrap();
+    header.set_size(length);
+    header.set_mode(0o644);
+    header.set_cksum();
+    header.as_bytes().to_vec()
+}
+
+#[test]
+fn uploads_and_waits_end_with_the_right_to_them() {
+    let Some(node) = node() else { return };
+    let remote = Remote::of(node);
+    let _it = begin(node, "lease", &[], "mkdir -p /srv; echo before > /srv/file; exec sleep 600");
+    let before =
+        || (node.hull(&["exec", "lease", "cat", "/srv/file"]).text() == "before").then_some(());
+    until("the file is there", before);
+    node.ok(&["user", "create", "lessee", "--no-password", "--role", "editor"]);
+    let secret = node.ok(&["token", "create", "lessee-1", "--user", "lessee", "-o", "name"]);
+    let run = |words: &[&str]| {
+        let mut command = Command::new(node.binary());
+        command.arg("--root").arg(remote.home.path()).args(words).env("HULL_TOKEN", &secret);
+        command.env("HULL_HOST", &remote.address).env("HULL_CA", &remote.authority);
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    for words in [
+        &["cp", "-", "lease:/srv"] as &[&str],
+        &["image", "import", "--name", "lease-rootfs", "-"],
+        &["wait", "lease"],
+    ] {
+        let mut client = run(words);
+        let mut input = client.stdin.take().unwrap();
+        // More than lies on the way: what was taken was taken by the node. It ends before the file does.
+        let begun = words[0] == "wait" || {
+            let sent = input.write_all(&head_of("file", 64 << 20));
+            sent.and_then(|()| input.write_all(&vec![0; 32 << 20])).is_ok()
+        };
+        assert!(begun, "{words:?} ended by itself");
+        // A wait shows nowhere: until it has begun there is nothing to end.
+        let mut verbs = ["grant", "revoke"].into_iter().cycle();
+        until("it ends", || {
+            node.ok(&["user", verbs.next().unwrap(), "lessee", "viewer"]);
+            client.try_wait().unwrap()
+        });
+        let output = client.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(told.contains("has other roles now"), "{words:?}: {told}");
+        drop(input);
+    }
+    assert_eq!(node.ok(&["exec", "lease", "cat", "/srv/file"]), "before");
+    assert_ne!(node.hull(&["image", "show", "lease-rootfs"]).code, 0, "there is half an image");
+    node.ok(&["user", "rm", "lessee"]);
+}
+
 /// The daemon sees a group that the machine need not have; who is in it is told by numbers alone.
 #[test]
 fn the_socket_is_for_root_and_the_group() {
