@@ -135,27 +135,13 @@ pub(crate) fn audited(api: &Api, from: String, method: &Method, path: &str) -> a
     audit::Request::new(&api.audit, "api", from, method.as_str(), path)
 }
 
-/// What is written of one that may change something or enters an instance.
+/// What is written of one whose caller is known, if anything is.
 fn write_of(api: &Api, request: &Request, caller: &Caller, from: String) -> Option<audit::Request> {
-    let path = request.uri().path();
-    let enters = [
-        "/exec",
-        "/attach",
-        "/console/vnc",
-        "/console/screenshot",
-        "/archive",
-        "/export",
-        "/files",
-    ]
-    .iter()
-    .any(|end| path.ends_with(end));
-    // Waiting changes nothing, however it is asked for.
-    let waits = ["/settle", "/wait"].iter().any(|end| path.ends_with(end));
-    let reads = waits || matches!(*request.method(), Method::GET | Method::HEAD);
-    if reads && !enters {
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    if !audit::is_written(request.method().as_str(), route) {
         return None;
     }
-    let mut audit = audited(api, from, request.method(), path);
+    let mut audit = audited(api, from, request.method(), request.uri().path());
     audit.entry.by.clone_from(&caller.name);
     audit.entry.user.clone_from(&caller.user);
     Some(audit)

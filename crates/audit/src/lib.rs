@@ -1,7 +1,7 @@
 //! The audit log: who asked for what, from where, and what they were answered.
 //!
-//! One line of JSON for each request that changes something or enters an instance, each sign-in, and each request
-//! that was refused at the door, whichever door it was. Lines are appended to a file of root's and never changed. A
+//! One line of JSON for each request that changes something, enters an instance or carries out what is in one or in an
+//! image ([`is_written`]), each sign-in, and each request that was refused at the door, whichever door it was. Lines are appended to a file of root's and never changed. A
 //! daemon that is killed loses none; a machine that loses power may lose the last seconds'. When the file is full
 //! another is begun, and the oldest goes when there are too many.
 //!
@@ -54,6 +54,33 @@ pub struct Entry {
     /// Why it was refused at the door.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+}
+
+/// Ends of routes, at either door, that are asked for as reads are, and enter an instance or carry out what is in it,
+/// in an app's files or in an image.
+const ENTERING: [&str; 10] = [
+    "/archive",
+    "/attach",
+    "/attach/ws",
+    "/console/screenshot",
+    "/console/vnc",
+    "/exec",
+    "/export",
+    "/files",
+    "/get",
+    "/images/save",
+];
+/// Ends of routes that change nothing, however they are asked for.
+const WAITING: [&str; 2] = ["/settle", "/wait"];
+
+/// Whether a request of somebody known is written, at either door. The route is the path with names of parameters in
+/// the place of their values, lest an object's name be taken for a verb.
+pub fn is_written(method: &str, route: &str) -> bool {
+    let ends = |ends: &[&str]| ends.iter().any(|end| route.ends_with(end));
+    match method {
+        "GET" | "HEAD" => ends(&ENTERING),
+        _ => !ends(&WAITING),
+    }
 }
 
 /// A request that is being answered: it is written when this is dropped, also where its client leaves before that.
@@ -361,6 +388,32 @@ mod tests {
             path: path.into(),
             status,
             reason: String::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_the_same_at_both_doors() {
+        for (method, route, written) in [
+            ("GET", "/v1/projects/{project}/instances/{name}/archive", true),
+            ("GET", "/containers/{name}/archive", true),
+            ("HEAD", "/v1/projects/{project}/instances/{name}/archive", true),
+            ("HEAD", "/containers/{name}/archive", true),
+            ("GET", "/v1/projects/{project}/instances/{name}/export", true),
+            ("GET", "/containers/{name}/export", true),
+            ("GET", "/v1/images/save", true),
+            ("GET", "/images/get", true),
+            ("GET", "/images/busybox/get", true),
+            ("GET", "/v1/projects/{project}/instances/{name}/attach", true),
+            ("GET", "/containers/{name}/attach/ws", true),
+            ("POST", "/containers/{name}/attach", true),
+            ("POST", "/v1/projects/{project}/instances/{name}/wait", false),
+            ("POST", "/containers/{name}/wait", false),
+            ("GET", "/v1/projects/{project}/instances/{name}", false),
+            ("GET", "/containers/{name}/json", false),
+            ("DELETE", "/v1/projects/{project}/instances/{name}", true),
+            ("DELETE", "/containers/{name}", true),
+        ] {
+            assert_eq!(is_written(method, route), written, "{method} {route}");
         }
     }
 

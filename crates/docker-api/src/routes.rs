@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use control::Caller;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use listen::Peer;
 use tower::ServiceExt;
 
@@ -84,18 +84,18 @@ fn audited(engine: &Engine, request: &Request, by: &str, from: String) -> audit:
     audit
 }
 
-/// What is written of one that may change something or enters a container.
+/// What is written of one whose caller is known, if anything is.
 fn write_of(
     engine: &Engine,
     request: &Request,
     caller: &Caller,
     from: String,
 ) -> Option<audit::Request> {
-    let reads = request.method() == Method::GET || request.method() == Method::HEAD;
-    if reads && !request.uri().path().ends_with("/attach/ws") {
-        return None;
-    }
-    Some(audited(engine, request, &caller.name, from))
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    // Names of images have slashes: what is done to one is no part of the route.
+    let route = if route.contains("{*") { request.uri().path() } else { route };
+    let written = audit::is_written(request.method().as_str(), route);
+    written.then(|| audited(engine, request, &caller.name, from))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod e2e {
     mod api;
     mod app_builds;
     mod apps;
+    mod audit;
     mod backup;
     mod catalog_apps;
     mod catalog_sources;

@@ -11,8 +11,8 @@ use crate::commands::logs::moment;
 use crate::context::{Context, Output};
 use crate::out;
 
-/// Shows who asked for what, the newest last: what changes something or enters an instance, sign-ins, and what was
-/// refused. For admins.
+/// Shows who asked for what, the newest last: what changes something, enters an instance or carries out what is in
+/// one or in an image, sign-ins, and what was refused. For admins.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  hull audit\n  hull audit --by ann --since 7d\n  hull audit --failed -n 1000 -o json\n  hull audit --path /instances/web"
