@@ -7,6 +7,7 @@
 //! the image is written as an archive, which is taken in on its way to the client.
 
 mod config;
+mod context;
 mod control;
 mod daemon;
 mod frames;
@@ -22,6 +23,7 @@ mod usage;
 mod wire;
 
 pub use config::{Mirror, Registry};
+pub use context::{inputs, patterns};
 pub use control::Fresh;
 pub use daemon::{Daemon, Start};
 pub use job::{KitJob, Logins};

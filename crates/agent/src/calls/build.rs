@@ -1,6 +1,7 @@
 //! Builds: the context unpacked, the builder run, what it made taken in.
 
 mod asked;
+mod ignored;
 mod kept;
 mod kit;
 mod plain;
@@ -216,6 +217,10 @@ impl Work {
         let directory = place.join("context");
         unpack(directory.clone(), archive).await?;
         let text = dockerfile(&directory, &request.dockerfile)?;
+        if request.dockerfile == ignored::OWN_DOCKERFILE {
+            // It came with the context, and is none of it.
+            let _ = std::fs::remove_file(directory.join(ignored::OWN_DOCKERFILE));
+        }
         refuse_secrets(&text)?;
         job.dockerfile = Some(text);
         job.context = build::Context::Directory(directory);

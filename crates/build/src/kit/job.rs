@@ -36,6 +36,8 @@ pub struct KitJob {
     pub session: String,
     /// What the frontend is told.
     pub attrs: BTreeMap<String, String>,
+    /// What the frontend is given in place of a context (see [`inputs`](super::inputs)).
+    pub inputs: Vec<(String, Vec<u8>)>,
     /// Names of the image.
     pub names: Vec<String>,
     /// It may have steps in the network of BuildKit itself.
@@ -50,30 +52,26 @@ impl KitJob {
         let mut exporter = Vec::new();
         wire::put(&mut exporter, 1, b"moby");
         if !self.names.is_empty() {
-            put_entry(&mut exporter, 2, "name", &self.names.join(","));
+            wire::put_entry(&mut exporter, 2, "name", self.names.join(",").as_bytes());
         }
         let mut out = Vec::new();
         wire::put(&mut out, 1, self.id.as_bytes());
         wire::put(&mut out, 5, self.session.as_bytes());
         wire::put(&mut out, 6, FRONTEND.as_bytes());
         for (key, value) in &self.attrs {
-            put_entry(&mut out, 7, key, value);
+            wire::put_entry(&mut out, 7, key, value.as_bytes());
         }
         // Without it older ones fail.
         wire::put(&mut out, 8, b"");
         if self.host_network {
             wire::put(&mut out, 9, b"network.host");
         }
+        for (name, definition) in &self.inputs {
+            wire::put_entry(&mut out, 10, name, definition);
+        }
         wire::put(&mut out, 13, &exporter);
         out
     }
-}
-
-fn put_entry(out: &mut Vec<u8>, number: u32, key: &str, value: &str) {
-    let mut entry = Vec::new();
-    wire::put(&mut entry, 1, key.as_bytes());
-    wire::put(&mut entry, 2, value.as_bytes());
-    wire::put(out, number, &entry);
 }
 
 impl Daemon {

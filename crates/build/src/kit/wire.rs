@@ -63,6 +63,14 @@ pub(crate) fn put(out: &mut Vec<u8>, number: u32, value: &[u8]) {
     out.extend_from_slice(value);
 }
 
+/// Adds the entry of a map.
+pub(crate) fn put_entry(out: &mut Vec<u8>, number: u32, key: &str, value: &[u8]) {
+    let mut entry = Vec::new();
+    put(&mut entry, 1, key.as_bytes());
+    put(&mut entry, 2, value);
+    put(out, number, &entry);
+}
+
 /// The value of the only field of a message that matters, its first.
 pub(crate) fn first(message: &[u8]) -> Option<&[u8]> {
     let found = fields(message)?;

@@ -1,26 +1,69 @@
-//! Images that are built for apps, and by hand, by the builder of this machine.
+//! Images that are built for apps, and by hand, by each builder of this machine.
 
 use std::path::Path;
 
-use testing::node::{Node, Outcome, missing};
+use testing::node::{Node, Outcome, Setup, missing};
 
 use super::catalog_sources::server;
 
-/// A node of one's own: its builder keeps things.
-fn own() -> Option<Node> {
+/// A node of one's own, whose builder keeps things, with these settings.
+fn own(settings: &str) -> Option<Node> {
     if let Some(why) = missing() {
         assert!(std::env::var_os("HULL_E2E").is_none(), "cannot run end to end: {why}");
         println!("passed over: {why}");
         return None;
     }
+    Some(Setup::new().unwrap().settings(settings).start().unwrap())
+}
+
+/// Whether BuildKit has built on a node.
+fn has_kit(node: &Node) -> bool {
+    node.root().join("var/lib/hull/build/kit/root").exists()
+}
+
+fn with_buildah(test: impl FnOnce(&Node)) {
     let there =
         ["/usr/bin", "/usr/local/bin"].iter().any(|it| Path::new(it).join("buildah").is_file());
     assert!(there || std::env::var_os("HULL_E2E").is_none(), "buildah is not installed");
     if !there {
         println!("passed over: buildah is not installed");
-        return None;
+        return;
     }
-    Some(Node::start().unwrap())
+    let no_kit = "[build]\nbuildkitd = \"nosuch-buildkitd\"\nbuildkit-image = \"\"";
+    let Some(node) = own(no_kit) else { return };
+    test(&node);
+    assert!(!has_kit(&node));
+}
+
+fn with_buildkit(test: impl FnOnce(&Node)) {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if !std::env::split_paths(&path).any(|place| place.join("buildkitd").is_file()) {
+        println!("passed over: there is no buildkitd in PATH");
+        return;
+    }
+    let Some(node) = own("") else { return };
+    test(&node);
+    let anything = !node.ok(&["image", "ls", "-o", "name"]).is_empty();
+    assert_eq!(has_kit(&node), anything);
+}
+
+/// Each of these with each builder.
+macro_rules! with_both {
+    ($($test:ident),* $(,)?) => {
+        mod by_buildah {
+            $(#[test] fn $test() { super::with_buildah(super::$test); })*
+        }
+        mod by_buildkit {
+            $(#[test] fn $test() { super::with_buildkit(super::$test); })*
+        }
+    };
+}
+
+with_both! {
+    an_app_is_built_changed_and_taken_back,
+    what_cannot_be_built_is_refused_first,
+    contexts_come_with_archives_and_repositories,
+    an_image_is_built_by_hand,
 }
 
 const LOOP: &str = "trap 'exit 0' TERM; while :; do usleep 50000; done";
@@ -84,20 +127,18 @@ fn id(node: &Node, instance: &str) -> serde_json::Value {
     node.field(instance, "/meta/id")
 }
 
-#[test]
-fn an_app_is_built_changed_and_taken_back() {
-    let Some(node) = own() else { return };
+fn an_app_is_built_changed_and_taken_back(node: &Node) {
     let dir = shop();
-    let planned = up_well(&node, dir.path(), &["--plan"]).text();
+    let planned = up_well(node, dir.path(), &["--plan"]).text();
     assert!(planned.starts_with("build    image    shop-web\n"), "{planned}");
     assert!(planned.contains("of web for web: it is not here"), "{planned}");
     assert_eq!(node.hull(&["image", "show", "shop-web"]).code, 3, "a plan builds nothing");
-    let refused = up(&node, dir.path(), &["--no-build"]);
+    let refused = up(node, dir.path(), &["--no-build"]);
     assert_ne!(refused.code, 0);
     assert!(refused.stderr.contains("is not built yet"), "{}", refused.stderr);
     assert_eq!(node.hull(&["app", "show", "shop"]).code, 3);
 
-    let done = up_well(&node, dir.path(), &[]);
+    let done = up_well(node, dir.path(), &[]);
     assert!(done.stderr.contains("said by a step"), "{}", done.stderr);
     let inside = |script: &str| node.ok(&["exec", "shop-web-1", "sh", "-c", script]);
     assert_eq!(
@@ -108,32 +149,32 @@ fn an_app_is_built_changed_and_taken_back() {
     assert!(image.contains("\"kind\": \"shop\""), "{image}");
 
     // What is here is not built again, and nothing changes.
-    let (web, db) = (id(&node, "shop-web-1"), id(&node, "shop-db-1"));
+    let (web, db) = (id(node, "shop-web-1"), id(node, "shop-db-1"));
     write(dir.path(), "web/page", "two");
-    let again = up_well(&node, dir.path(), &[]);
+    let again = up_well(node, dir.path(), &[]);
     assert!(!again.stderr.contains("Building"), "{}", again.stderr);
-    assert_eq!(id(&node, "shop-web-1"), web);
+    assert_eq!(id(node, "shop-web-1"), web);
 
     // Built anew it is another image, and a change of that service alone.
-    let planned = up_well(&node, dir.path(), &["--plan", "--build"]).text();
+    let planned = up_well(node, dir.path(), &["--plan", "--build"]).text();
     assert!(planned.contains("it is asked for"), "{planned}");
-    up_well(&node, dir.path(), &["--build"]);
-    assert_ne!(id(&node, "shop-web-1"), web);
-    assert_eq!(id(&node, "shop-db-1"), db);
+    up_well(node, dir.path(), &["--build"]);
+    assert_ne!(id(node, "shop-web-1"), web);
+    assert_eq!(id(node, "shop-db-1"), db);
     assert_eq!(inside("/srv/run.sh"), "two");
     node.ok(&["app", "rollback", "shop"]);
     assert_eq!(inside("/srv/run.sh"), "one", "the image of that revision");
-    up_well(&node, dir.path(), &[]);
+    up_well(node, dir.path(), &[]);
     assert_eq!(inside("/srv/run.sh"), "two");
 
     // One that fails changes nothing, and says why.
-    let (web, revision) = (id(&node, "shop-web-1"), node.ok(&["app", "history", "shop"]));
+    let (web, revision) = (id(node, "shop-web-1"), node.ok(&["app", "history", "shop"]));
     write(
         dir.path(),
         "web/Dockerfile",
         "FROM busybox AS release\nRUN echo words of mine; exit 7\n",
     );
-    let failed = up(&node, dir.path(), &["--build"]);
+    let failed = up(node, dir.path(), &["--build"]);
     assert_ne!(failed.code, 0);
     assert!(failed.stderr.contains("words of mine"), "{}", failed.stderr);
     assert!(
@@ -141,14 +182,12 @@ fn an_app_is_built_changed_and_taken_back() {
         "{}",
         failed.stderr
     );
-    assert_eq!(id(&node, "shop-web-1"), web);
+    assert_eq!(id(node, "shop-web-1"), web);
     assert_eq!(node.ok(&["app", "history", "shop"]).lines().count(), revision.lines().count());
     node.ok(&["app", "down", "shop"]);
 }
 
-#[test]
-fn what_cannot_be_built_is_refused_first() {
-    let Some(node) = own() else { return };
+fn what_cannot_be_built_is_refused_first(node: &Node) {
     let file = |build: &str| format!("services:\n  web:\n    build: {build}\n");
     let outside = tempfile::tempdir().unwrap();
     write(outside.path(), "Dockerfile", "FROM busybox\n");
@@ -166,16 +205,14 @@ fn what_cannot_be_built_is_refused_first() {
         write(dir.path(), "Dockerfile", "FROM busybox\n");
         std::os::unix::fs::symlink(outside.path(), dir.path().join("linked")).unwrap();
         write(dir.path(), "compose.yaml", &file(build));
-        let refused = up(&node, dir.path(), &[]);
+        let refused = up(node, dir.path(), &[]);
         assert_ne!(refused.code, 0, "{build}");
         assert!(refused.stderr.contains(why), "{build}: {}", refused.stderr);
     }
     assert_eq!(node.hull(&["app", "show", "shop"]).code, 3);
 }
 
-#[test]
-fn contexts_come_with_archives_and_repositories() {
-    let Some(node) = own() else { return };
+fn contexts_come_with_archives_and_repositories(node: &Node) {
     let dir = shop();
     let base = tempfile::tempdir().unwrap();
     let archive = base.path().join("shop.tar");
@@ -199,14 +236,12 @@ fn contexts_come_with_archives_and_repositories() {
     server::git(dir.path(), &["add", "."]);
     server::git(dir.path(), &["commit", "-q", "-m", "A shop"]);
     let url = format!("{}/.git", server::serve(dir.path()));
-    up_well(&node, Path::new(&url), &[]);
+    up_well(node, Path::new(&url), &[]);
     assert_eq!(node.ok(&list), "page\none");
     node.ok(&["app", "down", "shop"]);
 }
 
-#[test]
-fn an_image_is_built_by_hand() {
-    let Some(node) = own() else { return };
+fn an_image_is_built_by_hand(node: &Node) {
     let dir = shop();
     let web = dir.path().join("web");
     let web = web.to_str().unwrap();
@@ -229,10 +264,22 @@ fn an_image_is_built_by_hand() {
         build(&["-q", "-t", "mine:1", "--build-arg", "WORD=arg", "--target", "release", web]);
     assert!(quiet.text().starts_with("sha256:") && quiet.stderr.is_empty(), "{}", quiet.stderr);
     let other = dir.path().join("Other");
-    write(dir.path(), "Other", "FROM busybox\nCOPY page /page\n");
+    write(dir.path(), "Other", "FROM busybox\nCOPY . /all/\nCOPY page /page\n");
     let other = build(&["-t", "mine:3", "-f", other.to_str().unwrap(), "--label", "a=b", web]);
     assert_eq!(other.code, 0, "{}", other.stderr);
-    assert_eq!(node.ok(&["run", "--rm", "mine:3", "cat", "/page"]), "one");
+    let list = ["run", "--rm", "mine:3", "sh", "-c", "cat /page; echo; ls -A /all"];
+    assert_eq!(node.ok(&list), "one\npage\npublic.key\nrun.sh", "and no Dockerfile of elsewhere");
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.append_dir_all("", web).unwrap();
+    let archive = archive.into_inner().unwrap();
+    let target = ["image", "build", "-q", "-t", "mine:5", "--target", "release", "-"];
+    let done = node.hull_with(&target, Some(&archive));
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let list = node.ok(&["run", "--rm", "mine:5", "ls", "-A", "/srv"]);
+    assert_eq!(
+        list, "page\npublic.key\nrun.sh",
+        "what .dockerignore says counts for archives, too"
+    );
     let failed = build(&["-q", "-t", "mine:4", web]);
     assert!(failed.code != 0 && failed.stderr.contains("said by a step"), "{}", failed.stderr);
     assert_eq!(node.hull(&["image", "show", "mine:4"]).code, 3);
@@ -240,6 +287,9 @@ fn an_image_is_built_by_hand() {
         (&["-t", "A B", web][..], "is not an image name"),
         (&["/nowhere"], "is no directory"),
         (&["-t", "x", "--network", "mine", web], "a build cannot be in the network"),
+        (&["-t", "x", "--platform", "linux/s390x", web], "this node builds for"),
+        (&["-t", "x", "--platform", "linux/amd64,linux/386", web], "for one platform at a time"),
+        (&["-t", "x", "ssh://git@example.org/a/b"], "cannot be fetched over SSH"),
     ] {
         let refused = build(words);
         assert!(refused.code != 0 && refused.stderr.contains(why), "{}", refused.stderr);

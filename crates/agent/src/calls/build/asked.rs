@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use build::kit::{KitJob, Logins};
+use build::kit::{KitJob, Logins, inputs};
 use futures::TryStreamExt;
 use link::build::{BuildReach, BuildRequest, BuildStep};
 use link::{ByteStream, ResultStream};
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::kit::{User, take_in};
-use super::{Calls, LARGEST, WAITING, id};
+use super::{Calls, LARGEST, WAITING, id, ignored};
 use crate::calls::images::registry::registry_of;
 use crate::context::Context;
 
@@ -63,10 +63,15 @@ async fn run(
     file: Option<PathBuf>,
     sender: &mpsc::Sender<Result<BuildStep>>,
 ) -> Result<BuildStep> {
+    let own = request.session.as_ref().is_none_or(String::is_empty);
+    let left_out = match &file {
+        // Docker's clients send no more than steps are to have.
+        Some(file) if own => ignored::patterns(file, &request.dockerfile).await?,
+        Some(_) | None => Vec::new(),
+    };
     let shown = file.map(|file| user.show(file));
     let address = shown.as_ref().map(|(_, address)| address.clone());
-    let mut job = job(request, address);
-    let own = job.session.is_empty();
+    let mut job = job(request, address, &left_out);
     if own {
         job.session = id();
     }
@@ -101,7 +106,7 @@ async fn run(
 }
 
 /// What the frontend for Dockerfiles is told, as Engine tells it.
-fn job(request: &BuildRequest, address: Option<String>) -> KitJob {
+fn job(request: &BuildRequest, address: Option<String>, left_out: &[String]) -> KitJob {
     let mut attrs = BTreeMap::new();
     let mut put = |key: &str, value: &str| {
         if !value.is_empty() {
@@ -113,7 +118,13 @@ fn job(request: &BuildRequest, address: Option<String>) -> KitJob {
     put("platform", &request.platform);
     put("image-resolve-mode", if request.pull { "pull" } else { "local" });
     let remote = (request.remote != IN_SESSION).then_some(request.remote.as_str());
-    put("context", address.as_deref().or(remote).unwrap_or_default());
+    let inputs = match &address {
+        Some(address) if !left_out.is_empty() => inputs(address, left_out),
+        Some(_) | None => Vec::new(),
+    };
+    if inputs.is_empty() {
+        put("context", address.as_deref().or(remote).unwrap_or_default());
+    }
     put(
         "force-network-mode",
         match request.reach {
@@ -139,6 +150,7 @@ fn job(request: &BuildRequest, address: Option<String>) -> KitJob {
         id: id(),
         session: request.session.clone().unwrap_or_default(),
         attrs,
+        inputs,
         names: request.names.clone(),
         host_network: request.reach == BuildReach::Host,
     }
@@ -210,7 +222,7 @@ mod tests {
             session: Some("s".into()),
             ..BuildRequest::default()
         };
-        let told = job(&request, Some("http://place".into()));
+        let told = job(&request, Some("http://place".into()), &[]);
         let expected = [
             ("add-hosts", "h=1.2.3.4,six=::1"),
             ("build-arg:A", "1"),
@@ -224,10 +236,12 @@ mod tests {
             told.attrs.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         assert_eq!(told_attrs, expected);
         assert!(told.host_network && told.session == "s");
+        let told = job(&request, Some("http://place".into()), &["x".into()]);
+        assert!(!told.attrs.contains_key("context") && told.inputs.len() == 2);
         let request = BuildRequest { remote: IN_SESSION.into(), pull: true, ..Default::default() };
-        let told = job(&request, None);
+        let told = job(&request, None, &[]);
         assert_eq!(told.attrs, [("image-resolve-mode".to_owned(), "pull".to_owned())].into());
         let request = BuildRequest { remote: "https://e.org/x.git".into(), ..Default::default() };
-        assert_eq!(job(&request, None).attrs["context"], "https://e.org/x.git");
+        assert_eq!(job(&request, None, &[]).attrs["context"], "https://e.org/x.git");
     }
 }

@@ -6,7 +6,7 @@ use link::build::{BuildCalls, BuildRequest, BuildStep};
 use link::{ByteStream, ResultStream};
 use model::{Error, Result};
 
-use super::{Calls, asked, builder, kit};
+use super::{Calls, asked, builder, kit, refuse_platform};
 
 /// Builds; what is told of it is text.
 pub(super) async fn build(
@@ -15,6 +15,11 @@ pub(super) async fn build(
     archive: ByteStream,
 ) -> Result<ResultStream<BuildStep>> {
     let request = BuildRequest { plain: false, session: None, ..request };
+    // Each builder says it otherwise, or not at all: BuildKit takes what it has for another platform's.
+    refuse_platform(&request.platform)?;
+    if !request.remote.is_empty() {
+        build::Context::remote(&request.remote)?;
+    }
     if !by_kit(calls).await? {
         if request.contained {
             return Err(Error::forbidden(
