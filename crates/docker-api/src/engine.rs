@@ -67,6 +67,13 @@ impl Engine {
         node.map(|node| node.status.cpus.milli() / 1000).unwrap_or_default()
     }
 
+    /// Whether nobody is there who could remove what is on this node. It is done when the node is back, and clients
+    /// are not held up until then.
+    pub(crate) fn node_is_away(&self, caller: &Caller) -> bool {
+        let node = self.control.nodes().get(caller, "", &self.node);
+        !node.is_ok_and(|node| node.status.ready)
+    }
+
     /// The image of that name or id.
     pub(crate) async fn image(&self, caller: &Caller, name: &str) -> Reply<Image> {
         let found = self.control.images().get(caller, "", name).await;

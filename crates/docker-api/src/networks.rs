@@ -30,7 +30,7 @@ use crate::filters::Filters;
 use crate::query::Query;
 use crate::{Engine, Shared};
 
-/// How long a network's end is waited for: a node may be away.
+/// How long a network's end is waited for: a node may be busy.
 const GONE_WITHIN: Duration = Duration::from_secs(60);
 
 pub(crate) fn routes() -> Router<Arc<Engine>> {
@@ -190,6 +190,9 @@ async fn remove(
 /// Waits until a network is not there any more: programs that tear an application down and set it up
 /// again would find it half gone.
 async fn gone(engine: &Engine, caller: &Caller, id: &str) {
+    if engine.node_is_away(caller) {
+        return;
+    }
     let networks = engine.control.networks();
     let project = Some(engine.project.as_str());
     let wait = async {
