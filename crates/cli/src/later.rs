@@ -27,6 +27,12 @@ pub fn answer(error: &clap::Error) -> Option<ExitCode> {
     Some(ExitCode::FAILURE)
 }
 
+/// Whether a word is one of them.
+#[cfg(test)]
+pub fn is_known(word: &str) -> bool {
+    LATER.iter().any(|(known, _)| *known == word)
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

@@ -14,6 +14,8 @@ mod follow;
 #[cfg(test)]
 mod help;
 mod later;
+#[cfg(test)]
+mod mentions;
 mod objects;
 mod out;
 mod parse;

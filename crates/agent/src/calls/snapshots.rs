@@ -90,7 +90,7 @@ impl Machine {
         let name = &found.instance.meta.name;
         if found.handle.known.borrow().status.machine.is_none() {
             return Err(Error::unsupported(format!("instance {name:?} is no machine"))
-                .next("take a snapshot of its volume: hull volume snapshot create"));
+                .next("take a snapshot of its volume: hull volume snapshot VOLUME"));
         }
         let directory = calls.context.places.machine(&found.instance.meta.id);
         let config = guests::config(&directory).map_err(|error| {
