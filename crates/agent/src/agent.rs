@@ -101,7 +101,8 @@ impl Agent {
     ) -> Result<Self> {
         let facts = host::facts::facts(config.places.state())?;
         let memory = Memory::open(config.places.memory())?;
-        crate::calls::clear(&config.places);
+        let tag = config.node_id.as_str()[..5].to_owned();
+        crate::calls::clear(&config.places, &tag);
         let (outbox, _) = Outbox::start(config.node.clone(), control.clone());
         let (desired_tx, desired) = watch::channel(memory.desired());
         let own = [Some(config.api.port()), config.metadata];
@@ -109,7 +110,7 @@ impl Agent {
         let wakes = Wakes::default();
         let context = Arc::new(Context {
             node: config.node.clone(),
-            tag: config.node_id.as_str()[..5].to_owned(),
+            tag,
             boot_id: facts.boot_id.clone(),
             places: config.places.clone(),
             engine: drivers.engine,

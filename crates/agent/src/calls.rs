@@ -47,9 +47,9 @@ struct Found {
 }
 
 /// Clears away what calls of a daemon that died left half done.
-pub(crate) fn clear(places: &Places) {
+pub(crate) fn clear(places: &Places, tag: &str) {
     images::disk::clear(&places.passing());
-    build::clear(places);
+    build::clear(places, tag);
 }
 
 impl Calls {

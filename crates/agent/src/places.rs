@@ -110,6 +110,11 @@ impl Places {
         self.run.join("build")
     }
 
+    /// What builds are handed, in memory.
+    pub fn build_secrets(&self) -> PathBuf {
+        self.build_run().join("secrets")
+    }
+
     /// The state directory itself.
     pub fn state(&self) -> &Path {
         &self.state

@@ -22,7 +22,7 @@ mod network;
 mod run;
 mod volume;
 
-pub use handed::release as release_handed;
+pub use handed::{memory, release as release_handed, release_memory};
 pub use run::end_as_wished;
 
 pub use network::ports;

@@ -35,6 +35,8 @@ pub struct Job {
     pub shm_size: u64,
     /// `name=soft:hard`.
     pub ulimits: Vec<String>,
+    /// Files that steps are handed by id (`RUN --mount=type=secret`).
+    pub secrets: Vec<(String, PathBuf)>,
     /// Bounds on all processes of the build together.
     pub limits: Limits,
 }

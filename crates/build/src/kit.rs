@@ -26,7 +26,7 @@ pub use config::{Mirror, Registry};
 pub use context::{inputs, patterns};
 pub use control::Fresh;
 pub use daemon::{Daemon, Start};
-pub use job::{KitJob, Logins};
+pub use job::{Handed, KitJob, Logins};
 pub use lines::Lines;
 pub use programs::Programs;
 pub use session::{Archive, TakeIn};

@@ -46,6 +46,9 @@ pub(crate) fn build(job: &Job, place: &Path) -> Vec<String> {
     words.extend(job.labels.iter().map(|(key, value)| format!("--label={key}={value}")));
     words.extend(job.extra_hosts.iter().map(|host| format!("--add-host={host}")));
     words.extend(job.ulimits.iter().map(|limit| format!("--ulimit={limit}")));
+    for (id, file) in &job.secrets {
+        words.push(format!("--secret=id={id},src={}", file.display()));
+    }
     if !job.target.is_empty() {
         words.push(format!("--target={}", job.target));
     }
@@ -152,6 +155,7 @@ mod tests {
             extra_hosts: vec!["h:1.2.3.4".into()],
             shm_size: 5,
             ulimits: vec!["nofile=1:2".into()],
+            secrets: vec![("npm".into(), "/run/0".into())],
             ..Job::default()
         };
         let words = build(&job, Path::new("/p"));
@@ -166,6 +170,7 @@ mod tests {
             "--add-host=h:1.2.3.4",
             "--shm-size=5b",
             "--ulimit=nofile=1:2",
+            "--secret=id=npm,src=/run/0",
             "--file=/p/Dockerfile",
         ] {
             assert!(words.iter().any(|own| own == word), "{word}: {words:?}");

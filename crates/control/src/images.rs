@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use link::build::{
-    BuildCache, BuildPruned, BuildReach, BuildRequest, BuildStep, BuildWire, BuildWireKind,
+    BuildCache, BuildHanded, BuildPruned, BuildReach, BuildRequest, BuildSecret, BuildSecrets,
+    BuildStep, BuildWire, BuildWireKind,
 };
 use link::image::{
     ImageDetail, ImportRequest, Listing, Login, Progress, PruneRequest, PullRequest, Removed,
@@ -16,6 +17,7 @@ use model::{Error, ErrorKind, Kind, Result};
 
 use crate::caller::{Caller, Verb, authorise, stay_inside};
 use crate::core::{Core, Mode};
+use crate::secrets;
 
 /// The verbs of images. `node` is a node's name; this one's when empty.
 #[derive(Clone)]
@@ -263,8 +265,24 @@ impl Images {
         request: BuildRequest,
         context: ByteStream,
     ) -> Result<ResultStream<BuildStep>> {
+        self.build_handed(caller, node, request, BuildHanded::default(), context).await
+    }
+
+    /// Builds an image whose steps are handed secrets; else as [`Images::build`].
+    ///
+    /// # Errors
+    /// `NotFound` for a secret that is not there, and `Forbidden` for who could not hand it to an instance.
+    pub async fn build_handed(
+        &self,
+        caller: &Caller,
+        node: &str,
+        request: BuildRequest,
+        handed: BuildHanded,
+        context: ByteStream,
+    ) -> Result<ResultStream<BuildStep>> {
         let reach = || Reach { field: "network".into(), what: "the host's network" };
         stay_inside(caller, (request.reach == BuildReach::Host).then(reach))?;
+        let secrets = self.opened(caller, handed)?;
         let port = self.on(caller, Verb::Create, node)?;
         for name in &request.names {
             keep_names(caller, &*port, name).await?;
@@ -273,7 +291,36 @@ impl Images {
         if contained && !request.plain {
             return Err(Error::forbidden("only admins choose the builder").at("plain"));
         }
-        port.build(BuildRequest { contained, ..request }, context).await
+        let request = BuildRequest { contained, ..request };
+        match secrets.is_empty() {
+            true => port.build(request, context).await,
+            false => port.build_handed(request, secrets, context).await,
+        }
+    }
+
+    /// The values of what a build is handed.
+    fn opened(&self, caller: &Caller, handed: BuildHanded) -> Result<BuildSecrets> {
+        let BuildHanded { project, secrets } = handed;
+        let open = |name: &str| {
+            // Who has an instance read a secret may read it.
+            authorise(caller, Verb::Create, Kind::Instance, &project)?;
+            self.core.read(|state| {
+                let found = state.secrets.by_name(&project, name);
+                let secret = found.filter(|it| it.meta.deleted.is_none()).ok_or_else(|| {
+                    Error::not_found(format!("there is no secret {name:?}"))
+                        .next(format!("hull secret create {name} FILE"))
+                })?;
+                secrets::open(&self.core, secret)
+            })
+        };
+        let value = |(id, secret): (String, BuildSecret)| {
+            let value = match secret {
+                BuildSecret::Value(value) => Ok(value),
+                BuildSecret::Named(name) => open(&name),
+            };
+            Ok((id, value.map_err(|error| error.at("secrets"))?))
+        };
+        secrets.into_iter().map(value).collect()
     }
 
     /// What is kept between builds.

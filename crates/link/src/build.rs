@@ -1,7 +1,10 @@
 //! What is asked of a node about building images.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
-use model::{Bytes, Result, Time};
+use model::data::Data;
+use model::{Bytes, Error, Result, Time};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -82,6 +85,27 @@ pub struct BuildLimits {
     pub cpu_period: u64,
     /// Processors, `0-1,3`; all when empty.
     pub cpus: String,
+}
+
+/// What the steps of a build are handed as files that no layer keeps (`RUN --mount=type=secret`), by id.
+pub type BuildSecrets = BTreeMap<String, Data>;
+
+/// What the steps of a build are handed.
+#[derive(Debug, Clone, Default)]
+pub struct BuildHanded {
+    /// The project that named secrets are of.
+    pub project: String,
+    /// Secrets, by the id that steps ask for them with.
+    pub secrets: BTreeMap<String, BuildSecret>,
+}
+
+/// A secret of a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BuildSecret {
+    /// Its value.
+    Value(Data),
+    /// One of the platform's, by its name.
+    Named(String),
 }
 
 /// How far a build is. The last item of a stream that ended well is [`BuildStep::Built`].
@@ -172,6 +196,19 @@ pub trait BuildCalls: Send + Sync {
         request: BuildRequest,
         context: ByteStream,
     ) -> Result<ResultStream<BuildStep>>;
+
+    /// Builds an image, and hands its steps secrets: to those that ask for them, in memory.
+    async fn build_handed(
+        &self,
+        request: BuildRequest,
+        secrets: BuildSecrets,
+        context: ByteStream,
+    ) -> Result<ResultStream<BuildStep>> {
+        match secrets.is_empty() {
+            true => self.build(request, context).await,
+            false => Err(Error::unsupported("builds of this node are handed no secrets")),
+        }
+    }
 
     /// What is kept between builds; nothing where none is installed.
     async fn build_cache(&self) -> Result<Vec<BuildCache>>;

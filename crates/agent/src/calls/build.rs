@@ -4,7 +4,9 @@ mod asked;
 mod ignored;
 mod kept;
 mod kit;
+mod orphans;
 mod plain;
+mod secrets;
 mod supply;
 
 use std::os::fd::AsRawFd;
@@ -18,8 +20,8 @@ use containers::rootfs::UnpackOptions;
 use futures::TryStreamExt;
 use images::{ImportOptions, Platform};
 use link::build::{
-    BuildCache, BuildCalls, BuildLimits, BuildPruned, BuildReach, BuildRequest, BuildStep,
-    BuildWire, BuildWireKind,
+    BuildCache, BuildCalls, BuildLimits, BuildPruned, BuildReach, BuildRequest, BuildSecrets,
+    BuildStep, BuildWire, BuildWireKind,
 };
 use link::{ByteStream, ResultStream};
 use model::error::Context as _;
@@ -45,14 +47,17 @@ const LARGEST: u64 = 64 << 30;
 /// Bytes of a Dockerfile.
 const DOCKERFILE: u64 = 4 << 20;
 
-/// Removes what builds of a daemon that died left.
-pub fn clear(places: &Places) {
+/// Ends builds of a daemon that died, and removes what they left.
+pub fn clear(places: &Places, tag: &str) {
+    orphans::end(tag);
+    orphans::forget_secrets(places);
     let jobs = places.build().join("jobs");
     if let Err(error) = std::fs::remove_dir_all(&jobs)
         && error.kind() != std::io::ErrorKind::NotFound
     {
         tracing::warn!(%error, "directories of old builds cannot be removed");
     }
+    secrets::clear(places);
 }
 
 #[async_trait]
@@ -62,28 +67,24 @@ impl BuildCalls for Calls {
         request: BuildRequest,
         archive: ByteStream,
     ) -> Result<ResultStream<BuildStep>> {
-        if request.plain {
-            return plain::build(self, request, archive).await;
+        match request.plain || request.session.is_some() {
+            true => self.build_handed(request, BuildSecrets::new(), archive).await,
+            false => by_buildah(self, request, None, archive).await,
         }
-        if request.session.is_some() {
-            return asked::build(self, request, archive).await;
+    }
+
+    async fn build_handed(
+        &self,
+        request: BuildRequest,
+        secrets: BuildSecrets,
+        archive: ByteStream,
+    ) -> Result<ResultStream<BuildStep>> {
+        secrets.keys().try_for_each(|id| secrets::check(id))?;
+        match (request.plain, &request.session) {
+            (true, _) => plain::build(self, request, secrets, archive).await,
+            (false, Some(_)) => asked::build(self, request, secrets, archive).await,
+            (false, None) => by_buildah(self, request, Some(secrets), archive).await,
         }
-        let builder = builder(self)?;
-        refuse_platform(&request.platform)?;
-        for name in &request.names {
-            Reference::parse(name).map_err(|error| error.at("names"))?;
-        }
-        let work = Work { context: self.context.clone(), builder, id: id(), request };
-        let (context, kit) = (self.context.clone(), self.kit.clone());
-        let calls = Self { context, builds: self.builds.clone(), kit };
-        let (told, outcome) = oneshot::channel();
-        // Whoever asked may go away at any time, also while the context comes; what is on the disk by then
-        // is taken away by who put it there.
-        tokio::spawn(async move {
-            work.begin(&calls, archive, told).await;
-            work.builder.clear(&work.id).await;
-        });
-        outcome.await.context(ErrorKind::Internal, || "a build got lost".to_owned())?
     }
 
     async fn build_cache(&self) -> Result<Vec<BuildCache>> {
@@ -117,6 +118,31 @@ impl BuildCalls for Calls {
     async fn build_wire(&self, kind: BuildWireKind) -> Result<BuildWire> {
         self.kit.wire(&self.context, kind).await
     }
+}
+
+/// Builds by buildah. What its steps are handed is not known of clients that have a builder's language.
+async fn by_buildah(
+    calls: &Calls,
+    request: BuildRequest,
+    secrets: Option<BuildSecrets>,
+    archive: ByteStream,
+) -> Result<ResultStream<BuildStep>> {
+    let builder = builder(calls)?;
+    refuse_platform(&request.platform)?;
+    for name in &request.names {
+        Reference::parse(name).map_err(|error| error.at("names"))?;
+    }
+    let work = Work { context: calls.context.clone(), builder, id: id(), request, secrets };
+    let (context, kit) = (calls.context.clone(), calls.kit.clone());
+    let calls = Calls { context, builds: calls.builds.clone(), kit };
+    let (told, outcome) = oneshot::channel();
+    // Whoever asked may go away at any time, also while the context comes; what is on the disk by then
+    // is taken away by who put it there.
+    tokio::spawn(async move {
+        work.begin(&calls, archive, told).await;
+        work.builder.clear(&work.id).await;
+    });
+    outcome.await.context(ErrorKind::Internal, || "a build got lost".to_owned())?
 }
 
 fn record(record: build::CacheRecord) -> BuildCache {
@@ -158,6 +184,7 @@ struct Work {
     builder: Builder,
     id: String,
     request: BuildRequest,
+    secrets: Option<BuildSecrets>,
 }
 
 impl Work {
@@ -221,7 +248,7 @@ impl Work {
             // It came with the context, and is none of it.
             let _ = std::fs::remove_file(directory.join(ignored::OWN_DOCKERFILE));
         }
-        refuse_secrets(&text)?;
+        refuse_mounts(&text, self.secrets.is_some())?;
         job.dockerfile = Some(text);
         job.context = build::Context::Directory(directory);
         Ok(job)
@@ -251,6 +278,12 @@ impl Work {
                 resolv_conf: resolv_conf.unwrap_or_default(),
             };
         }
+        let handed = self.secrets.as_ref().filter(|secrets| !secrets.is_empty());
+        // Held to the end as well.
+        let files = handed
+            .map(|secrets| secrets::Files::write(&self.context.places, &self.id, secrets))
+            .transpose()?;
+        job.secrets = files.as_ref().map(secrets::Files::list).unwrap_or_default();
         let supplier = Supplier::new(self.context.clone(), &self.request, sender.clone());
         // Held to the end: the builder enters by this process's descriptor.
         let (supply, _serving) = supplier.serve(namespace.clone()).await?;
@@ -355,7 +388,8 @@ fn dockerfile(directory: &Path, path: &str) -> Result<String> {
 }
 
 /// Refuses mounts of what only BuildKit's clients hand over: without it a step would run with nothing there.
-fn refuse_secrets(dockerfile: &str) -> Result<()> {
+/// Secrets are refused where it is not `known` which there are.
+fn refuse_mounts(dockerfile: &str, known: bool) -> Result<()> {
     let text = dockerfile.replace("\\\r\n", " ").replace("\\\n", " ");
     for line in text.lines() {
         let mut words = line.split_whitespace();
@@ -367,7 +401,8 @@ fn refuse_secrets(dockerfile: &str) -> Result<()> {
         let kind = |mount: &str| {
             mount.split(',').find_map(|part| part.strip_prefix("type=").map(str::to_owned))
         };
-        if let Some(kind) = mounts.filter_map(kind).find(|kind| kind == "secret" || kind == "ssh") {
+        let refused = |kind: &String| kind == "ssh" || kind == "secret" && !known;
+        if let Some(kind) = mounts.filter_map(kind).find(refused) {
             return Err(Error::unsupported(format!(
                 "RUN --mount=type={kind} needs BuildKit, which this engine has none of"
             ))
@@ -391,7 +426,7 @@ mod tests {
             ("FROM a\nRUN echo --mount=type=secret", None),
             ("FROM a\n# RUN --mount=type=secret", None),
         ] {
-            let refused = refuse_secrets(text).err().map(|error| error.message().to_owned());
+            let refused = refuse_mounts(text, false).err().map(|error| error.message().to_owned());
             assert_eq!(refused.is_some(), kind.is_some(), "{text}: {refused:?}");
             assert!(refused.is_none_or(|told| told.contains(kind.unwrap())), "{text}");
         }

@@ -68,7 +68,7 @@ pub async fn write(worker: &Worker, wanted: &Instance) -> Result<()> {
     }
     let size: usize = due.iter().map(|(_, data)| data.data.len() + SLACK).sum();
     let owner = wanted.spec.user.as_ref();
-    mount(&directory, size, files.len(), owner)?;
+    memory(&directory, size, files.len(), owner)?;
     for (file, data) in due {
         let path = directory.join(&file.name);
         write_file(&path, file.handed, data.data.bytes(), owner)
@@ -103,7 +103,11 @@ pub fn binds(worker: &Worker, container: &ContainerSpec) -> Vec<Bind> {
     files(container).map(bind).collect()
 }
 
-fn mount(path: &Path, size: usize, files: usize, owner: Option<&UserMapping>) -> Result<()> {
+/// Mounts memory for so many bytes and files, which is not swapped out where the kernel can do that.
+///
+/// # Errors
+/// The kernel's.
+pub fn memory(path: &Path, size: usize, files: usize, owner: Option<&UserMapping>) -> Result<()> {
     if is_mount_point(path) {
         return Ok(());
     }
@@ -156,15 +160,22 @@ fn outside(handed: &Handed, owner: Option<&UserMapping>) -> (u32, u32) {
 
 /// Takes the files of an instance away.
 pub fn release(context: &Context, uid: &Uid) -> Result<()> {
-    let path = context.places.handed(uid);
+    release_memory(&context.places.handed(uid))
+}
+
+/// Takes what [`memory`] mounted away, with what is in it. Fine when it is not there.
+///
+/// # Errors
+/// The kernel's.
+pub fn release_memory(path: &Path) -> Result<()> {
     if !path.exists() {
         return Ok(());
     }
-    while is_mount_point(&path) {
-        rustix::mount::unmount(&path, UnmountFlags::DETACH)
+    while is_mount_point(path) {
+        rustix::mount::unmount(path, UnmountFlags::DETACH)
             .context(ErrorKind::Unavailable, || format!("cannot unmount {}", path.display()))?;
     }
-    std::fs::remove_dir_all(&path)
+    std::fs::remove_dir_all(path)
         .context(ErrorKind::Unavailable, || format!("cannot remove {}", path.display()))
 }
 

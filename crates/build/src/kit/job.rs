@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::{Frame as BodyFrame, Incoming};
+use model::data::Data;
 use model::error::Context;
 use model::{Error, ErrorKind, Result};
 use tokio::net::UnixStream;
@@ -24,6 +25,7 @@ const ID: &str = "containerimage.config.digest";
 /// What is answered in a session of the platform's own.
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
 const LOGIN: &str = "/moby.filesync.v1.Auth/Credentials";
+const SECRET: &str = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
 /// Bytes of an answer.
 const LARGEST: usize = 1 << 20;
 
@@ -46,6 +48,15 @@ pub struct KitJob {
 
 /// A user's name and password, by registry.
 pub type Logins = BTreeMap<String, (String, String)>;
+
+/// What a session of the platform's own answers with.
+#[derive(Debug, Default)]
+pub struct Handed {
+    /// Logins.
+    pub logins: Logins,
+    /// Secrets by id.
+    pub secrets: BTreeMap<String, Data>,
+}
 
 impl KitJob {
     fn request(&self) -> Vec<u8> {
@@ -104,14 +115,15 @@ impl Daemon {
         }
     }
 
-    /// A session that has nothing but logins, for builds of nobody's; it lasts until it is dropped.
+    /// A session that has nothing but logins and secrets, for builds of nobody's; it lasts until it is
+    /// dropped.
     ///
     /// # Errors
     /// `Unavailable` when BuildKit is gone.
-    pub async fn own_session(&self, id: &str, logins: Logins, take_in: TakeIn) -> Result<()> {
+    pub async fn own_session(&self, id: &str, handed: Handed, take_in: TakeIn) -> Result<()> {
         let (ours, theirs) = pair()?;
-        let logins = std::sync::Arc::new(logins);
-        let answering = proxy::serve(ours, move |request| answer(request, logins.clone()));
+        let handed = std::sync::Arc::new(handed);
+        let answering = proxy::serve(ours, move |request| answer(request, handed.clone()));
         let headers = headers(id)?;
         tokio::select! {
             () = answering => Ok(()),
@@ -131,7 +143,7 @@ fn headers(id: &str) -> Result<HeaderMap> {
     headers.insert("x-docker-expose-session-uuid", value);
     headers.insert("x-docker-expose-session-name", HeaderValue::from_static("hull"));
     headers.insert("x-docker-expose-session-sharedkey", HeaderValue::from_static(""));
-    for method in [HEALTH, LOGIN] {
+    for method in [HEALTH, LOGIN, SECRET] {
         let method = HeaderValue::from_static(method);
         headers.append("x-docker-expose-session-grpc-method", method);
     }
@@ -139,7 +151,7 @@ fn headers(id: &str) -> Result<HeaderMap> {
 }
 
 /// What a session of the platform's own has to say.
-async fn answer(request: Request<Incoming>, logins: std::sync::Arc<Logins>) -> Response<Body> {
+async fn answer(request: Request<Incoming>, handed: std::sync::Arc<Handed>) -> Response<Body> {
     let path = request.uri().path().to_owned();
     let message = match control::only_message(request.into_body()).await {
         Ok(message) => message,
@@ -153,11 +165,21 @@ async fn answer(request: Request<Incoming>, logins: std::sync::Arc<Logins>) -> R
             // Docker Hub's API has a host of its own.
             let registry = if host == "registry-1.docker.io" { "docker.io" } else { &*host };
             let mut login = Vec::new();
-            if let Some((user, password)) = logins.get(registry) {
+            if let Some((user, password)) = handed.logins.get(registry) {
                 wire::put(&mut login, 1, user.as_bytes());
                 wire::put(&mut login, 2, password.as_bytes());
             }
             with_message(&login)
+        }
+        SECRET => {
+            let id = wire::first(&message).map(String::from_utf8_lossy).unwrap_or_default();
+            let Some(secret) = handed.secrets.get(&*id) else {
+                // A step that can do without goes on.
+                return proxy::status(Code::NotFound, &format!("no secret {id:?} is handed over"));
+            };
+            let mut answer = Vec::new();
+            wire::put(&mut answer, 1, secret.bytes());
+            with_message(&answer)
         }
         _ => proxy::status(Code::Unimplemented, "this session has no such service"),
     }

@@ -38,6 +38,7 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) enum Code {
     Ok = 0,
     InvalidArgument = 3,
+    NotFound = 5,
     Unimplemented = 12,
     Internal = 13,
     Unavailable = 14,

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use control::{Caller, Clock, Config, Control, Mode, New, Via};
-use link::build::BuildReach;
+use link::build::{BuildHanded, BuildReach, BuildSecret};
 use model::instance::{Mount, MountKind, NetworkMode, Propagation, Sharing};
 use model::project::ProjectSpec;
 use model::role::Grant;
@@ -240,6 +240,20 @@ async fn what_reaches_the_host_is_an_admins() {
         instances.create(root, PROJECT, new(), Mode::Plan).await.unwrap();
     }
 
+    let named = |project: &str| BuildHanded {
+        project: project.to_owned(),
+        secrets: [("pw".to_owned(), BuildSecret::Named("pw".to_owned()))].into(),
+    };
+    project(control, "shop").await;
+    let bob = user(control, "bob", &["editor@shop"]).await;
+    for (caller, kind) in [(&ann, ErrorKind::NotFound), (&bob, ErrorKind::Forbidden)] {
+        let request = link::build::BuildRequest { plain: true, ..Default::default() };
+        let nothing: link::ByteStream = Box::pin(futures::stream::empty());
+        let handed = named(PROJECT);
+        let built = control.images().build_handed(caller, "", request, handed, nothing).await;
+        let error = built.err().unwrap();
+        assert_eq!((error.kind(), error.field()), (kind, Some("secrets")), "{}", error.message());
+    }
     let request = link::build::BuildRequest { reach: BuildReach::Host, ..Default::default() };
     let nothing: link::ByteStream = Box::pin(futures::stream::empty());
     let error = control.images().build(&ann, "", request, nothing).await.err().unwrap();

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use build::kit::{KitJob, Logins, inputs};
+use build::kit::{Handed, KitJob, Logins, inputs};
 use futures::TryStreamExt;
-use link::build::{BuildReach, BuildRequest, BuildStep};
+use link::build::{BuildReach, BuildRequest, BuildSecrets, BuildStep};
 use link::{ByteStream, ResultStream};
 use model::error::Context as _;
 use model::image::Reference;
@@ -28,6 +28,7 @@ const IN_SESSION: &str = "client-session";
 pub(super) async fn build(
     calls: &Calls,
     request: BuildRequest,
+    secrets: BuildSecrets,
     archive: ByteStream,
 ) -> Result<ResultStream<BuildStep>> {
     if request.squash {
@@ -46,7 +47,7 @@ pub(super) async fn build(
     let context = calls.context.clone();
     tokio::spawn(async move {
         let done = tokio::select! {
-            done = run(&user, &context, &request, file, &sender) => done,
+            done = run(&user, &context, &request, secrets, file, &sender) => done,
             () = sender.closed() => return,
         };
         // The directory goes before anybody hears of the end.
@@ -60,6 +61,7 @@ async fn run(
     user: &User,
     context: &Arc<Context>,
     request: &BuildRequest,
+    secrets: BuildSecrets,
     file: Option<PathBuf>,
     sender: &mpsc::Sender<Result<BuildStep>>,
 ) -> Result<BuildStep> {
@@ -84,7 +86,8 @@ async fn run(
     let session = async {
         if own {
             let take_in = take_in(context.clone());
-            user.daemon().own_session(&job.session, logins(request), take_in).await?;
+            let handed = Handed { logins: logins(request), secrets };
+            user.daemon().own_session(&job.session, handed, take_in).await?;
             return Err(Error::unavailable("BuildKit has gone"));
         }
         std::future::pending::<Result<String>>().await

@@ -2,7 +2,7 @@
 
 use build::kit::Lines;
 use futures::StreamExt;
-use link::build::{BuildCalls, BuildRequest, BuildStep};
+use link::build::{BuildRequest, BuildSecrets, BuildStep};
 use link::{ByteStream, ResultStream};
 use model::{Error, Result};
 
@@ -12,6 +12,7 @@ use super::{Calls, asked, builder, kit, refuse_platform};
 pub(super) async fn build(
     calls: &Calls,
     request: BuildRequest,
+    secrets: BuildSecrets,
     archive: ByteStream,
 ) -> Result<ResultStream<BuildStep>> {
     let request = BuildRequest { plain: false, session: None, ..request };
@@ -27,10 +28,10 @@ pub(super) async fn build(
             )
             .next("ask an admin to build, or to have BuildKit on the node: [build] in hull.toml"));
         }
-        return calls.build(request, archive).await;
+        return super::by_buildah(calls, request, Some(secrets), archive).await;
     }
     let request = BuildRequest { session: Some(String::new()), ..request };
-    let steps = asked::build(calls, request, archive).await?;
+    let steps = asked::build(calls, request, secrets, archive).await?;
     let mut lines = Lines::default();
     let told = move |step| match step {
         Ok(BuildStep::Trace { message }) => Ok(BuildStep::Text { text: lines.read(&message) }),
