@@ -124,6 +124,30 @@ fn a_program_that_is_not_there() {
     assert!(run.stderr.contains("no-such-program"), "{}", run.stderr);
 }
 
+/// That no kernel runs it is found out when the container has started: it tells why on its standard error and ends
+/// with the code of runc's own first process, 255 since runc 1.2 and 1 before (`libcontainer.Init`). Docker Engine
+/// passes that on as well: its 126 and 127 are for what runc finds before the start (`daemon/errors.go`).
+#[test]
+fn a_program_for_another_machine() {
+    let Some(node) = node() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    // The head of a program for AArch64 (System V ABI, ELF header), and a script that does not say what reads it.
+    let mut elf = [0; 64];
+    elf[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    (elf[16], elf[18], elf[20]) = (2, 183, 1);
+    for (name, content) in [("elf", elf.as_slice()), ("script", b"echo hi\n")] {
+        let file = dir.path().join(name);
+        std::fs::write(&file, content).unwrap();
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&file, executable).unwrap();
+        let volume = format!("{}:/foreign", dir.path().display());
+        let run =
+            node.hull(&["run", "--rm", "-v", &volume, "busybox", &format!("/foreign/{name}")]);
+        assert!(run.code == 255 || run.code == 1, "{name}: {} {}", run.code, run.stderr);
+        assert!(run.stderr.contains("exec format error"), "{name}: {}", run.stderr);
+    }
+}
+
 #[test]
 fn a_further_program_and_its_exit_code() {
     let Some(node) = node() else { return };
