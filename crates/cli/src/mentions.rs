@@ -1,5 +1,5 @@
 //! Every `hull …` that a text of ours names is one that the command line understands: next steps and reasons of
-//! errors, help, the documentation and the console.
+//! errors, help, the documentation, the catalog and the console.
 //!
 //! Its subcommand must be there, and so must its options. Not looked at: whether what stands in the place of names and
 //! values is right; commands whose very words are put together when they are told (`hull {kind} ls`); comments that
@@ -185,7 +185,8 @@ fn of_console(source: &str) -> Vec<String> {
 fn every_command_that_is_named_is_there() {
     let (mut count, mut faults) = (0, Vec::new());
     type Read = fn(&str) -> Vec<String>;
-    let places: [(&str, &[&str], Read); 3] = [
+    let places: [(&str, &[&str], Read); 4] = [
+        ("catalog", &[".md"], of_page),
         ("crates", &[".rs"], of_rust),
         ("docs", &[".md"], of_page),
         ("console/src", &[".ts", ".tsx"], of_console),
@@ -197,6 +198,9 @@ fn every_command_that_is_named_is_there() {
     let pages = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(|it| root.join(it));
     for (path, read) in files.chain(pages.map(|path| (path, of_page as Read))) {
         let source = std::fs::read_to_string(&path).unwrap();
+        if !source.contains("hull ") {
+            continue;
+        }
         for mut named in read(&source).iter().flat_map(|text| commands(text)) {
             count += 1;
             named.apart |= path.extension().is_some_and(|it| it == "md");
