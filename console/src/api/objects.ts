@@ -19,6 +19,7 @@ export type Snapshot = Whole<Schemas['Snapshot']>
 export type Node = Whole<Schemas['Node']>
 export type Operation = Whole<Schemas['Operation']>
 export type Project = Whole<Schemas['Project']>
+export type Quota = Partial<Schemas['Quota']>
 export type Token = Whole<Schemas['Token']>
 export type User = Whole<Schemas['User']>
 export type Grant = Schemas['Grant']

@@ -9,5 +9,6 @@ pub mod machine;
 pub mod mount;
 pub mod network;
 pub mod port;
+pub mod quota;
 pub mod security;
 pub mod text;

@@ -336,7 +336,7 @@ fn node(node: &Node) -> Explanation {
         reasons.push(Reason { next, ..reason });
     }
     if node.spec.cordoned {
-        let next = Some(format!("hull node update {name} --uncordon"));
+        let next = Some(format!("hull node uncordon {name}"));
         let reason = Reason::new("Cordoned", format!("node {name:?} takes nothing new"));
         reasons.push(Reason { next, ..reason });
     }

@@ -34,6 +34,7 @@ mod networks;
 mod nodes;
 mod operations;
 mod projects;
+mod quotas;
 mod reconcile;
 mod report;
 mod secrets;

@@ -44,9 +44,7 @@ impl Rules for NodeNoun {
             None => Ok(()),
             Some(instance) => {
                 Err(Error::conflict(format!("{} still has {}", node.title(), instance.title()))
-                    .next(format!(
-                        "`hull node update {name} --cordon`, then move or remove what is on it"
-                    )))
+                    .next(format!("`hull node cordon {name}`, then move or remove what is on it")))
             }
         }
     }

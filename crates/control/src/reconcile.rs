@@ -10,7 +10,7 @@
 //! | `liveness` | says which nodes answer |
 //! | `apps` | makes, changes and removes the objects of apps |
 //! | `services` | makes and removes instances of services |
-//! | `usage` | writes who uses which volume, secret and config |
+//! | `usage` | writes who uses which volume, secret and config, and what is used of quotas |
 //! | `operations` | writes how far long work is, and forgets what is long done |
 //! | `events` | writes events down, a little later than they happen |
 //! | `retention` | forgets tokens that expired long ago |
@@ -61,6 +61,7 @@ pub(crate) fn start(core: &Arc<Core>, tasks: &Tasks, node_grace: Duration) {
     };
     let slow = Timing::every(SLOW);
     let placed = [Kind::Instance, Kind::Network, Kind::Node, Kind::Snapshot, Kind::Volume];
+    let placed = [&placed[..], &[Kind::Project]].concat();
     tasks.spawn(placement::Placement::new(core.clone()), slow, on_change(&placed));
     let removed = [Kind::Instance, Kind::Network, Kind::Snapshot, Kind::Volume];
     tasks.spawn(removal::Removal(core.clone()), slow, on_change(&removed));
@@ -82,8 +83,8 @@ pub(crate) fn start(core: &Arc<Core>, tasks: &Tasks, node_grace: Duration) {
     let catalogs = catalogs::Catalogs::new(core.clone());
     tasks.spawn(catalogs, minutely, core.wakes.catalogs.clone());
     let lazy = slow.linger(Duration::from_millis(200));
-    let usage =
-        on_change(&[Kind::Config, Kind::Instance, Kind::Secret, Kind::Service, Kind::Volume]);
+    let used = [Kind::Config, Kind::Instance, Kind::Project, Kind::Secret, Kind::Service];
+    let usage = on_change(&[&used[..], &[Kind::Volume]].concat());
     tasks.spawn(usage::Usage(core.clone()), lazy, usage);
     let liveness = liveness::Liveness::new(core.clone(), node_grace);
     core.mirror.on_change(&[Kind::Node], core.wakes.liveness.clone());

@@ -306,7 +306,10 @@ pub(crate) async fn first_start(core: &Core, keep: &KeepSecret) -> Result<Option
             batch.create(&catalog);
         }
         if state.projects.by_name("", DEFAULT_PROJECT).is_none() {
-            let spec = ProjectSpec { description: "There from the first start".into() };
+            let spec = ProjectSpec {
+                description: "There from the first start".into(),
+                ..ProjectSpec::default()
+            };
             batch.create(&fresh::<ProjectNoun>(DEFAULT_PROJECT, &project, now, spec));
         }
         if state.cluster.is_some() {

@@ -14,6 +14,7 @@ use crate::caller::{Caller, Verb, authorise, stay_inside};
 use crate::core::Mode;
 use crate::mirror::State;
 use crate::networks::some_of;
+use crate::quotas;
 use crate::reconcile::AGENT;
 use crate::service::{Context, Rules, Service, find, first_difference};
 
@@ -78,7 +79,12 @@ impl Rules for VolumeNoun {
             .next(format!("start the plugin, or leave it out: {LOCAL:?} is the node's own disk")))
     }
 
-    fn change(context: &Context<'_>, old: &Volume, new: &mut Volume, _: &mut Batch) -> Result<()> {
+    fn change(
+        context: &Context<'_>,
+        old: &Volume,
+        new: &mut Volume,
+        batch: &mut Batch,
+    ) -> Result<()> {
         if let Some(field) = first_difference(&old.spec, &new.spec, &["size"]) {
             let field = format!("spec.{field}");
             return Err(Error::conflict(format!("{field} of {} cannot change", old.title()))
@@ -86,6 +92,7 @@ impl Rules for VolumeNoun {
                 .next("make another volume and copy"));
         }
         check_growth(old, new)?;
+        quotas::check_volume(context, old, new, batch)?;
         keep_binding(context, Some(old), new)?;
         match users(context.state, old).next() {
             _ if old.meta.name != new.meta.name && old.spec.storage != LOCAL => {
@@ -184,6 +191,10 @@ pub(crate) fn cannot_copy(volume: &Volume) -> Error {
 }
 
 fn check_growth(old: &Volume, new: &Volume) -> Result<()> {
+    if old.spec.node.is_none() {
+        // Nothing of it is made yet.
+        return Ok(());
+    }
     match (old.spec.size, new.spec.size) {
         (Some(before), Some(after)) if after < before => Err(Error::conflict(format!(
             "{} has {before} and cannot shrink to {after}",

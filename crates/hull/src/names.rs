@@ -1,6 +1,6 @@
 //! `hull name-server`: answers the names of a node's instances, whether the platform runs or not.
 
-use std::ffi::OsString;
+use std::ffi::{CStr, OsString};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -13,6 +13,9 @@ use crate::config::Places;
 
 /// The word that makes the program a name server.
 pub const MODE: &str = "name-server";
+
+/// What lists of processes call it, 15 bytes at most.
+const NAME: &CStr = c"hull-names";
 
 /// Answers names, as the daemon says over a socket.
 #[derive(Debug, Parser)]
@@ -37,6 +40,10 @@ pub fn process(places: &Places) -> Process {
 
 /// Runs the name server of this process.
 pub fn main() -> ExitCode {
+    // It was started by way of /proc/self/exe, after which lists of processes would call it `exe`.
+    if let Err(error) = rustix::thread::set_name(NAME) {
+        tracing::debug!(%error, "the process keeps its name");
+    }
     let arguments = Arguments::parse_from(std::env::args_os().skip(1));
     telemetry::init(telemetry::Format::Text, "info");
     match run(&arguments) {

@@ -45,7 +45,7 @@ pub use status::{
 use crate::error::{Error, Result};
 use crate::name::{check_host_name, check_name};
 use crate::object::{Kind, Noun, Object};
-use crate::quantity::Span;
+use crate::quantity::{Bytes, Cpus, Span};
 use crate::selector::Selector;
 
 /// The noun.
@@ -354,6 +354,28 @@ impl InstanceSpec {
     /// The container verbs mean when none is named.
     pub fn main(&self) -> Option<&ContainerSpec> {
         self.containers.first()
+    }
+
+    /// Most of something that an instance may use at a time: what its containers may use together, or an
+    /// initial one before them. `None` where one of them has no limit.
+    fn most(&self, limit: impl Fn(&ContainerSpec) -> Option<u64>) -> Option<u64> {
+        let all = |containers: &[ContainerSpec]| {
+            containers.iter().map(&limit).collect::<Option<Vec<u64>>>()
+        };
+        let together = all(&self.containers)?.into_iter().fold(0, u64::saturating_add);
+        Some(all(&self.init)?.into_iter().fold(together, u64::max))
+    }
+
+    /// Most processors that it may use; `None` where one of its containers has no limit.
+    #[must_use]
+    pub fn cpu_limit(&self) -> Option<Cpus> {
+        self.most(|it| it.resources.cpu_limit().map(Cpus::milli)).map(Cpus::from_milli)
+    }
+
+    /// Most memory that it may use; `None` where one of its containers has no limit.
+    #[must_use]
+    pub fn memory_limit(&self) -> Option<Bytes> {
+        self.most(|it| it.resources.memory.map(|bytes| bytes.0)).map(Bytes)
     }
 
     /// The container of that name; the main one when `name` is empty.

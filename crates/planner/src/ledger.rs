@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use model::instance::{Instance, InstanceSpec, Interface, Placement};
 use model::network::Network;
 use model::node::Node;
+use model::project::Project;
 use model::service::Service;
 use model::volume::{Snapshot, Volume, VolumeSource};
 use model::{Time, Uid};
@@ -15,6 +16,8 @@ use crate::addresses::{self, Cursors};
 use crate::hold::{Holder, holds};
 use crate::place::Decision;
 use crate::ports;
+use crate::quota;
+use crate::refusal::Refusal;
 
 /// What is known of the world.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +34,8 @@ pub struct World<'a> {
     pub volumes: Vec<&'a Volume>,
     /// All snapshots.
     pub snapshots: Vec<&'a Snapshot>,
+    /// All projects.
+    pub projects: Vec<&'a Project>,
 }
 
 /// The world, entered so that questions are answered fast.
@@ -47,6 +52,8 @@ pub struct Ledger<'a> {
     snapshots: HashMap<String, &'a Snapshot>,
     /// Volumes that were given a node since the ledger was made.
     bound: HashMap<Uid, String>,
+    /// What is used of each quota, by project. One without a quota is not there.
+    quotas: HashMap<&'a str, quota::Book<'a>>,
 }
 
 /// What is known of one node.
@@ -87,8 +94,12 @@ impl<'a> Ledger<'a> {
             volumes: world.volumes.iter().map(|it| (of(&it.meta), *it)).collect(),
             snapshots: world.snapshots.iter().map(|it| (of(&it.meta), *it)).collect(),
             bound: HashMap::new(),
+            quotas: quota::books(&world.projects),
             cursors,
         };
+        for volume in world.volumes.iter().filter(|it| it.spec.node.is_some()) {
+            ledger.count_volume(volume);
+        }
         for (network, (_, address)) in newest_addresses(world, &ledger.cursors) {
             ledger.cursors.insert(network.clone(), address);
         }
@@ -115,7 +126,16 @@ impl<'a> Ledger<'a> {
         }
     }
 
+    fn count_volume(&mut self, volume: &Volume) {
+        if let Some(book) = self.quotas.get_mut(volume.meta.project.as_str()) {
+            book.tally.enter_volume(volume);
+        }
+    }
+
     fn enter(&mut self, instance: &Instance, placed: &Placement, holder: Holder<'a>) {
+        if let Some(book) = self.quotas.get_mut(instance.meta.project.as_str()) {
+            book.tally.enter(instance);
+        }
         for interface in &placed.interfaces {
             let id = &interface.network_id;
             if !self.addresses.contains_key(id) {
@@ -137,10 +157,38 @@ impl<'a> Ledger<'a> {
     pub fn take(&mut self, instance: &Instance, decision: &Decision) {
         let (meta, placement) = (&instance.meta, &decision.placement);
         placement.interfaces.iter().for_each(|interface| self.move_cursor(interface));
-        let bound = decision.volumes.iter().map(|volume| (volume.clone(), placement.node.clone()));
-        self.bound.extend(bound);
+        for id in &decision.volumes {
+            self.bind(id, &placement.node);
+        }
         self.placed.insert(key(&meta.project, &meta.name), placement.node.clone());
         self.enter(instance, placement, Holder(Cow::Owned(meta.name.clone())));
+    }
+
+    /// Enters that a volume has its node.
+    pub fn bind(&mut self, id: &Uid, node: &str) {
+        self.bound.insert(id.clone(), node.to_owned());
+        if self.quotas.is_empty() {
+            return;
+        }
+        let volume = self.volumes.values().find(|volume| volume.meta.id == *id);
+        if let Some(volume) = volume.copied() {
+            self.count_volume(volume);
+        }
+    }
+
+    /// Whether the quota of its project allows an instance, with the volumes that it would bring.
+    pub(crate) fn admits(&self, instance: &Instance, volumes: &[&Volume]) -> Result<(), Refusal> {
+        let Some(book) = self.quotas.get(instance.meta.project.as_str()) else { return Ok(()) };
+        let brought = volumes.iter().copied().filter(|volume| !self.is_bound(volume));
+        book.admits(instance, &brought.collect::<Vec<_>>())
+    }
+
+    /// Whether the quota of its project allows a volume.
+    pub(crate) fn admits_volume(&self, volume: &Volume) -> Result<(), Refusal> {
+        match self.quotas.get(volume.meta.project.as_str()) {
+            Some(book) => book.admits_volume(volume),
+            None => Ok(()),
+        }
     }
 
     /// Has the next address of the interface's network lie behind its own.

@@ -83,9 +83,11 @@ impl Ledger<'_> {
     }
 
     fn needs<'b>(&'b self, instance: &'b Instance) -> Result<Needs<'b>, Refusal> {
+        let volumes = self.mounted(instance)?;
+        self.admits(instance, &volumes)?;
         Ok(Needs {
             interfaces: self.interfaces(instance)?,
-            volumes: self.mounted(instance)?,
+            volumes,
             shares: self.shared(instance)?,
             source: self.source(instance)?,
         })

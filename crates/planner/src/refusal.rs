@@ -141,7 +141,7 @@ impl Cause {
     fn next(&self, node: &str) -> String {
         match self {
             Cause::NotReady => format!("start hull on {node}, or wait until it answers"),
-            Cause::Cordoned => format!("`hull node update {node} --uncordon`"),
+            Cause::Cordoned => format!("`hull node uncordon {node}`"),
             Cause::Leaving => "add a node".to_owned(),
             Cause::Elsewhere(_) => "remove the instance and make it anew".to_owned(),
             Cause::PortTaken { holder, .. } => {
@@ -228,8 +228,8 @@ impl Refusal {
         let reason = self.reason();
         let kind = match reason.code.as_str() {
             "PortTaken" | "AddressTaken" => ErrorKind::Conflict,
-            "NoMemory" | "NoAddress" => ErrorKind::Exhausted,
-            "AddressInvalid" => ErrorKind::Invalid,
+            "NoMemory" | "NoAddress" | "QuotaExceeded" => ErrorKind::Exhausted,
+            "AddressInvalid" | "LimitMissing" => ErrorKind::Invalid,
             "NetworkNotFound" | "VolumeNotFound" | "InstanceNotFound" => ErrorKind::NotFound,
             _ => ErrorKind::Unavailable,
         };

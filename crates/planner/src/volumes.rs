@@ -6,11 +6,12 @@ use model::volume::Volume;
 use crate::ledger::Ledger;
 
 /// The node for a volume: that of what it begins with; else the only one there is. With several
-/// nodes it waits for the first instance that mounts it, whose node it gets.
+/// nodes it waits for the first instance that mounts it, whose node it gets; first of all for its project's quota.
 ///
 /// # Errors
 /// Why it has none yet.
 pub fn choose_node(ledger: &Ledger<'_>, volume: &Volume) -> Result<String, Reason> {
+    ledger.admits_volume(volume).map_err(|refusal| refusal.reason())?;
     if let Some(node) = ledger.home(volume) {
         return Ok(node.to_owned());
     }

@@ -48,7 +48,10 @@ async fn every_noun_can_be_made_listed_and_removed() {
     let world = World::start().await;
     let client = world.remote();
     let projects = client.projects();
-    let project = Draft::new("lab", ProjectSpec { description: "for trying".into() });
+    let project = Draft::new(
+        "lab",
+        ProjectSpec { description: "for trying".into(), ..ProjectSpec::default() },
+    );
     projects.create(&project, false).await.unwrap();
     let volumes = client.volumes("lab");
     volumes.create(&Draft::new("data", VolumeSpec::default()), false).await.unwrap();

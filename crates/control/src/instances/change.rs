@@ -10,6 +10,7 @@ use super::disks;
 use crate::batch::Batch;
 use crate::caller::stay_inside;
 use crate::networks::joined;
+use crate::quotas;
 use crate::reconcile::placement;
 use crate::service::{Context, first_difference};
 
@@ -50,6 +51,7 @@ pub(super) fn change(
         stay_inside(context.caller, new.spec.reach()).map_err(|error| error.under("spec"))?;
     }
     disks::change(context, old, new, batch)?;
+    quotas::check_instance(context, old, new, batch)?;
     if rejoined {
         rejoin(context, old, new, batch)?;
     }

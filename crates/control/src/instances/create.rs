@@ -18,6 +18,7 @@ use crate::caller::{Via, stay_inside};
 use crate::keys;
 use crate::mirror::State;
 use crate::networks::joined;
+use crate::quotas;
 use crate::reconcile::placement::{self, ledger, ledger_without};
 use crate::service::{Context, find};
 
@@ -266,7 +267,8 @@ pub(super) fn join(
     placement::rejoin(context.core, context.state, instance, made.as_ref(), batch)
 }
 
-/// Claims what a placed instance needs for another run: its ports, its memory. One that is not
+/// Claims what a placed instance needs for another run: its ports, its memory, its share of
+/// the quota. One that is not
 /// placed claims it when it is.
 pub(super) fn claim(
     context: &Context<'_>,
@@ -278,11 +280,14 @@ pub(super) fn claim(
         instance.spec.containers.iter().any(|it| it.resources.memory_reservation.is_some())
     };
     let Some(placed) = &old.spec.placement else { return Ok(()) };
-    if planner::holds(old) || (old.spec.ports.is_empty() && !reserves(old)) {
+    let bounded = quotas::of(context.state, &old.meta.project).is_some();
+    let needs = !old.spec.ports.is_empty() || reserves(old) || bounded;
+    if planner::holds(old) || !needs {
         return Ok(());
     }
     batch.guard(context.state, keys::PLACEMENT);
     let mut probe = old.clone();
+    probe.spec.run = RunState::Running;
     if !networks_are_there(context, old) {
         probe.spec.network = NetworkMode::None;
     }

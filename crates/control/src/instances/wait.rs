@@ -343,7 +343,8 @@ fn kind_of(reason: &Reason) -> ErrorKind {
     match reason.code.as_str() {
         "ImageNotFound" | "VolumeNotFound" | "NetworkNotFound" => ErrorKind::NotFound,
         "NameTaken" => ErrorKind::Conflict,
-        "NoMemory" | "NoSpace" | "NoAddress" => ErrorKind::Exhausted,
+        "NoMemory" | "NoSpace" | "NoAddress" | "QuotaExceeded" => ErrorKind::Exhausted,
+        "LimitMissing" => ErrorKind::Invalid,
         "NoNode" | "Unreachable" | "PullFailed" => ErrorKind::Unavailable,
         _ => ErrorKind::Internal,
     }

@@ -130,6 +130,7 @@ fn world(state: &State, which: impl Fn(&Instance) -> bool) -> World<'_> {
         networks: state.networks.iter().map(|it| &**it).collect(),
         volumes: state.volumes.iter().map(|it| &**it).collect(),
         snapshots: state.snapshots.iter().map(|it| &**it).collect(),
+        projects: state.projects.iter().map(|it| &**it).collect(),
     }
 }
 
@@ -342,6 +343,7 @@ impl Desk<'_, '_> {
                 Ok(node) => {
                     self.last =
                         Some((volume.meta.id.clone(), volume.title(), volume.meta.revision));
+                    self.ledger.bind(&volume.meta.id, &node);
                     self.volumes.push((volume.meta.id.clone(), node));
                 }
                 Err(reason) => self.wait(volume, reason),

@@ -1,10 +1,11 @@
-//! Writes who uses which volume, secret and config.
+//! Writes who uses which volume, secret and config, and what is used of quotas.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use model::config::ConfigNoun;
 use model::instance::Instance;
+use model::project::ProjectStatus;
 use model::secret::SecretNoun;
 use model::volume::Volume;
 use model::{Kind, Object, Result};
@@ -14,6 +15,7 @@ use crate::batch::Batch;
 use crate::core::{Core, Mode};
 use crate::handed::{AsFile, named};
 use crate::mirror::{State, name_key};
+use crate::quotas;
 use crate::volumes::mounted;
 
 /// Most objects written by one commit.
@@ -67,7 +69,28 @@ fn round(state: &State, batch: &mut Batch) -> usize {
         written += 1;
     }
     written += readers::<SecretNoun>(state, batch, AT_ONCE - written, |status| &mut status.used_by);
-    written + readers::<ConfigNoun>(state, batch, AT_ONCE - written, |status| &mut status.used_by)
+    written += readers::<ConfigNoun>(state, batch, AT_ONCE - written, |status| &mut status.used_by);
+    written + projects(state, batch, AT_ONCE - written)
+}
+
+/// Writes what is used in projects, where that is bounded.
+fn projects(state: &State, batch: &mut Batch, most: usize) -> usize {
+    let mut written = 0;
+    for project in state.projects.iter() {
+        if written == most {
+            break;
+        }
+        let name = &project.meta.name;
+        let used = quotas::of(state, name).map(|_| quotas::used(state, name));
+        if project.status.used != used {
+            batch.replace(
+                project,
+                &Object { status: ProjectStatus { used }, ..Object::clone(project) },
+            );
+            written += 1;
+        }
+    }
+    written
 }
 
 /// Writes who reads which secret or config: services, whose instances come and go, and instances that are of

@@ -13,6 +13,7 @@ mod lists;
 mod networks;
 mod nodes;
 mod operations;
+mod quotas;
 mod scale;
 mod secrets;
 mod services;

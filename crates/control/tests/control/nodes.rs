@@ -25,7 +25,7 @@ async fn a_cordoned_node_takes_nothing_new() {
     rig.create("web", spec("a")).await.unwrap();
     let waiting = rig.until("web", |it| it.status.reason.is_some()).await;
     let reason = waiting.status.reason.clone().unwrap();
-    assert_eq!(reason.next.as_deref(), Some("`hull node update n1 --uncordon`"));
+    assert_eq!(reason.next.as_deref(), Some("`hull node uncordon n1`"));
     cordon(false).await;
     rig.until("web", |it| it.spec.placement.is_some()).await;
     let error = nodes.delete(caller(), "", NODE, None, Mode::Apply).await.unwrap_err();

@@ -181,6 +181,20 @@ pub struct Resources {
     pub oom_kill_disable: bool,
 }
 
+impl Resources {
+    /// Most processors that it may use, said in either way.
+    #[must_use]
+    pub fn cpu_limit(&self) -> Option<Cpus> {
+        const PERIOD: u64 = 100_000;
+        let by_quota = || {
+            let quota = u64::try_from(self.cpu_quota?).ok().filter(|quota| *quota > 0)?;
+            let period = self.cpu_period.unwrap_or(PERIOD).max(1);
+            Some(Cpus::from_milli(quota.saturating_mul(1000).div_ceil(period)))
+        };
+        self.cpus.or_else(by_quota)
+    }
+}
+
 /// A bound on the I/O of one device; 0 is no bound.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default)]

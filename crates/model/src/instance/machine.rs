@@ -125,6 +125,8 @@ pub struct DiskOptions {
 }
 
 impl DiskOptions {
+    /// Size of a new disk that was given none, in a volume that has none.
+    pub const SIZE: Bytes = Bytes::gib(10);
     /// Most characters of a serial number (virtio 1.2, 5.2.6, `VIRTIO_BLK_ID_BYTES`).
     pub const SERIAL: usize = 20;
 

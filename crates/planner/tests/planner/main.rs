@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
 mod properties;
+mod quota;
 mod scripts;
 mod world;

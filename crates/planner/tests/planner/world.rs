@@ -6,6 +6,7 @@ use model::instance::{
 };
 use model::network::{Network, NetworkSpec};
 use model::node::{Node, NodeSpec, NodeStatus};
+use model::project::{Project, ProjectSpec, Quota};
 use model::volume::{Volume, VolumeSpec};
 use model::{Bytes, Cpus, Meta, Time, Uid};
 use planner::{Cursors, Decision, Ledger, Refusal, World};
@@ -17,6 +18,7 @@ pub struct Things {
     pub instances: Vec<Instance>,
     pub networks: Vec<Network>,
     pub volumes: Vec<Volume>,
+    pub projects: Vec<Project>,
     made: u8,
 }
 
@@ -55,6 +57,12 @@ impl Things {
         self.volumes.push(volume);
     }
 
+    /// The project that all is in, with a quota.
+    pub fn quota(&mut self, quota: Quota) {
+        let spec = ProjectSpec { quota, ..ProjectSpec::default() };
+        self.projects = vec![Project::new(self.meta("", "p"), spec)];
+    }
+
     /// An instance that is not in the world yet.
     pub fn instance(&mut self, name: &str) -> Instance {
         let container = ContainerSpec {
@@ -75,6 +83,7 @@ impl Things {
             networks: self.networks.iter().collect(),
             volumes: self.volumes.iter().collect(),
             snapshots: Vec::new(),
+            projects: self.projects.iter().collect(),
         };
         Ledger::new(&world, cursors)
     }
@@ -112,6 +121,12 @@ pub fn mounts(instance: &mut Instance, volume: &str) {
     let kind = MountKind::Volume { name: volume.into(), subpath: String::new(), no_copy: false };
     let target = format!("/{volume}");
     instance.spec.containers[0].mounts.push(Mount { kind, target, read_only: false, disk: None });
+}
+
+pub fn limited(instance: &mut Instance, milli: u64, mib: u64) {
+    let resources = &mut instance.spec.containers[0].resources;
+    resources.cpus = Some(Cpus::from_milli(milli));
+    resources.memory = Some(Bytes::mib(mib));
 }
 
 pub fn reserves(instance: &mut Instance, gib: u64) {

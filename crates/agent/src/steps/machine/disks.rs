@@ -12,7 +12,7 @@ use machines::disk::tool::DiskFile;
 use machines::disk::{self, DiskFormat, DiskTool};
 use model::error::Context as _;
 use model::image::{Image, MachineImage};
-use model::instance::{DiskBus, DiskCache, FirmwareKind, Instance, MachineSpec};
+use model::instance::{DiskBus, DiskCache, DiskOptions, FirmwareKind, Instance, MachineSpec};
 use model::{Bytes, Error, ErrorKind, Result};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
@@ -37,8 +37,6 @@ pub const VARIABLES: &str = "uefi.fd";
 
 /// The disk in a volume.
 pub const VOLUME_DISK: &str = "disk.qcow2";
-/// Size of a volume's disk when nobody said.
-const VOLUME_SIZE: Bytes = Bytes::mib(10 << 10);
 
 /// OVMF's code and the variables that a new machine begins with, where distributions have them.
 const OVMF: [(&str, &str); 3] = [
@@ -286,7 +284,7 @@ pub async fn of_volume(
                     format!("cannot make {}", path.display())
                 })?;
             } else {
-                let size = options.size.or(whole).unwrap_or(VOLUME_SIZE);
+                let size = options.size.or(whole).unwrap_or(DiskOptions::SIZE);
                 DiskTool::find()?.create(&path, size.0).await?;
             }
         }
