@@ -132,7 +132,7 @@ def make_disk(tree, disk, size):
 
 
 def brought(made, binary, home):
-    """The disk with the checkout, the binary, the packages and the images."""
+    """The disk with the checkout, the binary, the packages, the images and Docker's client."""
     tree = home / "brought"
     shutil.rmtree(tree, ignore_errors=True)
     tree.mkdir(parents=True)
@@ -142,6 +142,8 @@ def brought(made, binary, home):
     rootfs.copy_tree(made.packages, tree / "packages")
     for name in IMAGES:
         _run(sys.executable, REPO / "images/build.py", "archive", name, tree / f"{name}.tar")
+    _run(REPO / "tests/docker/clients")
+    shutil.copy(CACHE / "docker-clients/docker", tree / "docker")
     disk = home / "brought.raw"
     make_disk(tree, disk, 2 * GIB)
     shutil.rmtree(tree)

@@ -16,6 +16,18 @@ def expect(condition, what):
         raise Failed(what)
 
 
+# Writes each number to one volume, then to another.
+PAIR = """\
+services:
+  db:
+    image: busybox
+    stop_signal: KILL
+    environment: {SAYS: WORD}
+    command: [sh, -c, 'i=0; while :; do i=$$((i+1)); echo $$i >> /a/log; echo $$i >> /b/log; usleep 2000; done']
+    volumes: ['a:/a', 'b:/b']
+volumes: {a: {}, b: {}}
+"""
+
 STEPS = []
 
 
@@ -121,6 +133,59 @@ class Journey:
         for controller, file in (("memory", self.kind.memory_limit), ("pids", "pids.max")):
             found = self.sh(f"cat $(/usr/local/sbin/cgroup-of $(pgrep -ox nginx) {controller})/{file}")
             expect(found == wanted[controller], f"{file} is {found}")
+
+    @step
+    def what_runs_is_held_given_more_and_ended(self):
+        self.hull("pause web")
+        code, _ = self.guest.run("curl --silent --fail --max-time 3 http://localhost:8080")
+        expect(code, "an instance answers while it is paused")
+        self.hull("unpause web")
+        self._answers()
+        self.hull("update --memory 96m web")
+        limit = f"cat $(/usr/local/sbin/cgroup-of $(pgrep -ox nginx) memory)/{self.kind.memory_limit}"
+        self.until(f"[[ $({limit}) == {96 << 20} ]]")
+        self.hull("update --memory 64m web")
+        self.until(f"[[ $({limit}) == {64 << 20} ]]")
+        (used,) = json.loads(self.hull("stats --no-stream --output json web"))
+        sample = used["stats"]
+        expect(sample["memory"] > 0 and sample["cpuNs"] > 0, f"hull stats tells {used}")
+        code, _ = self.guest.run("hull run --name hog --memory 16m busybox tail /dev/zero")
+        expect(code == 137, f"a program that wants too much memory ends with {code}")
+        (seen,) = self._instance("hog")["status"]["containers"]
+        expect(seen["oomKilled"], f"it was not killed for want of memory: {seen}")
+        self.hull("rm hog")
+
+    @step
+    def copies_of_an_app_show_one_moment(self):
+        self.sh("mkdir -p /root/pair")
+        for word in ("one", "two"):
+            text = PAIR.replace("WORD", word)
+            self.sh(f"cat >/root/pair/compose.yaml <<'END'\n{text}END\nhull app up --snapshot /root/pair", 300)
+            self.until("[[ $(hull exec pair-db-1 wc -l </dev/null /b/log | cut -d ' ' -f 1) -gt 20 ]]")
+        history = self.hull("app history pair")
+        expect("2 volumes copied before, at one moment" in history, f"the copies are of two moments:\n{history}")
+        numbers = []
+        for volume in ("a", "b"):
+            self.hull(f"volume restore pair_{volume}-before-2 then-{volume}")
+            numbers.append(int(self.hull(f"run --rm -v then-{volume}:/v busybox tail -n 1 /v/log")))
+            self.hull(f"volume rm then-{volume}")
+        expect(numbers[0] - numbers[1] in (0, 1), f"one volume ends with {numbers[0]}, the other with {numbers[1]}")
+        self.hull("app down --volumes pair")
+
+    @step
+    def dockers_client_drives_it(self):
+        if not self.kind.docker:
+            return
+        docker = "export DOCKER_HOST=unix:///run/hull/docker.sock; /brought/docker"
+        version = self.sh(f"{docker} info --format '{{{{.CgroupVersion}}}}'")
+        expect(version == self.kind.cgroups.removeprefix("v"), f"docker info tells of cgroups {version}")
+        expect(self.sh(f"{docker} run --rm busybox echo well").endswith("well"), "docker run says nothing")
+        self.sh(f"{docker} run -d --name held --memory 32m --cpus 0.5 busybox sleep 100000")
+        self.sh(f"{docker} pause held; {docker} unpause held; {docker} update --memory 48m --memory-swap -1 held")
+        told = self.sh(f"{docker} stats --no-stream --format '{{{{.MemUsage}}}}' held")
+        expect(told.endswith("/ 48MiB"), f"docker stats tells {told}")
+        expect("sleep 100000" in self.sh(f"{docker} top held"), "docker top does not show it")
+        self.sh(f"{docker} rm -f held")
 
     @step
     def others_run_too(self):

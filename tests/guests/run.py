@@ -29,14 +29,17 @@ class Kind:
     systemd: bool = True
     kernel_options: str = ""
     reboot: str = "systemctl reboot"
+    # Whether the docker command of Debian's testing runs there.
+    docker: bool = False
 
 
 LEGACY = "systemd.unified_cgroup_hierarchy=0"
 KINDS = {
-    "trixie": Kind("trixie", "v2"),
+    "trixie": Kind("trixie", "v2", docker=True),
     # Nothing but a kernel and a shell: no service manager, no device manager.
     "trixie-bare": Kind(
-        "trixie", "v2", systemd=False, kernel_options="init=/usr/local/sbin/guest-init", reboot="sync; reboot --force"
+        "trixie", "v2", systemd=False, kernel_options="init=/usr/local/sbin/guest-init", reboot="sync; reboot --force",
+        docker=True,
     ),
     "bookworm": Kind("bookworm", "v2"),
     "bookworm-hybrid": Kind("bookworm", "hybrid", "memory.limit_in_bytes", kernel_options=LEGACY),
