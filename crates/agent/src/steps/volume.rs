@@ -1,7 +1,7 @@
 //! Step: the volumes of all containers exist, are mounted and are given to the instance.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use containers::rootfs::Rootfs;
@@ -324,16 +324,6 @@ pub async fn release_others(worker: &Worker, wanted: &Instance, names: &[String]
         }
     }
     Ok(())
-}
-
-impl Mounted {
-    /// What is mounted.
-    ///
-    /// # Errors
-    /// None: it was found when it was mounted.
-    pub fn source(&self) -> Result<&Path> {
-        Ok(&self.source)
-    }
 }
 
 /// Ends the instance's hold on its volumes.

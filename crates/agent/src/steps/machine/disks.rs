@@ -269,7 +269,7 @@ pub async fn of_volume(
         ))
         .next(format!("stop who uses it: hull volume show {name}")));
     }
-    let path = volume.source()?.join(VOLUME_DISK);
+    let path = volume.source.join(VOLUME_DISK);
     let whole = match (options.size, info.size) {
         (None, Some(volume)) => Some(fitting(name, &path, volume)?),
         _ => None,
