@@ -29,8 +29,8 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .body::<PasswordRequest>()
         .answers(200, "The user.", Named::object::<UserNoun>());
     let path = format!("{}/password", object_path::<UserNoun>());
-    let summary = "Tells who asked the node that answers for what, the newest first: what changes something or \
-                   enters an instance, sign-ins, and what was refused. For admins.";
+    let summary = "Tells who asked the node that answers for what, the newest first: what changes something, enters \
+                   an instance or carries out what is in one, sign-ins, and what was refused. For admins.";
     let auditing = Description::new("audit", "readAudit", summary)
         .query::<AuditQuery>()
         .answers_lines("One entry a line.", Named::of::<Entry>());
