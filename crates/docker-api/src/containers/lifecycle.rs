@@ -7,7 +7,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
-use control::{Caller, Goal, Mode, StopOptions};
+use control::{Caller, Goal, Mode, RemoveOptions, StopOptions};
 use http::StatusCode;
 use model::instance::{Instance, Phase, RunState};
 use model::{ErrorKind, Span};
@@ -32,20 +32,43 @@ pub(super) async fn start(
     let instance = find(&engine, &caller, &name)?;
     let (id, instances) = (id_of(&instance), engine.control.instances());
     let begun = instances.start(&caller, &engine.project, id, Mode::Apply).await;
-    let begun = begun.map_err(|error| {
-        if let Some(failure) = words::of_claim(Some(&instance.meta.name), &error) {
-            return failure;
+    let begun = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
+            remove_unstarted(&engine, &caller, &instance).await;
+            return Err(refusal(&instance, error));
         }
-        Failure::reword(error, ErrorKind::Conflict, |error| match &instance.spec.run {
-            RunState::Paused => "cannot start a paused container, try unpause instead".to_owned(),
-            RunState::Running | RunState::Stopped => error.chain(),
-        })
-    })?;
+    };
     let settled = instances.settle(&caller, &instance.meta.id, Goal::Started, PATIENCE).await;
     if let Err(error) = settled {
         return Err(start_failure(&engine, &caller, &instance, error).await);
     }
     Ok(if begun.changed { nothing() } else { StatusCode::NOT_MODIFIED.into_response() })
+}
+
+/// Why a start was refused before it began.
+fn refusal(instance: &Instance, error: model::Error) -> Failure {
+    if let Some(failure) = words::of_claim(Some(&instance.meta.name), &error) {
+        return failure;
+    }
+    Failure::reword(error, ErrorKind::Conflict, |error| match &instance.spec.run {
+        RunState::Paused => "cannot start a paused container, try unpause instead".to_owned(),
+        RunState::Running | RunState::Stopped => error.chain(),
+    })
+}
+
+/// A container that goes when it ends goes when it cannot begin, too: who ran it waits for that.
+async fn remove_unstarted(engine: &Engine, caller: &Caller, instance: &Arc<Instance>) {
+    if !instance.spec.auto_remove || instance.spec.run != RunState::Stopped {
+        return;
+    }
+    let (id, instances) = (id_of(instance), engine.control.instances());
+    let options = RemoveOptions { force: true, volumes: true };
+    let removed = instances.remove(caller, &engine.project, id, options, Mode::Apply).await;
+    if let Err(error) = removed {
+        let cause = error.chain();
+        tracing::debug!(id, cause, "a container that could not be started stays");
+    }
 }
 
 /// Before 1.24 a start could bring settings; clients write `{}` and `null` to this day.
