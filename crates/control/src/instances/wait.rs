@@ -262,7 +262,10 @@ fn settled(goal: Goal, instance: &Instance, gone: bool) -> Option<Result<()>> {
             _ => None,
         },
         Goal::Stopped if not_saved(instance) => Some(Err(why_not_saved(instance))),
-        Goal::Stopped => (!status.phase.is_live() && !is_active(instance)).then_some(Ok(())),
+        Goal::Stopped => {
+            let stopped = !status.phase.is_live() && !is_active(instance);
+            (stopped && !is_leaving(instance)).then_some(Ok(()))
+        }
         Goal::Removed => None,
         Goal::InForce => {
             let known = status.observed_generation >= instance.meta.generation;
@@ -271,6 +274,13 @@ fn settled(goal: Goal, instance: &Instance, gone: bool) -> Option<Result<()>> {
             (known || waits).then_some(Ok(()))
         }
     }
+}
+
+/// Whether an instance that goes at its end is about to be gone: who stopped it may want its name and its ports
+/// for the next one. One that its node cannot clean up is not waited for.
+fn is_leaving(instance: &Instance) -> bool {
+    let marked = instance.spec.auto_remove && instance.meta.deleted.is_some();
+    marked && instance.status.reason.is_none()
 }
 
 fn started(instance: &Instance) -> Option<Result<()>> {

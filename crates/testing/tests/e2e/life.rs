@@ -32,6 +32,16 @@ fn who_does_not_stop_is_killed() {
 }
 
 #[test]
+fn who_goes_at_its_end_leaves_its_name_to_the_next() {
+    let Some(node) = node() else { return };
+    for _ in 0..3 {
+        node.ok(&["run", "-d", "--rm", "--name", "brief", "busybox", "sleep", "1000"]);
+        node.ok(&["stop", "-t", "0", "brief"]);
+        assert_eq!(node.ok(&["run", "--rm", "--name", "brief", "busybox", "echo", "next"]), "next");
+    }
+}
+
+#[test]
 fn failures_are_tried_again_so_often() {
     let Some(node) = node() else { return };
     let _it = begin(node, "fails", &["--restart", "on-failure:2"], "echo try; exit 4");
