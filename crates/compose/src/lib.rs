@@ -37,6 +37,7 @@ pub use files::Files;
 pub use read::read;
 pub use told::{Note, Refusal};
 pub use wanted::{
-    Build, Named, Wanted, WantedConfig, WantedNetwork, WantedSecret, WantedService, WantedVolume,
+    Build, BuildSecret, Named, SecretSource, Wanted, WantedConfig, WantedNetwork, WantedSecret,
+    WantedService, WantedVolume,
 };
 pub use write::{Written, variable, write};

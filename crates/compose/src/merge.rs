@@ -40,7 +40,7 @@ fn rule(path: &[&str]) -> Rule {
         ["depends_on" | "networks" | "models"] => Rule::Names,
         ["ports"] => Rule::Unique(port),
         ["volumes" | "devices"] => Rule::Unique(target),
-        ["secrets" | "configs"] => Rule::Unique(grant),
+        ["secrets" | "configs"] | ["build", "secrets"] => Rule::Unique(grant),
         ["logging"] => Rule::OfDriver,
         _ => Rule::Usual,
     }

@@ -41,10 +41,6 @@ fn tree(reading: &mut Reading<'_>, asked: &Asked, told: &Told, loaded: &Loaded) 
         section("networks").iter().map(|(key, field)| resource::network(key, field)).collect();
     let mut volumes: Vec<WantedVolume> =
         section("volumes").iter().map(|(key, field)| resource::volume(key, field)).collect();
-    let secrets: Vec<_> = section("secrets")
-        .iter()
-        .filter_map(|(key, field)| resource::secret(key, field, reading, &loaded.variables))
-        .collect();
     let mut configs: Vec<_> = section("configs")
         .iter()
         .filter_map(|(key, field)| resource::config(key, field, reading, &loaded.variables))
@@ -61,7 +57,10 @@ fn tree(reading: &mut Reading<'_>, asked: &Asked, told: &Told, loaded: &Loaded) 
         lenient: loaded.lenient,
         volumes: keys("volumes"),
         networks: keys("networks"),
-        secrets: keys("secrets").iter().map(|key| volume_name(key)).collect(),
+        secrets: section("secrets")
+            .iter()
+            .map(|(key, field)| (volume_name(key), resource::secret_source(key, field)))
+            .collect(),
         configs: keys("configs").iter().map(|key| volume_name(key)).collect(),
         undeclared: BTreeMap::new(),
         mounted: Vec::new(),
@@ -74,7 +73,13 @@ fn tree(reading: &mut Reading<'_>, asked: &Asked, told: &Told, loaded: &Loaded) 
         }
         drafts.push(service::read(name, &field, &mut context));
     }
-    let Context { undeclared, mounted, .. } = context;
+    let Context { undeclared, mounted, reading, .. } = context;
+    let of_builds = only_of_builds(&drafts);
+    let secrets: Vec<_> = section("secrets")
+        .iter()
+        .filter(|(key, _)| !of_builds.contains(&volume_name(key)))
+        .filter_map(|(key, field)| resource::secret(key, field, reading, &loaded.variables))
+        .collect();
     volumes.extend(undeclared.into_iter().map(|(key, driver)| undeclared_volume(&key, driver)));
     configs.extend(mounted.into_iter().map(|(_, config)| config));
     let grouped = assemble::services(drafts, told);
@@ -91,6 +96,18 @@ fn tree(reading: &mut Reading<'_>, asked: &Asked, told: &Told, loaded: &Loaded) 
         configs: used_once(configs),
         ignored: Vec::new(),
     }
+}
+
+/// Secrets that builds are handed and services are not: they are no objects of the app's, and nobody but
+/// who builds reads their values.
+fn only_of_builds(drafts: &[Draft]) -> BTreeSet<String> {
+    let builds = drafts.iter().filter_map(|draft| draft.build.as_ref());
+    let handed = builds.flat_map(|build| build.secrets.values().map(|secret| &secret.key));
+    let used = |key: &String| {
+        let mut all = drafts.iter().flat_map(|draft| &draft.container.secrets);
+        all.any(|grant| grant.source == *key)
+    };
+    handed.filter(|key| !used(key)).cloned().collect()
 }
 
 fn undeclared_volume(key: &str, driver: Option<String>) -> WantedVolume {

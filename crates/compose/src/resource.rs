@@ -10,7 +10,7 @@ use crate::field::Field;
 use crate::files::{Miss, Reading, resolve};
 use crate::interpolate::Variables;
 use crate::service::volume_name;
-use crate::wanted::{Named, WantedConfig, WantedNetwork, WantedSecret, WantedVolume};
+use crate::wanted::{Named, SecretSource, WantedConfig, WantedNetwork, WantedSecret, WantedVolume};
 use crate::yaml::Value;
 
 /// Most bytes of a secret or config.
@@ -174,6 +174,24 @@ fn value(field: &Field<'_>, reading: &mut Reading<'_>, variables: &Variables) ->
         return None;
     }
     Some(value)
+}
+
+/// Where the value of a secret comes from; `None` when that is not said well, which reading it tells.
+pub(crate) fn secret_source(key: &str, field: &Field<'_>) -> Option<SecretSource> {
+    let object = named(key, field);
+    if object.external {
+        return Some(SecretSource::Platform(object.name));
+    }
+    match (field.get("file"), field.get("environment")) {
+        (Some(file), None) => {
+            let found = resolve(&file.at().source.directory, file.node.as_text()?);
+            found.ok().map(SecretSource::File)
+        }
+        (None, Some(variable)) => {
+            variable.node.as_text().map(|name| SecretSource::Environment(name.to_owned()))
+        }
+        (Some(_), Some(_)) | (None, None) => None,
+    }
 }
 
 pub(crate) fn secret(

@@ -29,7 +29,7 @@ use crate::load::read_variables;
 use crate::rancher;
 use crate::rancher::roles::Role;
 use crate::told::{At, Told};
-use crate::wanted::{Build, WantedConfig};
+use crate::wanted::{Build, SecretSource, WantedConfig};
 use crate::yaml::Value;
 
 pub(crate) use mounts::{MOST_MOUNTS, volume_name};
@@ -47,8 +47,9 @@ pub(crate) struct Context<'a, 'f> {
     /// Keys of what is declared.
     pub volumes: BTreeSet<String>,
     pub networks: BTreeSet<String>,
-    pub secrets: BTreeSet<String>,
     pub configs: BTreeSet<String>,
+    /// Keys of secrets, and where their values come from, where that is said well.
+    pub secrets: BTreeMap<String, Option<SecretSource>>,
     /// Volumes that are used and not declared, where that is allowed.
     pub undeclared: BTreeMap<String, Option<String>>,
     /// Paths of files that are mounted, and the configs that they become.
@@ -567,7 +568,8 @@ fn host_names(field: &Field<'_>) -> Vec<ExtraHost> {
 
 /// Secrets and configs that it has as files.
 fn grants(service: &Field<'_>, draft: &mut Draft, context: &Context<'_, '_>) {
-    for (key, known) in [("secrets", &context.secrets), ("configs", &context.configs)] {
+    let secrets = context.secrets.keys().cloned().collect();
+    for (key, known) in [("secrets", &secrets), ("configs", &context.configs)] {
         let Some(field) = service.get(key) else { continue };
         for item in field.items() {
             let Some(grant) = grant(&item) else { continue };

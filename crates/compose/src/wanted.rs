@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use model::data::Data;
 use model::meta::Labels;
 use model::network::NetworkSpec;
 use model::service::ServiceSpec;
@@ -110,12 +111,42 @@ pub struct Build {
     /// Further names of the image.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// What its steps are handed, by the id that they ask with.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, BuildSecret>,
     /// Also when the image is here.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub always: bool,
     /// What it cannot be built with, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unserved: Vec<Note>,
+}
+
+/// A secret that steps of a build are handed. Who builds looks for its value; reading does not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BuildSecret {
+    /// Its key at the top of the file.
+    pub key: String,
+    /// Where its value comes from.
+    pub from: SecretSource,
+    /// Its value, where that is a variable's; never written.
+    #[serde(skip)]
+    pub value: Option<Data>,
+    /// Where it is asked for.
+    pub place: Note,
+}
+
+/// Where the value of a secret comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SecretSource {
+    /// A file: its path below the root.
+    File(String),
+    /// A variable of that name.
+    Environment(String),
+    /// The platform: it has a secret of that name.
+    Platform(String),
 }
 
 /// A network that is wanted.

@@ -17,7 +17,7 @@ use model::volume::LOCAL;
 use model::{Error, Result};
 use serde_json::{Map, Value as Json, json};
 
-use crate::wanted::{Build, Named, Wanted, WantedService};
+use crate::wanted::{Build, Named, SecretSource, Wanted, WantedService};
 
 /// A Compose file that was written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -83,7 +83,16 @@ pub fn write(wanted: &Wanted) -> Result<Written> {
         }
         (it.object.key.clone(), named(&it.object, map))
     });
-    put(&mut top, "secrets", Json::Object(secrets.collect()));
+    let mut secrets: Map<String, Json> = secrets.collect();
+    let builds = wanted.services.iter().flat_map(|service| service.builds.values());
+    for secret in builds.flat_map(|build| build.secrets.values()) {
+        secrets.entry(secret.key.clone()).or_insert_with(|| match &secret.from {
+            SecretSource::File(path) => json!({ "file": path }),
+            SecretSource::Environment(name) => json!({ "environment": name }),
+            SecretSource::Platform(name) => json!({ "external": true, "name": name }),
+        });
+    }
+    put(&mut top, "secrets", Json::Object(secrets));
     let mut configs = Map::new();
     for config in &wanted.configs {
         let mut map = Map::new();
@@ -283,6 +292,9 @@ fn write_build(build: &Build) -> Json {
     });
     put(&mut map, "ulimits", Json::Object(limits.collect()));
     put(&mut map, "tags", json!(build.tags));
+    let secrets = build.secrets.iter();
+    let secrets = secrets.map(|(id, secret)| json!({ "source": secret.key, "target": id }));
+    put(&mut map, "secrets", secrets.collect());
     Json::Object(map)
 }
 

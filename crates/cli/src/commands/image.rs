@@ -1,6 +1,7 @@
 //! `hull image`.
 
 pub(super) mod build;
+pub(super) mod handed;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;

@@ -170,6 +170,14 @@ pub struct BuildQuery {
     /// `name=soft:hard`, separated by commas.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub ulimits: String,
+    /// What its steps are handed (`RUN --mount=type=secret`): a JSON object of ids, each with the number of
+    /// bytes of its value, or the name of one of the project's secrets. The values stand at the beginning of the
+    /// body, in the order of their ids, before the archive.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub secrets: String,
+    /// The project whose secrets are named.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub project: String,
     /// The node's name; the one that answers when empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub node: String,

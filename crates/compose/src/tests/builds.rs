@@ -1,7 +1,7 @@
 //! How images are built.
 
 use super::*;
-use crate::write;
+use crate::{SecretSource, write};
 
 const FILE: &str = r#"
 services:
@@ -21,7 +21,15 @@ services:
       ulimits: {nofile: {soft: 1, hard: 2}, nproc: 3}
       tags: ["web:1"]
       cache_from: [x]
+      secrets:
+        - npm
+        - {source: cert, target: server.crt}
+        - {source: ours, target: /run/secrets/shared}
   plain: {build: ., image: "registry/plain", pull_policy: build}
+secrets:
+  npm: {environment: NPM_TOKEN}
+  cert: {file: ./tls/server.crt}
+  ours: {external: true, name: theirs}
 "#;
 
 #[test]
@@ -46,19 +54,36 @@ fn what_a_builder_is_told() {
     assert!(plain.builds["plain"].always && plain.builds["plain"].context.is_empty());
     assert_eq!(plain.spec.template.spec.containers[0].image, "registry/plain");
     assert!(wanted.ignored.iter().any(|it| it.what.ends_with("build.cache_from")));
-    let again = self::wanted(&write(&wanted).unwrap().text);
+    let from: Vec<_> = web.secrets.iter().map(|(id, it)| (id.as_str(), it.from.clone())).collect();
+    let expected = [
+        ("npm", SecretSource::Environment("NPM_TOKEN".into())),
+        ("server.crt", SecretSource::File("tls/server.crt".into())),
+        ("shared", SecretSource::Platform("theirs".into())),
+    ];
+    assert_eq!(from, expected);
+    assert_eq!((web.secrets["shared"].place.line, web.secrets["shared"].place.column), (22, 11));
+    assert!(wanted.secrets.is_empty(), "they are no objects of the app's: {:?}", wanted.secrets);
+    let mut again = self::wanted(&write(&wanted).unwrap().text);
     for key in ["web", "plain"] {
-        assert_eq!(service(&again, key).builds, service(&wanted, key).builds);
+        let again = again.services.iter_mut().find(|it| it.object.key == key).unwrap();
+        let builds = &service(&wanted, key).builds;
+        for (container, build) in &mut again.builds {
+            for (id, secret) in &mut build.secrets {
+                secret.place = builds[container].secrets[id].place.clone();
+            }
+        }
+        assert_eq!(again.builds, *builds);
     }
 }
 
 #[test]
 fn what_no_image_is_built_with_is_for_who_builds() {
     let build = |line: &str| {
-        wanted(&format!("services:\n  w:\n    build:\n      context: .\n      {line}\n"))
+        let secrets = "secrets: {x: {external: true}}";
+        wanted(&format!("services:\n  w:\n    build:\n      context: .\n      {line}\n{secrets}\n"))
     };
     for line in [
-        "secrets: [x]",
+        "secrets: [{source: x, uid: '0'}]",
         "ssh: [default]",
         "additional_contexts: {a: ./b}",
         "privileged: true",
@@ -72,6 +97,16 @@ fn what_no_image_is_built_with_is_for_who_builds() {
     for line in ["secrets: []", "privileged: false", "ssh:"] {
         assert!(service(&build(line), "w").builds["w"].unserved.is_empty(), "{line}");
     }
+}
+
+#[test]
+fn a_secret_of_a_service_is_the_apps_too() {
+    let text = "services:\n  w:\n    build: {context: ., secrets: [a, b]}\n    secrets: [a]\n\
+                secrets: {a: {environment: A}, b: {file: b}, c: {environment: A}}\n";
+    let asked = Asked { variables: [("A".into(), "1".into())].into(), ..asked() };
+    let wanted = read(&files(&[("compose.yaml", text)]), &asked).unwrap();
+    let keys: Vec<&str> = wanted.secrets.iter().map(|it| it.object.key.as_str()).collect();
+    assert_eq!(keys, ["a", "c"], "b is nobody's but the build's, and is not read");
 }
 
 #[test]
@@ -89,6 +124,9 @@ fn what_is_refused() {
         ("{dockerfile: a, dockerfile_inline: b}", "two of one thing"),
         ("shm_size: lots", "is not a size"),
         ("extra_hosts: [\"a:b\"]", "are not a host name"),
+        ("secrets: [gone]", "4:17: services.w.build.secrets[0]: secrets has no \"gone\""),
+        ("secrets: [{target: x}]", "a source is missing"),
+        ("secrets: [{source: gone, target: 'a,src=/etc'}]", "cannot be the id"),
     ] {
         let braced = line.starts_with('{');
         let text = match braced {

@@ -1,8 +1,12 @@
 //! Images that are built for apps, and by hand, by each builder of this machine.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
-use testing::node::{Node, Outcome, Setup, missing};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use testing::node::{Node, Outcome, Setup, finish, missing, until};
 
 use super::catalog_sources::server;
 
@@ -64,6 +68,8 @@ with_both! {
     what_cannot_be_built_is_refused_first,
     contexts_come_with_archives_and_repositories,
     an_image_is_built_by_hand,
+    steps_are_handed_secrets,
+    secrets_end_with_the_daemon,
 }
 
 const LOOP: &str = "trap 'exit 0' TERM; while :; do usleep 50000; done";
@@ -192,7 +198,11 @@ fn what_cannot_be_built_is_refused_first(node: &Node) {
     let outside = tempfile::tempdir().unwrap();
     write(outside.path(), "Dockerfile", "FROM busybox\n");
     for (build, why) in [
-        ("{context: ., secrets: [x]}", "services.web.build.secrets: a build is handed no secrets"),
+        ("{context: ., ssh: [default]}", "services.web.build.ssh: a build is handed no keys"),
+        (
+            "{context: ., secrets: [x]}",
+            "compose.yaml:3:35: services.web.build.secrets[0]: secrets has no \"x\"",
+        ),
         ("{context: ., platforms: [linux/amd64, linux/arm64]}", "for one platform at a time"),
         ("{context: ., platforms: [linux/s390x]}", "this node builds for"),
         ("gone", "there is no"),
@@ -294,4 +304,125 @@ fn an_image_is_built_by_hand(node: &Node) {
         let refused = build(words);
         assert!(refused.code != 0 && refused.stderr.contains(why), "{}", refused.stderr);
     }
+}
+
+const TOKEN: &str = "t0ken-of-the-build-and-nobody-else";
+const CERTIFICATE: &str = "c3rtificate-of-the-build-and-nobody-else";
+const OURS: &str = "0urs-of-the-platform-and-nobody-else";
+
+/// Files of a node that hold a secret.
+fn leaks(node: &Node) -> String {
+    let mut all = Vec::new();
+    for value in [TOKEN, CERTIFICATE, OURS] {
+        let mut encoded = STANDARD.encode(value);
+        encoded.truncate(value.len() / 3 * 4);
+        all.extend(["-e".to_owned(), value.to_owned(), "-e".to_owned(), encoded]);
+    }
+    let places = ["var/lib/hull", "run/hull", "etc/hull"].map(|it| node.root().join(it));
+    let found = Command::new("grep").arg("-rlaF").args(all).args(places).output().unwrap();
+    String::from_utf8_lossy(&found.stdout).into_owned()
+}
+
+fn md5sum(text: &str) -> String {
+    finish(Command::new("md5sum"), Some(text.as_bytes())).unwrap().text()
+}
+
+fn secrets_end_with_the_daemon(node: &Node) {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "token", TOKEN);
+    write(dir.path(), ".dockerignore", "token\n");
+    write(
+        dir.path(),
+        "Dockerfile",
+        "FROM busybox\nRUN --mount=type=secret,id=npm cat /run/secrets/npm | md5sum && sleep 600\n",
+    );
+    let file = format!("id=npm,src={}", dir.path().join("token").display());
+    let words = ["image", "build", "-t", "mine", "--secret", &file, dir.path().to_str().unwrap()];
+    let mut build = node.command(&words);
+    let mut build = build.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let said = BufReader::new(build.stderr.take().unwrap());
+    let expected = md5sum(TOKEN);
+    said.lines().map_while(Result::ok).find(|line| line.contains(&expected)).unwrap();
+    node.kill_daemon().unwrap();
+    node.await_ready();
+    assert!(!build.wait().unwrap().success());
+    until("nothing of it is left", || leaks(node).is_empty().then_some(()));
+}
+
+fn steps_are_handed_secrets(node: &Node) {
+    let made = node.hull_with(&["secret", "create", "pw", "-"], Some(OURS.as_bytes()));
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    let dir = tempfile::tempdir().unwrap();
+    let compose = |more: &str| {
+        format!(
+            "services:\n  web:\n    build:\n      context: web\n      secrets:\n        - npm\n        - \
+             {{source: cert, target: server.crt}}\n        - ours\n    command: [sh, -c, \"{LOOP}\"]\n\
+             secrets:\n  npm: {{environment: BUILD_TOKEN}}\n  cert: {{file: {more}}}\n  ours: {{external: \
+             true, name: pw}}\n"
+        )
+    };
+    write(dir.path(), "compose.yaml", &compose("tls/server.crt"));
+    write(dir.path(), "tls/server.crt", CERTIFICATE);
+    write(
+        dir.path(),
+        "web/Dockerfile",
+        "FROM busybox\n\
+         RUN --mount=type=secret,id=npm --mount=type=secret,id=server.crt --mount=type=secret,id=ours \\\n\
+           cd /run/secrets && cat npm server.crt ours | md5sum >/sum && stat -c %a npm >/mode\n\
+         RUN --mount=type=secret,id=absent ls -A /run/secrets >/left 2>/dev/null || true\n",
+    );
+    let up = |flags: &[&str], token: Option<&str>| {
+        let words = [&["app", "up", "--name", "shop"], flags, &[dir.path().to_str().unwrap()]];
+        let mut command = node.command(&words.concat());
+        command.envs(token.map(|token| ("BUILD_TOKEN", token)));
+        finish(command, None).unwrap()
+    };
+    let done = up(&[], Some(TOKEN));
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let expected = md5sum(&[TOKEN, CERTIFICATE, OURS].concat());
+    let read = ["exec", "shop-web-1", "sh", "-c", "cat /sum /mode /left"];
+    assert_eq!(node.ok(&read), format!("{expected}\n400"));
+    assert_eq!(leaks(node), "", "it is kept nowhere");
+    assert_eq!(node.ok(&["secret", "ls", "-o", "name"]), "pw", "the app makes none of it");
+    let again = up(&[], None);
+    assert_eq!(again.code, 0, "it needs none to stay as it is: {}", again.stderr);
+
+    let refused = up(&["--build"], None);
+    let why = "compose.yaml:6:11: services.web.build.secrets[0]: variable BUILD_TOKEN is not set";
+    assert!(refused.code != 0 && refused.stderr.contains(why), "{}", refused.stderr);
+    write(dir.path(), "compose.yaml", &compose("tls/gone"));
+    let refused = up(&["--build"], Some(TOKEN));
+    let why = "compose.yaml:7:11: services.web.build.secrets[1]: there is no ";
+    assert!(refused.code != 0 && refused.stderr.contains(why), "{}", refused.stderr);
+
+    let context = dir.path().join("web");
+    let cert = format!("id=server.crt,src={}", dir.path().join("tls/server.crt").display());
+    let build = |ours: &str| {
+        let words = ["image", "build", "--no-cache", "-q", "-t", "mine"];
+        let handed = ["--secret", "id=npm,env=BUILD_TOKEN", "--secret", &cert, "--secret", ours];
+        let mut command =
+            node.command(&[&words[..], &handed, &[context.to_str().unwrap()]].concat());
+        command.env("BUILD_TOKEN", TOKEN);
+        finish(command, None).unwrap()
+    };
+    let done = build("id=ours,secret=pw");
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(node.ok(&["run", "--rm", "mine", "cat", "/sum"]), expected);
+    let refused = build("id=ours,secret=nosuch");
+    assert!(
+        refused.code != 0 && refused.stderr.contains("there is no secret"),
+        "{}",
+        refused.stderr
+    );
+    write(
+        dir.path(),
+        "web/Dockerfile",
+        "FROM busybox\nRUN --mount=type=secret,id=x,required=true true\n",
+    );
+    let refused = build("id=ours,secret=pw");
+    assert!(refused.code != 0 && refused.stderr.contains("the build failed"), "{}", refused.stderr);
+    assert_eq!(leaks(node), "", "it is kept nowhere");
+    let left = node.root().join("run/hull/build/secrets");
+    assert_eq!(std::fs::read_dir(left).map_or(0, Iterator::count), 0);
+    node.ok(&["app", "down", "shop"]);
 }

@@ -7,15 +7,18 @@ use async_stream::stream;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
+use bytes::Bytes;
 use client::wire::{BuildQuery, TAR};
 use control::Caller;
 use futures::StreamExt;
 use http::Method;
-use link::ResultStream;
-use link::build::{BuildReach, BuildRequest, BuildStep};
+use link::build::{BuildHanded, BuildReach, BuildRequest, BuildSecret, BuildStep};
 use link::image::Progress;
+use link::{ByteStream, ResultStream};
+use model::data::{Data, MOST_BYTES};
 use model::image::Reference;
 use model::{Error, Result};
+use serde::Deserialize;
 
 use super::{describe, path, streamed};
 use crate::admit::By;
@@ -24,6 +27,9 @@ use crate::document::Named;
 use crate::refusal::Reply;
 use crate::routes::{Pace, Routes};
 use crate::{Api, upload};
+
+/// Secrets of one build.
+const MOST_SECRETS: usize = 32;
 
 pub(super) fn routes(routes: Routes) -> Routes {
     let building =
@@ -41,12 +47,17 @@ async fn build(
     body: Body,
 ) -> Reply<Response> {
     let node = query.node.clone();
+    let asked = secrets(&query)?;
+    let project = query.project.clone();
     let request = read(query)?;
     let title = match request.names.first() {
         Some(name) => format!("build {name}"),
         None => "build an image".to_owned(),
     };
-    let work = work(&api, &caller, &node, request, body);
+    let mut body = upload::bytes(body);
+    let secrets = values(asked, &mut body).await?;
+    let handed = BuildHanded { project, secrets };
+    let work = work(&api, &caller, &node, request, handed, body);
     streamed(&api, &caller, &title, work).await
 }
 
@@ -65,6 +76,8 @@ fn read(query: BuildQuery) -> Result<BuildRequest> {
         extra_hosts,
         shm_size,
         ulimits,
+        secrets: _,
+        project: _,
         node: _,
     } = query;
     let arguments = pairs(&arguments).map_err(|error| error.at("arguments"))?;
@@ -109,6 +122,68 @@ fn full(name: &str) -> Result<String> {
     Ok(reference.to_string())
 }
 
+/// A secret as it is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+enum Asked {
+    /// So many bytes of the body.
+    Bytes(usize),
+    /// One of the project's.
+    Named(String),
+}
+
+fn secrets(query: &BuildQuery) -> Result<BTreeMap<String, Asked>> {
+    if query.secrets.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let asked: BTreeMap<String, Asked> = serde_json::from_str(&query.secrets).map_err(|error| {
+        Error::invalid("it is no JSON object of numbers and names")
+            .at("secrets")
+            .caused_by(error)
+            .next("{\"ID\": 12, \"OTHER\": \"NAME\"}")
+    })?;
+    let large = |asked: &Asked| matches!(asked, Asked::Bytes(count) if *count > MOST_BYTES);
+    if asked.len() > MOST_SECRETS || asked.values().any(large) {
+        return Err(Error::invalid(format!(
+            "a build is handed {MOST_SECRETS} secrets of {MOST_BYTES} bytes at most"
+        ))
+        .at("secrets"));
+    }
+    Ok(asked)
+}
+
+/// Takes the values from the beginning of the body; the archive is what is left of it.
+async fn values(
+    asked: BTreeMap<String, Asked>,
+    body: &mut ByteStream,
+) -> Result<BTreeMap<String, BuildSecret>> {
+    let mut found = BTreeMap::new();
+    let mut rest = Bytes::new();
+    for (id, asked) in asked {
+        let secret = match asked {
+            Asked::Named(name) => BuildSecret::Named(name),
+            Asked::Bytes(count) => {
+                let mut value = Vec::with_capacity(count);
+                while value.len() < count {
+                    if rest.is_empty() {
+                        rest = body.next().await.ok_or_else(|| {
+                            Error::invalid("the body ends within the secrets").at("secrets")
+                        })??;
+                    }
+                    value.extend(rest.split_to(rest.len().min(count - value.len())));
+                }
+                BuildSecret::Value(Data::new(value))
+            }
+        };
+        found.insert(id, secret);
+    }
+    if !rest.is_empty() {
+        let after = std::mem::replace(body, Box::pin(futures::stream::empty()));
+        *body = Box::pin(futures::stream::once(async { Ok(rest) }).chain(after));
+    }
+    Ok(found)
+}
+
 fn list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|it| !it.is_empty()).map(str::to_owned).collect()
 }
@@ -130,10 +205,11 @@ async fn work(
     caller: &Caller,
     node: &str,
     request: BuildRequest,
-    body: Body,
+    handed: BuildHanded,
+    body: ByteStream,
 ) -> Result<ResultStream<Progress>> {
     let images = api.control.images();
-    let mut steps = images.build(caller, node, request, upload::bytes(body)).await?;
+    let mut steps = images.build_handed(caller, node, request, handed, body).await?;
     let (caller, node) = (caller.clone(), node.to_owned());
     Ok(Box::pin(stream! {
         let mut lines = Lines::default();
@@ -203,6 +279,30 @@ mod tests {
             ("labels", BuildQuery { labels: "[1]".into(), ..BuildQuery::default() }),
         ] {
             assert_eq!(read(bad).unwrap_err().field(), Some(field));
+        }
+    }
+
+    #[tokio::test]
+    async fn secrets_stand_before_the_archive() {
+        let asked =
+            |text: &str| secrets(&BuildQuery { secrets: text.into(), ..BuildQuery::default() });
+        let body = |parts: &[&'static str]| -> ByteStream {
+            let parts: Vec<_> =
+                parts.iter().map(|it| Ok(Bytes::from_static(it.as_bytes()))).collect();
+            Box::pin(futures::stream::iter(parts))
+        };
+        let all = asked(r#"{"b": 3, "a": 4, "c": "ours"}"#).unwrap();
+        let mut sent = body(&["on", "e!tw", "oARCH", "IVE"]);
+        let found = values(all.clone(), &mut sent).await.unwrap();
+        let value = |text: &str| BuildSecret::Value(Data::new(text));
+        let expected =
+            [("a", value("one!")), ("b", value("two")), ("c", BuildSecret::Named("ours".into()))];
+        assert_eq!(found, expected.map(|(id, secret)| (id.to_owned(), secret)).into());
+        let rest: Vec<Bytes> = sent.map(Result::unwrap).collect().await;
+        assert_eq!(rest.concat(), b"ARCHIVE");
+        assert!(values(all, &mut body(&["one!t"])).await.is_err());
+        for bad in ["[]", r#"{"a": -1}"#, r#"{"a": 9999999}"#, r#"{"a": null}"#] {
+            assert_eq!(asked(bad).unwrap_err().field(), Some("secrets"), "{bad}");
         }
     }
 

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use client::wire::BuildQuery;
-use compose::{Build, Wanted};
+use compose::{Build, BuildSecret, SecretSource, Wanted};
 use model::error::Context as _;
 use model::instance::PullPolicy;
 use model::{Error, ErrorKind, Result};
 
 use crate::archive::context::{self, Dockerfile, Ground, Sent};
 use crate::commands::image::build::{self, empty};
+use crate::commands::image::handed::{self, Handed};
 use crate::context::Context;
 use crate::out;
 
@@ -131,6 +132,37 @@ impl Planned {
         }
     }
 
+    /// What steps are handed.
+    fn handed(&self) -> Result<Handed> {
+        let value = |(id, secret): (&String, &BuildSecret)| {
+            let told = |why: String| {
+                let note = compose::Note { why, ..secret.place.clone() };
+                Error::invalid(note.to_string())
+            };
+            let value = match &secret.from {
+                SecretSource::Platform(name) => Ok(handed::Value::Named(name.clone())),
+                SecretSource::Environment(name) => match &secret.value {
+                    Some(value) => handed::given(value.bytes().to_vec()),
+                    None => return Err(told(format!("variable {name} is not set"))),
+                },
+                SecretSource::File(path) => match &self.ground {
+                    Ground::Disk(root) => {
+                        below(root, Path::new(path)).and_then(|it| handed::file(&it))
+                    }
+                    Ground::Given(given, _) => match given.files.get(path) {
+                        Some(bytes) => handed::given(bytes.clone()),
+                        None => return Err(told(format!("there is no file {path}"))),
+                    },
+                },
+            };
+            Ok((
+                id.clone(),
+                value.map_err(|error| told(error.message().to_owned()).caused_by(error))?,
+            ))
+        };
+        self.how.secrets.iter().map(value).collect::<Result<_>>().map(Handed::of)
+    }
+
     /// What is asked of the platform, and what is sent. Nothing is built yet.
     fn prepare(&self) -> Result<(BuildQuery, Option<Sent>)> {
         let failed = |error: Error| {
@@ -198,6 +230,7 @@ pub struct Due<'a> {
     why: &'static str,
     query: BuildQuery,
     sent: Option<Sent>,
+    handed: Handed,
 }
 
 /// Which of these are to be built, each ready to be sent.
@@ -213,7 +246,8 @@ pub async fn due<'a>(
     for planned in all {
         if let Some(why) = planned.why(context, flags).await? {
             let (query, sent) = planned.prepare()?;
-            due.push(Due { planned, why, query, sent });
+            let handed = planned.handed()?;
+            due.push(Due { planned, why, query, sent, handed });
         }
     }
     Ok(due)
@@ -229,9 +263,9 @@ pub fn show(due: &[Due<'_>], tell: impl Fn(String)) {
 /// # Errors
 /// The first that fails; those behind it are not built.
 pub async fn build(context: &Context, due: Vec<Due<'_>>) -> Result<()> {
-    for Due { planned, query, sent, .. } in due {
+    for Due { planned, mut query, sent, handed, why: _ } in due {
         out::remark(format!("Building {} …", planned.image));
-        let archive = sent.map_or_else(empty, Sent::archive);
+        let archive = handed.before(sent.map_or_else(empty, Sent::archive), &mut query, context)?;
         let built = build::build(context, &query, archive, false).await;
         built.map_err(|error| error.at(format!("services.{}.build", planned.services[0])))?;
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use compose::{Asked, Files};
+use compose::{Asked, Files, SecretSource};
 use model::app::{AppFile, AppFiles};
 use model::data::Data;
 use model::error::Context;
@@ -207,6 +207,7 @@ pub fn pack(wanted: &Wanted, environment: impl Fn(&str) -> Option<String>) -> Re
         read = compose::read(&place, &asked).map_err(Error::from)?;
     }
     let builds = builds::of(&read, &place.ground());
+    keep_from_sending(&read, &place.taken.borrow(), &mut asked);
     let file = |(path, bytes): (String, Vec<u8>)| AppFile { path, data: Data::new(bytes) };
     let files = AppFiles {
         files: place.taken.into_inner().into_iter().map(file).collect(),
@@ -217,6 +218,34 @@ pub fn pack(wanted: &Wanted, environment: impl Fn(&str) -> Option<String>) -> Re
     };
     files.validate()?;
     Ok(Packed { name, files, builds })
+}
+
+/// Takes out variables that nothing but steps of builds is handed: those come with the build, and are kept
+/// nowhere.
+fn keep_from_sending(read: &compose::Wanted, files: &BTreeMap<String, Vec<u8>>, asked: &mut Asked) {
+    let builds = read.services.iter().flat_map(|service| service.builds.values());
+    let secrets = builds.flat_map(|build| build.secrets.values());
+    let names: Vec<&String> = secrets
+        .filter_map(|secret| match &secret.from {
+            SecretSource::Environment(name) => Some(name),
+            SecretSource::File(_) | SecretSource::Platform(_) => None,
+        })
+        .collect();
+    if names.is_empty() {
+        return;
+    }
+    let without_builds = |mut wanted: compose::Wanted| {
+        wanted.services.iter_mut().for_each(|service| service.builds.clear());
+        wanted
+    };
+    let name = read.name.clone();
+    let mut less = Asked { name: name.clone(), ..asked.clone() };
+    less.variables.retain(|name, _| !names.contains(&name));
+    let all = Asked { name, ..asked.clone() };
+    let [all, of_less] = [&all, &less].map(|asked| compose::read(files, asked).map(without_builds));
+    if of_less.is_ok() && all == of_less {
+        asked.variables = less.variables;
+    }
 }
 
 /// Where the files are, and the Compose files among them.

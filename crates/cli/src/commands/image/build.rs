@@ -12,6 +12,7 @@ use model::error::Context as _;
 use model::image::Image;
 use model::{Error, ErrorKind, Result};
 
+use super::handed::Handed;
 use super::{archive, cut_short, familiar, remembered, take};
 use crate::archive::context::{self, Dockerfile, Ground, Sent};
 use crate::context::Context;
@@ -20,7 +21,7 @@ use crate::{out, parse};
 /// Builds an image.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  hull image build -t shop .\n  hull image build -t shop -f docker/Dockerfile --target release .\n  hull image build -t shop --build-arg VERSION=1.2 --no-cache .\n  hull image build -t shop https://example.org/shop.git#main:web\n  tar -c . | hull image build -t shop -"
+    after_help = "Examples:\n  hull image build -t shop .\n  hull image build -t shop -f docker/Dockerfile --target release .\n  hull image build -t shop --build-arg VERSION=1.2 --no-cache .\n  hull image build -t shop --secret id=npm,src=$HOME/.npmrc --secret id=key,secret=deploy-key .\n  hull image build -t shop https://example.org/shop.git#main:web\n  tar -c . | hull image build -t shop -"
 )]
 pub struct Build {
     /// A name it gets; may be given more than once
@@ -35,6 +36,10 @@ pub struct Build {
     /// Build up to this stage
     #[arg(long, default_value = "", value_name = "STAGE")]
     target: String,
+    /// What steps are handed that ask for it (RUN --mount=type=secret,id=ID), in memory: a file, a variable of
+    /// the environment, or one of the project's secrets; the variable ID, or the file ID, when only that is given
+    #[arg(long = "secret", value_name = "id=ID[,src=FILE|,env=NAME|,secret=NAME]")]
+    secrets: Vec<String>,
     /// A label of the image
     #[arg(long, value_name = "NAME=VALUE")]
     label: Vec<String>,
@@ -71,7 +76,8 @@ impl Build {
             network: self.network.clone(),
             ..BuildQuery::default()
         };
-        let archive = self.archive(&mut query).await?;
+        let handed = Handed::read(&self.secrets)?;
+        let archive = handed.before(self.archive(&mut query).await?, &mut query, context)?;
         let image = build(context, &query, archive, self.quiet).await?;
         match image.names.as_slice() {
             names if !names.is_empty() && !self.quiet => {
