@@ -70,7 +70,7 @@ const ENTERING: [&str; 10] = [
     "/get",
     "/images/save",
 ];
-/// Ends of routes that change nothing, however they are asked for.
+/// Ends of routes that change nothing, though they are posted to.
 const WAITING: [&str; 2] = ["/settle", "/wait"];
 
 /// Whether a request of somebody known is written, at either door. The route is the path with names of parameters in
@@ -79,7 +79,8 @@ pub fn is_written(method: &str, route: &str) -> bool {
     let ends = |ends: &[&str]| ends.iter().any(|end| route.ends_with(end));
     match method {
         "GET" | "HEAD" => ends(&ENTERING),
-        _ => !ends(&WAITING),
+        "POST" => !ends(&WAITING),
+        _ => true,
     }
 }
 
@@ -412,6 +413,7 @@ mod tests {
             ("GET", "/containers/{name}/json", false),
             ("DELETE", "/v1/projects/{project}/instances/{name}", true),
             ("DELETE", "/containers/{name}", true),
+            ("DELETE", "/images/team/wait", true),
         ] {
             assert_eq!(is_written(method, route), written, "{method} {route}");
         }

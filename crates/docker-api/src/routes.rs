@@ -92,8 +92,10 @@ fn write_of(
     from: String,
 ) -> Option<audit::Request> {
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    // Names of images have slashes: what is done to one is no part of the route.
-    let route = if route.contains("{*") { request.uri().path() } else { route };
+    // Names of images have slashes: what is done to one is no part of the route. Nothing but this is looked for in
+    // the path, lest a name be taken for it.
+    let saved = route.contains("{*") && request.uri().path().ends_with("/get");
+    let route = if saved { "/images/{name}/get" } else { route };
     let written = audit::is_written(request.method().as_str(), route);
     written.then(|| audited(engine, request, &caller.name, from))
 }
@@ -177,6 +179,28 @@ mod tests {
             }
         }
         assert!(reviewed.is_empty(), "no such endpoints: {reviewed:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_done_to_images_of_any_name_is_in_the_audit_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = engine(dir.path()).await;
+        let router = router(&engine);
+        for (method, path, written) in [
+            ("DELETE", "/images/team/wait", true),
+            ("DELETE", "/images/team/settle", true),
+            ("POST", "/images/team/wait/tag", true),
+            ("POST", "/images/team/wait", true),
+            ("GET", "/images/team/wait/get", true),
+            ("GET", "/images/team/wait/json", false),
+            ("GET", "/images/team/exec", false),
+        ] {
+            ask(&router, method, &format!("/v1.50{path}?tag=x&repo=y")).await;
+            let filter = audit::Filter { limit: 100, ..audit::Filter::default() };
+            let entries = engine.audit.read(&filter).unwrap();
+            let found = entries.iter().any(|it| it.method == method && it.path == path);
+            assert_eq!(found, written, "{method} {path}: {entries:?}");
+        }
     }
 
     #[tokio::test]
