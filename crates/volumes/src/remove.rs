@@ -38,11 +38,22 @@ pub fn unmount(target: &Path) -> io::Result<()> {
     let mut attempt = 1;
     loop {
         match rustix::mount::unmount(target, UnmountFlags::NOFOLLOW) {
-            Err(Errno::INVAL | Errno::NOENT) => return Ok(()),
+            Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => return Ok(()),
             Err(Errno::BUSY) if attempt < ATTEMPTS => std::thread::sleep(PAUSE),
             other => return Ok(other?),
         }
         attempt += 1;
+    }
+}
+
+/// Takes a mount out of sight, also one in use: it is gone when the last user is. Fine when there is none.
+///
+/// # Errors
+/// The kernel's.
+pub fn detach(target: &Path) -> io::Result<()> {
+    match rustix::mount::unmount(target, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH) {
+        Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => Ok(()),
+        other => Ok(other?),
     }
 }
 

@@ -60,36 +60,40 @@ pub fn find(volume: &Path, subpath: &str) -> Result<PathBuf> {
         .fault(|| format!("{subpath:?} of the volume cannot be found"))
 }
 
-/// Takes the mount at `place` away, and the place. Fine when it is not there.
+/// Takes the mount at `place` away, and the place. Fine when it is not there. Whoever still uses the mount keeps what
+/// they have of it, and nothing waits for them.
 ///
 /// # Errors
-/// The file system's; `Conflict` when it is in use.
+/// The file system's.
 pub fn unmount(place: &Path) -> Result<()> {
     let what = || format!("{} cannot be unmounted", place.display());
+    // Before anything is looked at: a volume whose server is dead answers to nothing.
+    remove::unmount(place).or_else(|_| remove::detach(place)).fault(what)?;
+    may_die("subpath.unmounted");
     let meta = match fs::symlink_metadata(place) {
         Err(error) if absent(&error) => return Ok(()),
         other => other.fault(what)?,
     };
-    remove::unmount(place).fault(what)?;
-    may_die("subpath.unmounted");
     // Neither removes what a mount that stayed would show.
     let removed = if meta.is_dir() { fs::remove_dir(place) } else { fs::remove_file(place) };
     removed.fault(what)
 }
 
-/// Takes away all mounts whose places are in `directory`, and the directory.
+/// Takes away all mounts whose places are in `directory`, and the directory. One that stays keeps none of the others.
 ///
 /// # Errors
-/// As [`unmount`].
+/// As [`unmount`]; the first.
 pub fn unmount_all(directory: &Path) -> Result<()> {
     let what = || format!("{} cannot be removed", directory.display());
     let entries = match fs::read_dir(directory) {
         Err(error) if absent(&error) => return Ok(()),
         other => other.fault(what)?,
     };
+    let mut outcome = Ok(());
     for entry in entries {
-        unmount(&entry.fault(what)?.path())?;
+        outcome = outcome.and(unmount(&entry.fault(what)?.path()));
     }
+    outcome?;
     fs::remove_dir(directory).fault(what)
 }
 

@@ -13,6 +13,8 @@ mod disk;
 mod faults;
 #[path = "local/image.rs"]
 mod image;
+#[path = "local/parts.rs"]
+mod parts;
 
 use std::collections::BTreeMap;
 use std::path::Path;

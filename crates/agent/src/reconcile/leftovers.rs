@@ -1,5 +1,6 @@
 //! Takes away what is ours on the host and nobody wants: leftovers of removals that were cut short.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use link::Desired;
@@ -55,7 +56,6 @@ impl Leftovers {
     }
 
     fn directories(&self, desired: &Desired) -> Result<usize> {
-        let mut removed = 0;
         let places = &self.context.places;
         let parents = [
             places.instances(),
@@ -64,33 +64,44 @@ impl Leftovers {
             places.all_handed(),
             places.all_subpaths(),
         ];
-        for parent in parents {
-            let Ok(entries) = std::fs::read_dir(&parent) else { continue };
-            for entry in entries.flatten() {
-                let name = entry.file_name();
-                let uid: Option<Uid> = name.to_str().and_then(|name| name.parse().ok());
-                if let Some(uid) = uid.filter(|uid| !self.is_known(desired, uid)) {
-                    let path = entry.path();
-                    if parent == places.all_handed() {
-                        release_handed(&self.context, &uid)?;
-                        removed += 1;
-                        continue;
-                    }
-                    // Volumes are mounted there, in which nothing may be removed.
-                    if parent == places.all_subpaths() {
-                        volumes::subpath::unmount_all(&path)?;
-                        removed += 1;
-                        continue;
-                    }
-                    std::fs::remove_dir_all(&path).context(ErrorKind::Unavailable, || {
-                        format!("cannot remove {}", path.display())
-                    })?;
-                    removed += 1;
-                }
+        let unwanted = |uid: &Uid| !self.is_known(desired, uid);
+        sweep(&parents, unwanted, |parent, path, uid| self.directory(parent, path, uid))
+    }
+
+    fn directory(&self, parent: &Path, path: &Path, uid: &Uid) -> Result<()> {
+        if parent == self.context.places.all_handed() {
+            return release_handed(&self.context, uid);
+        }
+        // Volumes are mounted there, in which nothing may be removed.
+        if parent == self.context.places.all_subpaths() {
+            return volumes::subpath::unmount_all(path);
+        }
+        std::fs::remove_dir_all(path)
+            .context(ErrorKind::Unavailable, || format!("cannot remove {}", path.display()))
+    }
+}
+
+/// Removes what is in these directories and is named by the id of an instance nobody wants. What cannot be removed
+/// keeps nothing else: its error is told when all the rest is gone.
+fn sweep(
+    parents: &[PathBuf],
+    unwanted: impl Fn(&Uid) -> bool,
+    remove: impl Fn(&Path, &Path, &Uid) -> Result<()>,
+) -> Result<usize> {
+    let (mut removed, mut outcome) = (0, Ok(()));
+    for parent in parents {
+        let Ok(entries) = std::fs::read_dir(parent) else { continue };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let uid: Option<Uid> = name.to_str().and_then(|name| name.parse().ok());
+            let Some(uid) = uid.filter(&unwanted) else { continue };
+            match remove(parent, &entry.path(), &uid) {
+                Ok(()) => removed += 1,
+                failed => outcome = outcome.and(failed),
             }
         }
-        Ok(removed)
     }
+    outcome.map(|()| removed)
 }
 
 impl Pass for Leftovers {
@@ -107,5 +118,36 @@ impl Pass for Leftovers {
         Ok(format!(
             "removed {containers} containers, {namespaces} namespaces, {directories} directories"
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_removed_keeps_nothing_else() {
+        let base = tempfile::tempdir().unwrap();
+        let parents = ["instances", "logs"].map(|name| base.path().join(name));
+        let uids = [Uid::random(), Uid::random(), Uid::random()];
+        for (parent, uid) in parents.iter().flat_map(|it| uids.iter().map(move |uid| (it, uid))) {
+            std::fs::create_dir_all(parent.join(uid.as_str())).unwrap();
+        }
+        std::fs::create_dir(parents[0].join("of somebody else")).unwrap();
+        let [wanted, stuck, _] = &uids;
+        let remove = |parent: &Path, path: &Path, uid: &Uid| match uid == stuck {
+            true => Err(model::Error::conflict(format!("{} is in use", parent.display()))),
+            false => std::fs::remove_dir(path).context(ErrorKind::Internal, String::new),
+        };
+        let error = sweep(&parents, |uid| uid != wanted, remove).unwrap_err();
+        assert_eq!(error.message(), format!("{} is in use", parents[0].display()));
+        let left = |parent: &Path| std::fs::read_dir(parent).unwrap().count();
+        assert_eq!((left(&parents[0]), left(&parents[1])), (3, 2));
+        let again = sweep(
+            &parents,
+            |uid| uid == stuck,
+            |_, path, _| std::fs::remove_dir(path).context(ErrorKind::Internal, String::new),
+        );
+        assert_eq!(again.unwrap(), 2);
     }
 }
