@@ -50,14 +50,19 @@ pub fn mount(volume: &Path, subpath: &str, place: &Path, owner: Option<(u32, u32
     mount_change(place, MountPropagationFlags::PRIVATE).fault(what)
 }
 
-/// Where a path inside a volume leads at the moment: for what nobody else uses.
+/// Where a path inside a volume leads at the moment: for what nobody else uses. Nothing is made of what is missing.
 ///
 /// # Errors
-/// `Invalid` when it leads out of the volume.
+/// `NotFound` when it leads to nothing, `Invalid` when it leads out of the volume.
 pub fn find(volume: &Path, subpath: &str) -> Result<PathBuf> {
-    let found = open(volume, subpath, None)?;
-    fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd()))
-        .fault(|| format!("{subpath:?} of the volume cannot be found"))
+    let what = || format!("{subpath:?} of the volume cannot be found");
+    let root = File::open(volume).fault(what)?;
+    let found = resolve(&root, Path::new(subpath)).map_err(|error| match error {
+        Errno::NOENT => Error::not_found(format!("there is no {subpath:?} in the volume"))
+            .next("move it back to where it was"),
+        other => told(subpath, other),
+    })?;
+    fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd())).fault(what)
 }
 
 /// Takes the mount at `place` away, and the place. Fine when it is not there. Whoever still uses the mount keeps what
@@ -201,6 +206,21 @@ mod tests {
         fs::create_dir(&volume).unwrap();
         fs::create_dir(base.path().join("beside")).unwrap();
         (base, volume)
+    }
+
+    #[test]
+    fn looking_for_a_path_makes_nothing() {
+        let (_base, volume) = volume();
+        fs::create_dir(volume.join("here")).unwrap();
+        assert_eq!(find(&volume, "here").unwrap(), volume.canonicalize().unwrap().join("here"));
+        for missing in ["away", "here/below/deeper"] {
+            let error = find(&volume, missing).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{missing}");
+        }
+        symlink("..", volume.join("up")).unwrap();
+        assert_eq!(find(&volume, "up").unwrap_err().kind(), ErrorKind::Invalid);
+        assert_eq!(fs::read_dir(&volume).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(volume.join("here")).unwrap().count(), 0);
     }
 
     #[test]
