@@ -44,6 +44,8 @@ pub struct Limits {
     pub bounds: listen::Bounds,
     /// Longest body that is read whole, in bytes.
     pub body: usize,
+    /// Time for the next bytes of an upload that is put aside.
+    pub silence: Duration,
     /// Time for an answer that is no stream.
     pub answer: Duration,
     /// Requests of one caller in a second, on average.
@@ -61,6 +63,7 @@ impl Default for Limits {
         Self {
             bounds: listen::Bounds::default(),
             body: 2 << 20,
+            silence: Duration::from_secs(120),
             answer: Duration::from_secs(60),
             rate: 5000,
             burst: 20_000,

@@ -67,6 +67,8 @@ pub(crate) struct Api {
     /// Cancelled when the server stops: streams and sessions end then.
     stop: CancellationToken,
     tickets: Tickets,
+    /// What is put aside.
+    uploads: upload::Room,
     version: String,
 }
 

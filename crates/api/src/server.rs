@@ -14,7 +14,7 @@ use crate::meters::Meters;
 use crate::rate::Rates;
 use crate::sign_in::SignIns;
 use crate::tickets::Tickets;
-use crate::{Api, routes};
+use crate::{Api, routes, upload};
 
 /// The API with its listeners open; nothing is accepted before [`Server::serve`].
 pub struct Server {
@@ -69,6 +69,7 @@ pub async fn bind(config: Config, control: Arc<Control>) -> Result<Server> {
         scratch,
         started: Time::now(),
         stop: CancellationToken::new(),
+        uploads: upload::Room::default(),
         version,
     });
     let router = routes::router(&api);

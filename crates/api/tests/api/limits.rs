@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use api::Limits;
+use bytes::Bytes;
+use futures::{StreamExt, stream};
 use model::ErrorKind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -85,6 +87,31 @@ async fn a_slow_answer_is_given_up() {
     let world = World::with(limits(|limits| limits.answer = Duration::from_millis(50))).await;
     let error = soon(world.local().images().show("slow")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_upload_is_taken_and_one_that_stands_still_is_not() {
+    let world = World::with(limits(|limits| {
+        limits.silence = Duration::from_millis(600);
+        limits.answer = Duration::from_millis(600);
+    }))
+    .await;
+    world.run("web").await;
+    let instances = world.remote().instances("default");
+    let part = |_| async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Ok(Bytes::from_static(&[7; 1000]))
+    };
+    let slow = || stream::iter(0..12).then(part);
+    instances.write_archive("web", "", "/in", true, Box::pin(slow())).await.unwrap();
+    assert!(world.node.was_asked("write /in keep=true 12000"));
+    let still = Box::pin(slow().chain(stream::pending()));
+    let given_up = soon(instances.write_archive("web", "", "/still", true, still)).await;
+    let error = given_up.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.message().contains("stood still"), "{}", error.chain());
+    assert!(!world.node.was_asked("write /still keep=true 12000"));
     world.stop().await;
 }
 
