@@ -215,7 +215,8 @@ fn new_volume(
 }
 
 /// Refuses at once what another instance holds by name: a port of every node, a fixed address.
-/// Everything else can change and is waited for.
+/// Everything else can change and is waited for. One that is not to run yet may ask for the address of
+/// one whose place it is to take: it gets its own as soon as that one is gone.
 fn check_claims(context: &Context<'_>, instance: &Instance) -> Result<()> {
     let fixed = match &instance.spec.network {
         NetworkMode::Networks { attachments } => {
@@ -238,10 +239,10 @@ fn check_claims(context: &Context<'_>, instance: &Instance) -> Result<()> {
     if !networks_are_there(context, instance) {
         probe.spec.network = NetworkMode::None;
     }
-    match ledger(context.state).place(&probe) {
-        Err(refusal) if refusal.is_conflict() => Err(refusal.error()),
-        _ => Ok(()),
-    }
+    let Err(refusal) = ledger(context.state).place(&probe) else { return Ok(()) };
+    let error = refusal.error();
+    let waits = !runs && error.code() == Some(Code::AddressTaken);
+    if refusal.is_conflict() && !waits { Err(error) } else { Ok(()) }
 }
 
 /// Whether an instance's networks are in the state, and none is made only in the same change.
@@ -269,7 +270,7 @@ pub(super) fn join(
 
 /// Claims what a placed instance needs for another run: its ports, its memory, its share of
 /// the quota. One that is not
-/// placed claims it when it is.
+/// placed claims it when it is, and is refused at once what another one holds by name.
 pub(super) fn claim(
     context: &Context<'_>,
     old: &Instance,
@@ -279,7 +280,7 @@ pub(super) fn claim(
     let reserves = |instance: &Instance| {
         instance.spec.containers.iter().any(|it| it.resources.memory_reservation.is_some())
     };
-    let Some(placed) = &old.spec.placement else { return Ok(()) };
+    let Some(placed) = &old.spec.placement else { return check_claims(context, new) };
     let bounded = quotas::of(context.state, &old.meta.project).is_some();
     let needs = !old.spec.ports.is_empty() || reserves(old) || bounded;
     if planner::holds(old) || !needs {

@@ -225,6 +225,10 @@ fn start(
     new.spec.run = RunState::Running;
     new.spec.runs += 1;
     new.spec.stop = None;
+    if new.spec.placement.is_none() {
+        // What kept it from its place may be gone: that is found out anew.
+        new.status.reason = None;
+    }
     create::join(context, new, batch)?;
     create::claim(context, old, new, batch)
 }
