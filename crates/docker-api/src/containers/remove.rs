@@ -1,9 +1,12 @@
 //! Removing containers.
 
+use std::time::Duration;
+
 use axum::Extension;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
-use control::{Goal, Mode, RemoveOptions};
+use control::{Caller, Goal, Mode, RemoveOptions, StopOptions};
+use model::instance::Instance;
 use model::{ErrorKind, Time};
 use serde_json::json;
 
@@ -11,10 +14,13 @@ use super::create::nothing;
 use super::lifecycle::PATIENCE;
 use super::show::state;
 use super::{find, id_of};
-use crate::Shared;
 use crate::failure::{Failure, Reply};
 use crate::filters::Filters;
 use crate::query::Query;
+use crate::{Engine, Shared};
+
+/// How long a container has to be dead before it is removed all the same.
+const DEAD_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) async fn remove(
     State(engine): Shared,
@@ -38,11 +44,37 @@ pub(super) async fn remove(
              removing or force remove"
         )));
     }
+    if live {
+        end(&engine, &caller, &instance).await;
+    }
     let (id, instances) = (id_of(&instance), engine.control.instances());
-    instances.remove(&caller, &engine.project, id, options, Mode::Apply).await?;
+    match instances.remove(&caller, &engine.project, id, options, Mode::Apply).await {
+        // Killed, one that goes at its end went by itself.
+        Err(error) if live && error.kind() == ErrorKind::NotFound => return Ok(nothing()),
+        removed => removed?,
+    };
     match instances.settle(&caller, &instance.meta.id, Goal::Removed, PATIENCE).await {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
         Ok(_) | Err(_) => Ok(nothing()),
+    }
+}
+
+/// Kills a container that is to be removed, so that how it ended is recorded before it is gone: whoever waits for
+/// it gets its exit code, and its end is among the events.
+async fn end(engine: &Engine, caller: &Caller, instance: &Instance) {
+    let (id, instances) = (id_of(instance), engine.control.instances());
+    let options = StopOptions { timeout: None, signal: "KILL".into(), save: false };
+    let stopped = instances.stop(caller, &engine.project, id, &options, Mode::Apply).await;
+    let ended = match stopped {
+        Ok(_) => {
+            engine.tell(caller, instance, "kill", &[("signal", "9")]);
+            instances.settle(caller, &instance.meta.id, Goal::Stopped, DEAD_WITHIN).await.err()
+        }
+        Err(error) => Some(error),
+    };
+    if let Some(error) = ended {
+        let cause = error.chain();
+        tracing::debug!(id, cause, "a container is removed without being seen to end");
     }
 }
 

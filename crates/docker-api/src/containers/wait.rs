@@ -6,9 +6,10 @@ use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use control::Condition;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use serde_json::json;
 
+use super::show::state;
 use super::{find, id_of};
 use crate::failure::{Failure, Reply};
 use crate::query::Query;
@@ -30,7 +31,16 @@ pub(super) async fn wait(
     };
     let instance = find(&engine, &caller, &name)?;
     let instances = engine.control.instances();
-    let waiting = instances.wait(&caller, &engine.project, id_of(&instance), condition)?;
+    let wait = |until| instances.wait(&caller, &engine.project, id_of(&instance), until);
+    // An end after which it is started again is an end, too.
+    let running = instance.status.phase.is_live() || state::word(&instance) == "restarting";
+    let waiting = match condition {
+        Condition::NotRunning if running => {
+            let (next, last) = (wait(Condition::NextExit)?, wait(condition)?);
+            futures::future::select(next, last).map(|first| first.factor_first().0).boxed()
+        }
+        _ => wait(condition)?,
+    };
     let stop = engine.stop.clone();
     let answer = async move {
         let ended = tokio::select! {
