@@ -40,8 +40,8 @@ fn path_of(query: &Query) -> Reply<&str> {
     }
 }
 
-/// The container, once its node knows of it: files are asked for right after it was made.
-async fn known(engine: &Engine, caller: &Caller, name: &str) -> Reply<Arc<Instance>> {
+/// The container, once its node knows of it: files are asked for, and links made, right after it was made.
+pub(super) async fn known(engine: &Engine, caller: &Caller, name: &str) -> Reply<Arc<Instance>> {
     let instance = find(engine, caller, name)?;
     if instance.status.observed_generation >= instance.meta.generation {
         return Ok(instance);

@@ -68,8 +68,9 @@ pub(super) async fn create(
     merge(&mut parts.config, &image.config);
     let id = Uid::random();
     name_host(&mut parts, &id);
+    let links = links(&engine, &caller, &parts).await?;
     make_volumes(&engine, &caller, &parts, &image).await?;
-    let new = new_instance(&engine, &caller, name, &parts, &image)?;
+    let new = new_instance(&engine, &caller, name, &parts, &image, &links)?;
     let instances = engine.control.instances();
     let made = instances.create_with_id(id, &caller, &engine.project, new, Mode::Apply).await;
     let made = made.map_err(|error| refusal(&engine, &caller, name, error))?;
@@ -248,9 +249,9 @@ fn new_instance(
     name: Option<&str>,
     parts: &Parts,
     image: &Image,
+    links: &[(String, IpAddr)],
 ) -> Reply<New<model::instance::InstanceNoun>> {
     let inherited = inherited(engine, caller, &parts.host)?;
-    let links = links(engine, caller, parts)?;
     let asked = Asked {
         config: &parts.config,
         host: &parts.host,
@@ -258,7 +259,7 @@ fn new_instance(
         mac: parts.mac.as_deref(),
         image,
         inherited: &inherited,
-        links: &links,
+        links,
         cpus: engine.cpus(caller),
     };
     let mut spec = translate::spec(&asked)?;
@@ -409,14 +410,15 @@ fn mounts_of(instance: &Instance) -> Vec<Mount> {
     all
 }
 
-/// The names that links give to other containers, and their addresses.
-fn links(engine: &Engine, caller: &Caller, parts: &Parts) -> Reply<Vec<(String, IpAddr)>> {
+/// The names that links give to other containers, and their addresses. One that was made a moment ago is
+/// waited for until it has its own.
+async fn links(engine: &Engine, caller: &Caller, parts: &Parts) -> Reply<Vec<(String, IpAddr)>> {
     let endpoints =
         parts.endpoints.iter().flat_map(|(_, settings)| settings.links.iter().flatten());
     let mut all = Vec::new();
     for text in parts.host.links.iter().flatten().chain(endpoints) {
         let (name, alias) = text.split_once(':').unwrap_or((text, text));
-        let other = super::find(engine, caller, name).map_err(|_| {
+        let other = super::archive::known(engine, caller, name).await.map_err(|_| {
             Failure::bad(format!("could not get container for {name}: No such container: {name}"))
         })?;
         let interfaces = other.spec.placement.iter().flat_map(|it| &it.interfaces);
