@@ -5,7 +5,7 @@ use model::instance::Instance;
 use model::project::{Quota, Used};
 use model::volume::Volume;
 use model::{Noun, Object, Result, Uid};
-use planner::quota::{self, Tally};
+use planner::quota::{self, Limit, Tally};
 
 use crate::batch::Batch;
 use crate::keys;
@@ -20,9 +20,10 @@ pub(crate) fn of<'a>(state: &'a State, project: &str) -> Option<&'a Quota> {
 
 /// What is used in a project.
 pub(crate) fn used(state: &State, project: &str) -> Used {
-    tally(state, project, None).used()
+    tally(state, project, None).used().clone()
 }
 
+/// What the things of a project have, but for one of them.
 fn tally(state: &State, project: &str, without: Option<&Uid>) -> Tally {
     let mut tally = Tally::default();
     for volume in state.volumes.in_project(project) {
@@ -38,21 +39,44 @@ fn tally(state: &State, project: &str, without: Option<&Uid>) -> Tally {
     tally
 }
 
-/// Refuses what an instance that has its place would come to have beyond the quota.
+/// Refuses what an instance that has its place would come to have beyond the quota. What it had no limit of
+/// was as much as there is: a limit is no more than that.
 pub(crate) fn check_instance(
     context: &Context<'_>,
     old: &Instance,
     new: &Instance,
     batch: &mut Batch,
 ) -> Result<()> {
-    let Some(quota) = of(context.state, &old.meta.project) else { return Ok(()) };
+    let project = &old.meta.project;
+    let Some(quota) = of(context.state, project) else { return Ok(()) };
     if old.spec.placement.is_none() {
         return Ok(());
     }
-    if planner::holds(new) && quota::has_limits(quota, old).is_ok() {
-        quota::has_limits(quota, new).map_err(|refusal| refusal.error())?;
+    let before: Vec<_> = quota::missing_limits(quota, old).collect();
+    if planner::holds(new) {
+        let lost = quota::missing_limits(quota, new).find(|limit| !before.contains(limit));
+        if let Some(limit) = lost {
+            return Err(limit.refusal(new).error());
+        }
     }
-    check(context, quota, old, new, Tally::enter, batch)
+    let rest = tally(context.state, project, Some(&old.meta.id));
+    let (mut had, mut wants) = (rest.clone(), rest);
+    had.enter(old);
+    // Volumes without a node come to be where the machine is.
+    for (name, _) in quota::disks(new) {
+        if let Some(volume) = context.state.volumes.by_name(project, name) {
+            wants.enter_volume(volume);
+        }
+    }
+    wants.enter(new);
+    let mut had = had.used().clone();
+    for limit in before {
+        match limit {
+            Limit::Cpus => had.cpus = had.cpus.max(wants.used().cpus),
+            Limit::Memory => had.memory = had.memory.max(wants.used().memory),
+        }
+    }
+    check(context, quota, old, &had, wants.used(), batch)
 }
 
 /// Refuses a size that a volume would come to have beyond the quota.
@@ -62,33 +86,42 @@ pub(crate) fn check_volume(
     new: &Volume,
     batch: &mut Batch,
 ) -> Result<()> {
-    match of(context.state, &old.meta.project) {
-        Some(quota) if old.spec.node.is_some() => {
-            check(context, quota, old, new, Tally::enter_volume, batch)
-        }
-        _ => Ok(()),
+    let project = &old.meta.project;
+    let Some(quota) = of(context.state, project) else { return Ok(()) };
+    if old.spec.node.is_none() || old.spec.size == new.spec.size {
+        return Ok(());
     }
+    let rest = tally(context.state, project, Some(&old.meta.id));
+    let (mut had, mut wants) = (rest.clone(), rest);
+    had.enter_volume(old);
+    wants.enter_volume(new);
+    check(context, quota, old, had.used(), wants.used(), batch)
 }
 
 fn check<N: Noun>(
     context: &Context<'_>,
     quota: &Quota,
-    old: &Object<N>,
-    new: &Object<N>,
-    enter: fn(&mut Tally, &Object<N>),
+    object: &Object<N>,
+    had: &Used,
+    wants: &Used,
     batch: &mut Batch,
 ) -> Result<()> {
-    let rest = tally(context.state, &old.meta.project, Some(&old.meta.id));
-    let with = |object: &Object<N>| {
-        let mut tally = rest.clone();
-        enter(&mut tally, object);
-        tally.used()
-    };
-    let (before, after) = (with(old), with(new));
-    if before == after {
+    if had == wants {
         return Ok(());
     }
     batch.guard(context.state, keys::PLACEMENT);
-    quota::within(quota, &old.meta.project, &old.title(), &before, &after)
+    quota::within(quota, &object.meta.project, &object.title(), had, wants)
+        .map_err(|refusal| refusal.error())
+}
+
+/// Whether an instance that is stopped may run again.
+pub(crate) fn check_run(state: &State, old: &Instance, new: &Instance) -> Result<()> {
+    let project = &old.meta.project;
+    let Some(quota) = of(state, project) else { return Ok(()) };
+    let rest = tally(state, project, Some(&old.meta.id));
+    let (mut had, mut wants) = (rest.clone(), rest);
+    had.enter(old);
+    wants.enter(new);
+    quota::within(quota, project, &old.title(), had.used(), wants.used())
         .map_err(|refusal| refusal.error())
 }

@@ -1,7 +1,7 @@
 //! What nodes say: statuses are merged into the records, many in one commit. Those commits are not
 //! waited for by the disk: what a power cut takes of them, the node finds out and says again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use crate::batch::Batch;
 use crate::control::Control;
 use crate::core::{Core, Mode};
 use crate::mirror::State;
+use crate::quotas;
 use crate::reconcile::placement::network_finalizer;
 use crate::reconcile::{AGENT, removal};
 use crate::volumes;
@@ -128,6 +129,7 @@ fn merge_one(state: &State, node: &str, report: &Report, now: Time, batch: &mut 
             let Some(old) = state.volumes.by_id(id).filter(here) else { return false };
             let mut status = status.clone();
             status.used_by.clone_from(&old.status.used_by);
+            status.disk = old.status.disk;
             let stale = status.observed_generation < old.status.observed_generation;
             if !stale && status != old.status {
                 batch.replace(old, &Volume { status, ..Volume::clone(old) });
@@ -212,17 +214,37 @@ pub(crate) async fn revive(core: &Core, node: &str) -> Result<()> {
                 && it.meta.deleted.is_none()
                 && it.spec.placement.as_ref().is_some_and(|placed| placed.node == node)
         });
-        let mut revived = false;
-        for old in stopped.take(AT_ONCE * 5) {
-            revived = true;
+        let mut revived = 0;
+        // Of a project with a quota one at a time: what each takes is counted for the next.
+        let mut bounded = BTreeSet::new();
+        for old in stopped {
+            if revived == AT_ONCE * 5 {
+                break;
+            }
             let mut new = Instance::clone(old);
             new.spec.run = RunState::Running;
             new.spec.runs += 1;
             new.spec.stop = None;
             new.meta.generation += 1;
+            let project = &old.meta.project;
+            if quotas::of(state, project).is_some() {
+                if bounded.contains(project) {
+                    continue;
+                }
+                if let Err(error) = quotas::check_run(state, old, &new) {
+                    tracing::warn!(
+                        instance = old.meta.name,
+                        error = error.chain(),
+                        "it stays stopped"
+                    );
+                    continue;
+                }
+                bounded.insert(project.clone());
+            }
+            revived += 1;
             batch.replace(old, &new);
         }
-        Ok(revived)
+        Ok(revived > 0)
     };
     while core.transact(Mode::Apply, plan).await?.1 {}
     Ok(())

@@ -191,7 +191,7 @@ pub(crate) fn cannot_copy(volume: &Volume) -> Error {
 }
 
 fn check_growth(old: &Volume, new: &Volume) -> Result<()> {
-    if old.spec.node.is_none() {
+    if old.spec.node.is_none() && old.spec.storage == LOCAL {
         // Nothing of it is made yet.
         return Ok(());
     }

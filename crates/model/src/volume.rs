@@ -120,6 +120,9 @@ pub struct VolumeStatus {
     /// The size in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<Bytes>,
+    /// Size of the largest disk that a machine had in it; written by control.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Bytes>,
     /// How its first contents were copied, when it has a source: `btrfs`, `reflink` or `copy`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub method: String,

@@ -104,12 +104,14 @@ fn refuse(wish: &Wish<'_>, code: &str, what: &str, next: &str) -> Refusal {
 }
 
 fn taken(wish: &Wish<'_>, address: IpAddr, book: &Book<'_>) -> Refusal {
-    let holder = book.holders.get(&address).map_or("", Holder::as_str);
+    let holder = book.holders.get(&address);
+    let title = holder.map_or_else(String::new, Holder::title);
+    let removal = holder.map_or_else(String::new, Holder::removal);
     refuse(
         wish,
         "AddressTaken",
-        &format!("cannot give {address}: instance {holder:?} has it"),
-        &format!("ask for another address, or `hull rm {holder}`"),
+        &format!("cannot give {address}: {title} has it"),
+        &format!("ask for another address, or `{removal}`"),
     )
 }
 

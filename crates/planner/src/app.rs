@@ -19,6 +19,8 @@ use model::{Kind, Meta, Noun, Object};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::ports::ports_are_given;
+
 /// So often may an instance be started again before its service has failed.
 const RESTARTS: u64 = 5;
 /// Longest value shown in a difference.
@@ -573,6 +575,7 @@ impl State {
         status.ready_instances = seen.ready;
         status.wanted_instances = wanted.spec.wanted().unwrap_or(seen.wanted);
         status.ready = told
+            && is_published(there)
             && match there.spec.mode {
                 ServiceMode::Job { .. } => seen.phase == ServicePhase::Complete,
                 ServiceMode::Cron(_) => true,
@@ -583,6 +586,12 @@ impl State {
         let given_up = why.is_some() && is_given_up(wanted, there);
         Self { failed: why.is_some(), given_up, status }
     }
+}
+
+/// Whether the ports that a service publishes lead to it: another may hold one of them.
+fn is_published(service: &Service) -> bool {
+    let asked = &service.spec.template.spec.ports;
+    !service.spec.has_address() || ports_are_given(asked, &service.status.ports)
 }
 
 /// Whether a service's instances are made as is wanted, whatever else it is.

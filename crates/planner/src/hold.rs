@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use model::Kind;
 use model::instance::{Instance, Phase, RestartPolicy, RunState};
 
 /// Whether the last run that was asked for is over, or could not begin. Its policy may begin it
@@ -46,13 +47,37 @@ pub fn holds(instance: &Instance) -> bool {
         || (instance.spec.run != RunState::Stopped && !has_ended(instance))
 }
 
-/// The name of the instance that holds something: borrowed from the world, or entered later.
+/// Who holds something: an instance or a service, by its name, borrowed from the world or entered later.
 #[derive(Debug, Clone)]
-pub(crate) struct Holder<'a>(pub(crate) Cow<'a, str>);
+pub(crate) struct Holder<'a> {
+    kind: Kind,
+    name: Cow<'a, str>,
+}
 
-impl Holder<'_> {
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
+impl<'a> Holder<'a> {
+    pub(crate) fn instance(name: impl Into<Cow<'a, str>>) -> Self {
+        Self { kind: Kind::Instance, name: name.into() }
+    }
+
+    pub(crate) fn service(name: impl Into<Cow<'a, str>>) -> Self {
+        Self { kind: Kind::Service, name: name.into() }
+    }
+
+    /// What it is called in sentences: `instance "web"`.
+    pub(crate) fn title(&self) -> String {
+        format!("{} {:?}", self.kind, self.name)
+    }
+
+    /// The command that has it let go.
+    pub(crate) fn release(&self) -> String {
+        let verb = if self.kind == Kind::Service { "service rm" } else { "stop" };
+        format!("hull {verb} {}", self.name)
+    }
+
+    /// The command that removes it.
+    pub(crate) fn removal(&self) -> String {
+        let verb = if self.kind == Kind::Service { "service rm" } else { "rm" };
+        format!("hull {verb} {}", self.name)
     }
 }
 

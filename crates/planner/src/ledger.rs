@@ -1,6 +1,5 @@
 //! The world as the planner sees it: who is where and holds what.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 
@@ -108,7 +107,7 @@ impl<'a> Ledger<'a> {
         }
         for instance in &world.instances {
             if let Some(placed) = &instance.spec.placement {
-                ledger.enter(instance, placed, Holder(Cow::Borrowed(&instance.meta.name)));
+                ledger.enter(instance, placed, Holder::instance(&*instance.meta.name));
             }
         }
         ledger
@@ -116,7 +115,7 @@ impl<'a> Ledger<'a> {
 
     /// A service holds its address on each of its networks, and its ports on each node.
     fn enter_service(&mut self, service: &'a Service) {
-        let holder = Holder(Cow::Borrowed(service.meta.name.as_str()));
+        let holder = Holder::service(&*service.meta.name);
         for own in &service.status.addresses {
             let book = self.addresses.entry(own.network_id.clone()).or_default();
             own.addresses.iter().for_each(|address| book.enter_address(*address, &holder));
@@ -161,7 +160,7 @@ impl<'a> Ledger<'a> {
             self.bind(id, &placement.node);
         }
         self.placed.insert(key(&meta.project, &meta.name), placement.node.clone());
-        self.enter(instance, placement, Holder(Cow::Owned(meta.name.clone())));
+        self.enter(instance, placement, Holder::instance(meta.name.clone()));
     }
 
     /// Enters that a volume has its node.

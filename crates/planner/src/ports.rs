@@ -1,6 +1,5 @@
 //! Which ports of a node lead to an instance.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -34,9 +33,9 @@ impl<'a> Book<'a> {
     }
 
     /// Who holds a port that this one collides with.
-    fn holder(&self, port: &Port) -> Option<&str> {
+    fn holder(&self, port: &Port) -> Option<&Holder<'a>> {
         let held = self.holders.get(&(port.protocol, port.host?))?;
-        held.iter().find(|(other, _)| other.collides(port)).map(|(_, holder)| holder.as_str())
+        held.iter().find(|(other, _)| other.collides(port)).map(|(_, holder)| holder)
     }
 }
 
@@ -52,12 +51,13 @@ pub(crate) struct Wish<'a> {
 /// Gives each single port its port of the host.
 pub(crate) fn assign(wish: &Wish<'_>, book: &Book<'_>) -> Result<Vec<Port>, Cause> {
     let (mut own, mut given) = (Book::default(), Vec::new());
-    let name = Holder(Cow::Borrowed(wish.name));
+    let name = Holder::instance(wish.name);
     let singles: Vec<_> = wish.ports.iter().flat_map(Port::expand).collect();
     // Ports that were asked for by number first, so that no random one gets in their way.
     for port in singles.iter().filter(|port| port.host.is_some()) {
         if let Some(holder) = book.holder(port).or_else(|| own.holder(port)) {
-            return Err(Cause::PortTaken { port: title(port), holder: holder.to_owned() });
+            let (holder, release) = (holder.title(), holder.release());
+            return Err(Cause::PortTaken { port: title(port), holder, release });
         }
         own.enter(port, &name);
     }
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn ports_are_chosen_where_no_client_gets_one_while_there_are_such() {
-        let (id, holder) = (Uid::from_bytes([7; 32]), Holder(Cow::Borrowed("other")));
+        let (id, holder) = (Uid::from_bytes([7; 32]), Holder::instance("other"));
         let port =
             |host| Port { target: 80, host, address: None, protocol: Protocol::Tcp, count: 1 };
         let asked = [port(None)];

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use model::instance::{DiskOptions, Instance, Mount, MountKind, RunState};
 use model::project::{Project, Quota, Resource, Used};
-use model::volume::Volume;
+use model::volume::{LOCAL, Volume};
 use model::{Bytes, Cpus};
 
 use crate::hold::holds;
@@ -13,7 +13,6 @@ use crate::refusal::Refusal;
 /// What the things of one project have.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
-    /// Of instances, and of root disks.
     sum: Used,
     /// Volumes by name, with what they may hold as far as that is known.
     volumes: HashMap<String, u64>,
@@ -25,35 +24,41 @@ impl Tally {
         if holds(instance) {
             add(&mut self.sum, &running(instance));
         }
-        let root = root(instance);
-        self.sum.storage.0 = self.sum.storage.0.saturating_add(root);
+        self.sum.storage.0 = self.sum.storage.0.saturating_add(root(instance));
         for (name, options) in disks(instance) {
-            self.enter_disk(name, options);
+            let size = disk(options, self.volumes.get(name).copied());
+            self.hold(name, size);
         }
     }
 
-    /// Enters a volume that has a node.
+    /// Enters a volume that has a node. One that goes with its instance is as the instance's own layer:
+    /// nobody chose it, or how large it is.
     pub fn enter_volume(&mut self, volume: &Volume) {
-        let known = self.volumes.entry(volume.meta.name.clone()).or_default();
-        *known = (*known).max(size(volume).unwrap_or_default());
+        if !volume.spec.anonymous {
+            self.hold(&volume.meta.name, size(volume).unwrap_or_default());
+        }
     }
 
-    /// Enters the disk in a volume, which is as large as the volume unless it is told otherwise.
-    fn enter_disk(&mut self, name: &str, options: &DiskOptions) {
-        let known = self.volumes.entry(name.to_owned()).or_default();
-        *known = match options.size {
-            Some(size) => (*known).max(size.0),
-            None if *known == 0 => DiskOptions::SIZE.0,
-            None => *known,
-        };
+    fn hold(&mut self, name: &str, size: u64) {
+        let had = self.volumes.get(name).copied();
+        self.sum.volumes += u64::from(had.is_none());
+        let more = size.saturating_sub(had.unwrap_or_default());
+        self.sum.storage.0 = self.sum.storage.0.saturating_add(more);
+        if had.is_none_or(|had| had < size) {
+            self.volumes.insert(name.to_owned(), size);
+        }
+    }
+
+    /// The same names, with what is known of them: what is asked beside the rest.
+    fn beside<'b>(&self, names: impl Iterator<Item = &'b str>) -> Self {
+        let known = names.filter_map(|name| Some((name.to_owned(), *self.volumes.get(name)?)));
+        Self { sum: self.sum.clone(), volumes: known.collect() }
     }
 
     /// The whole.
     #[must_use]
-    pub fn used(&self) -> Used {
-        let disks =
-            self.volumes.values().fold(self.sum.storage.0, |sum, it| sum.saturating_add(*it));
-        Used { volumes: self.volumes.len() as u64, storage: Bytes(disks), ..self.sum.clone() }
+    pub fn used(&self) -> &Used {
+        &self.sum
     }
 }
 
@@ -75,11 +80,14 @@ pub(crate) fn books<'a>(projects: &[&'a Project]) -> HashMap<&'a str, Book<'a>> 
 }
 
 impl Book<'_> {
-    /// Whether an instance may have what it asks for, with its volumes.
+    /// Whether an instance may have what it asks for, with the volumes that it would bring.
     pub(crate) fn admits(&self, instance: &Instance, volumes: &[&Volume]) -> Result<(), Refusal> {
-        let mut after = self.tally.clone();
+        let named = volumes.iter().map(|volume| volume.meta.name.as_str());
+        let mut after = self.tally.beside(named.chain(disks(instance).map(|(name, _)| name)));
         if instance.spec.run != RunState::Stopped {
-            has_limits(self.quota, instance)?;
+            if let Some(missing) = missing_limits(self.quota, instance).next() {
+                return Err(missing.refusal(instance));
+            }
             add(&mut after.sum, &running(instance));
         }
         after.sum.storage.0 = after.sum.storage.0.saturating_add(root(instance));
@@ -89,19 +97,23 @@ impl Book<'_> {
             }
             after.enter_volume(volume);
         }
-        disks(instance).for_each(|(name, options)| after.enter_disk(name, options));
+        for (name, options) in disks(instance) {
+            let size = disk(options, after.volumes.get(name).copied());
+            after.hold(name, size);
+        }
         let meta = &instance.meta;
         let what = format!("instance {:?}", meta.name);
-        within(self.quota, &meta.project, &what, &self.tally.used(), &after.used())
+        within(self.quota, &meta.project, &what, self.tally.used(), after.used())
     }
 
     /// Whether there may be one more volume.
     pub(crate) fn admits_volume(&self, volume: &Volume) -> Result<(), Refusal> {
         has_size(self.quota, volume)?;
-        let mut after = self.tally.clone();
+        let name = volume.meta.name.as_str();
+        let mut after = self.tally.beside([name].into_iter());
         after.enter_volume(volume);
-        let what = format!("volume {:?}", volume.meta.name);
-        within(self.quota, &volume.meta.project, &what, &self.tally.used(), &after.used())
+        let what = format!("volume {name:?}");
+        within(self.quota, &volume.meta.project, &what, self.tally.used(), after.used())
     }
 }
 
@@ -125,9 +137,8 @@ pub fn within(
         }
         let word = resource.as_str();
         let message = format!(
-            "project {project:?} has a quota of {} for {word}: {} used, and {what} wants {} more",
+            "project {project:?} has a quota of {} for {word}, and too little of it is left for {what}, which wants {}",
             resource.show(bound),
-            resource.show(had),
             resource.show(wants - had),
         );
         let next = format!(
@@ -139,29 +150,45 @@ pub fn within(
     Ok(())
 }
 
-/// Refuses an instance that has no limit of what its project has a quota of: what it would take is not known.
-///
-/// # Errors
-/// The limit that is missing.
-pub fn has_limits(quota: &Quota, instance: &Instance) -> Result<(), Refusal> {
-    let spec = &instance.spec;
-    let wants = [
-        (quota.cpus.is_some() && spec.cpu_limit().is_none(), "cpus", "--cpus 0.5"),
-        (quota.memory.is_some() && spec.memory_limit().is_none(), "memory", "--memory 256m"),
-    ];
-    let Some((_, word, option)) = wants.iter().find(|(missing, ..)| *missing) else {
-        return Ok(());
-    };
-    let meta = &instance.meta;
-    let message = format!(
-        "project {:?} has a quota for {word}, and instance {:?} has no limit of it",
-        meta.project, meta.name
-    );
-    Err(Refusal::anywhere("LimitMissing", message, &format!("give it one: {option}")))
+/// A limit that an instance has to have, as its project has a quota of that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Of processors.
+    Cpus,
+    /// Of memory.
+    Memory,
 }
 
+/// The limits that an instance lacks: what it would take is not known.
+pub fn missing_limits(quota: &Quota, instance: &Instance) -> impl Iterator<Item = Limit> {
+    let spec = &instance.spec;
+    let cpus = quota.cpus.is_some() && spec.cpu_limit().is_none();
+    let memory = quota.memory.is_some() && spec.memory_limit().is_none();
+    let missing = [cpus.then_some(Limit::Cpus), memory.then_some(Limit::Memory)];
+    missing.into_iter().flatten()
+}
+
+impl Limit {
+    /// Refuses an instance that lacks it.
+    #[must_use]
+    pub fn refusal(self, instance: &Instance) -> Refusal {
+        let (word, option) = match self {
+            Limit::Cpus => ("cpus", "--cpus 0.5"),
+            Limit::Memory => ("memory", "--memory 256m"),
+        };
+        let meta = &instance.meta;
+        let message = format!(
+            "project {:?} has a quota for {word}, and instance {:?} has no limit of it",
+            meta.project, meta.name
+        );
+        Refusal::anywhere("LimitMissing", message, &format!("give it one: {option}"))
+    }
+}
+
+/// Refuses a volume of the nodes' own disks that has no size. What others' storage has is bounded there.
 fn has_size(quota: &Quota, volume: &Volume) -> Result<(), Refusal> {
-    if quota.storage.is_none() || size(volume).is_some() {
+    let own = volume.spec.storage == LOCAL && !volume.spec.anonymous;
+    if quota.storage.is_none() || size(volume).is_some() || !own {
         return Ok(());
     }
     let meta = &volume.meta;
@@ -179,7 +206,7 @@ fn running(instance: &Instance) -> Used {
     let mut cpus = spec.cpu_limit().unwrap_or_default();
     if spec.machine.is_some() || instance.status.machine.is_some() {
         // A guest has whole ones.
-        cpus = Cpus::from_milli(cpus.milli().next_multiple_of(1000));
+        cpus = Cpus::from_milli(cpus.milli().div_ceil(1000).saturating_mul(1000));
     }
     Used { instances: 1, cpus, memory: spec.memory_limit().unwrap_or_default(), ..Used::default() }
 }
@@ -196,12 +223,21 @@ fn root(instance: &Instance) -> u64 {
 }
 
 fn size(volume: &Volume) -> Option<u64> {
-    let size = volume.spec.size.max(volume.status.size)?;
+    let size = volume.spec.size.max(volume.status.size).max(volume.status.disk)?;
     Some(size.0)
 }
 
+/// What the disk in a volume takes: as much as the volume, unless it is told otherwise.
+fn disk(options: &DiskOptions, volume: Option<u64>) -> u64 {
+    match (options.size, volume) {
+        (Some(size), _) => size.0,
+        (None, Some(known)) if known > 0 => known,
+        (None, _) => DiskOptions::SIZE.0,
+    }
+}
+
 /// The volumes that are disks of a machine.
-fn disks(instance: &Instance) -> impl Iterator<Item = (&str, &DiskOptions)> {
+pub fn disks(instance: &Instance) -> impl Iterator<Item = (&str, &DiskOptions)> {
     let mounts = instance.spec.all_containers().flat_map(|container| &container.mounts);
     mounts.filter_map(|mount| match mount {
         Mount { disk: Some(options), kind: MountKind::Volume { name, .. }, .. } => {

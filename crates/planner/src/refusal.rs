@@ -44,8 +44,10 @@ pub enum Cause {
     PortTaken {
         /// `8080/tcp`, with the address where one was asked for.
         port: String,
-        /// The name of the instance that holds it.
+        /// Who holds it: `instance "web"`.
         holder: String,
+        /// The command that has it let go.
+        release: String,
     },
     /// No port is left to choose.
     NoPort,
@@ -98,8 +100,8 @@ impl fmt::Display for Cause {
             Cause::Cordoned => write!(f, "cordoned"),
             Cause::Leaving => write!(f, "being removed"),
             Cause::Elsewhere(node) => write!(f, "the instance is on node {node}"),
-            Cause::PortTaken { port, holder } => {
-                write!(f, "port {port} is taken by instance {holder:?}")
+            Cause::PortTaken { port, holder, .. } => {
+                write!(f, "port {port} is taken by {holder}")
             }
             Cause::NoPort => write!(f, "no port is left to choose"),
             Cause::Rules { asked } => write!(f, "the instance is to be on {asked} only"),
@@ -144,8 +146,8 @@ impl Cause {
             Cause::Cordoned => format!("`hull node uncordon {node}`"),
             Cause::Leaving => "add a node".to_owned(),
             Cause::Elsewhere(_) => "remove the instance and make it anew".to_owned(),
-            Cause::PortTaken { holder, .. } => {
-                format!("publish another port, or `hull stop {holder}`")
+            Cause::PortTaken { release, .. } => {
+                format!("publish another port, or `{release}`")
             }
             Cause::NoPort => "publish fewer ports, or name them".to_owned(),
             Cause::Rules { asked } => {

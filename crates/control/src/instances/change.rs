@@ -1,11 +1,13 @@
 //! What an existing instance can take.
 
 use model::event::Event;
-use model::instance::{Instance, InstanceSpec, MachineSpec, NetworkMode, RestartPolicy, Sharing};
+use model::instance::{
+    Instance, InstanceSpec, MachineSpec, NetworkMode, RestartPolicy, RunState, Sharing,
+};
 use model::service::{REVISION, SERVICE, SLOT};
 use model::{Error, Kind, Result};
 
-use super::create::{check_networks, partners_of};
+use super::create::{check_networks, claim, partners_of};
 use super::disks;
 use crate::batch::Batch;
 use crate::caller::stay_inside;
@@ -59,6 +61,10 @@ pub(super) fn change(
         return Err(Error::conflict(format!("{} is removed at its end", old.title()))
             .at("spec.restart")
             .next("make it anew without --rm"));
+    }
+    // Its node begins what has ended again where the policy is to do so now.
+    if old.spec.policy() != new.spec.policy() && new.spec.run != RunState::Stopped {
+        claim(context, old, new, batch)?;
     }
     if old.meta.name != new.meta.name {
         rename_in_partners(context, old, &new.meta.name, batch);

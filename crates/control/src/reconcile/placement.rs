@@ -158,8 +158,17 @@ fn unplaced(state: &State) -> Vec<&Arc<Instance>> {
     waiting
 }
 
-fn homeless(state: &State) -> impl Iterator<Item = &Arc<Volume>> {
-    state.volumes.iter().filter(|it| it.spec.node.is_none() && it.meta.deleted.is_none())
+fn homeless(state: &State) -> Vec<&Arc<Volume>> {
+    let waits = |it: &&Arc<Volume>| it.spec.node.is_none() && it.meta.deleted.is_none();
+    let mut waiting: Vec<_> = state.volumes.iter().filter(waits).collect();
+    waiting.sort_by_key(|volume| (volume.meta.created, volume.meta.id.clone()));
+    waiting
+}
+
+/// Whether an instance waits for the quota of its project, which holds up no other project's.
+fn waits_for_quota(instance: &Instance) -> bool {
+    let code = instance.status.reason.as_ref().map(|reason| reason.code.as_str());
+    matches!(code, Some("QuotaExceeded" | "LimitMissing"))
 }
 
 /// Works out what to write for those that have no place yet.
@@ -167,7 +176,7 @@ fn round(state: &State, batch: &mut Batch, cursors: &Cursors, bad: &Bad, most: u
     let mut round = Round { cursors: cursors.clone(), ..Round::default() };
     let mut waiting = unplaced(state);
     waiting.retain(|it| bad.get(&it.meta.id) != Some(&it.meta.revision));
-    if waiting.is_empty() && homeless(state).next().is_none() {
+    if waiting.is_empty() && homeless(state).is_empty() {
         return round;
     }
     let ledger = make_ledger(state, |_| true, cursors.clone());
@@ -214,7 +223,9 @@ fn place(ledger: &Ledger<'_>, instance: &Instance) -> Result<Decision, Refusal> 
 /// Places a new instance in the change that makes it, which spares it a second wait for the disk.
 /// Only when it is plain: nobody waits before it, and nothing else has to be written with it.
 pub(crate) fn place_new(core: &Core, state: &State, instance: &mut Instance, batch: &mut Batch) {
-    if !unplaced(state).is_empty() {
+    let project = &instance.meta.project;
+    let before = |other: &Instance| other.meta.project == *project || !waits_for_quota(other);
+    if unplaced(state).iter().any(|other| before(other)) {
         return;
     }
     let ledger = make_ledger(state, |_| true, cursors_of(core).clone());

@@ -4,11 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use model::config::ConfigNoun;
-use model::instance::Instance;
+use model::instance::{DiskOptions, Instance};
 use model::project::ProjectStatus;
 use model::secret::SecretNoun;
 use model::volume::Volume;
-use model::{Kind, Object, Result};
+use model::{Bytes, Kind, Object, Result};
 use tasks::Pass;
 
 use crate::batch::Batch;
@@ -56,21 +56,42 @@ fn round(state: &State, batch: &mut Batch) -> usize {
             users.entry(key).or_default().insert(&owner.meta.name);
         }
     }
+    let mut disks: HashMap<String, Bytes> = HashMap::new();
+    for instance in state.instances.iter().filter(|it| it.spec.placement.is_some()) {
+        for (name, options) in planner::quota::disks(instance) {
+            let known = disks.entry(name_key(&instance.meta.project, name)).or_default();
+            *known = (*known).max(options.size.unwrap_or_default());
+        }
+    }
     let mut written = 0;
     for volume in state.volumes.iter() {
+        let disk = disks.get(&name_key(&volume.meta.project, &volume.meta.name));
+        let disk = disk_of(volume, disk.copied());
         let now = users.remove(&name_key(&volume.meta.project, &volume.meta.name));
         let now: Vec<String> = now.unwrap_or_default().into_iter().map(str::to_owned).collect();
-        if volume.status.used_by == now || written == AT_ONCE {
+        let same = volume.status.used_by == now && volume.status.disk == disk;
+        if same || written == AT_ONCE {
             continue;
         }
         let mut new = Volume::clone(volume);
         new.status.used_by = now;
+        new.status.disk = disk;
         batch.replace(volume, &new);
         written += 1;
     }
     written += readers::<SecretNoun>(state, batch, AT_ONCE - written, |status| &mut status.used_by);
     written += readers::<ConfigNoun>(state, batch, AT_ONCE - written, |status| &mut status.used_by);
     written + projects(state, batch, AT_ONCE - written)
+}
+
+/// The size of the largest disk that a machine had in a volume without a size; those that are asked for none are of
+/// the usual one.
+fn disk_of(volume: &Volume, asked: Option<Bytes>) -> Option<Bytes> {
+    let Some(asked) = asked.filter(|_| volume.spec.size.is_none()) else {
+        return volume.status.disk;
+    };
+    let asked = if asked == Bytes(0) { DiskOptions::SIZE } else { asked };
+    volume.status.disk.max(Some(asked))
 }
 
 /// Writes what is used in projects, where that is bounded.

@@ -1,7 +1,10 @@
 //! Quotas of projects: what waits for them, what is refused, and what is written of their use.
 
 use control::{Editable, Mode, New, StopOptions};
-use model::instance::{InstanceSpec, Phase};
+use model::instance::{
+    DiskOptions, InstanceNoun, InstanceSpec, MachineSpec, Mount, MountKind, Phase, RestartPolicy,
+    RunState,
+};
 use model::project::{ProjectNoun, Quota, Used};
 use model::volume::VolumeSpec;
 use model::{Bytes, ErrorKind};
@@ -43,7 +46,8 @@ async fn what_goes_beyond_waits_until_there_is_room() {
     assert_eq!(reason.code, "QuotaExceeded");
     assert_eq!(
         reason.message,
-        "project \"default\" has a quota of 100 MiB for memory: 60 MiB used, and instance \"b\" wants 60 MiB more"
+        "project \"default\" has a quota of 100 MiB for memory, and too little of it is left for instance \"b\", \
+         which wants 60 MiB"
     );
     let told = rig.control.explain(caller(), PROJECT, None, "b").unwrap();
     assert_eq!(told[0].reasons[0].code, "QuotaExceeded");
@@ -84,7 +88,7 @@ async fn what_is_there_does_not_grow_beyond_it() {
     // Smaller than what is used: that goes on, and may have less.
     bound(&rig, Quota { memory: Some(Bytes::mib(50)), ..Quota::default() }).await;
     let resize = async |memory: Option<Bytes>| {
-        let edit = |(_, _, spec): Editable<'_, model::instance::InstanceNoun>| {
+        let edit = |(_, _, spec): Editable<'_, InstanceNoun>| {
             spec.containers[0].resources.memory = memory;
             Ok(())
         };
@@ -126,4 +130,102 @@ async fn what_is_there_does_not_grow_beyond_it() {
         volumes.get(caller(), PROJECT, "more").unwrap().spec.node.is_some()
     })
     .await;
+}
+
+/// What an ended instance begins again by is a start like any other.
+#[tokio::test]
+async fn another_policy_is_no_way_round() {
+    let rig = Rig::new().await;
+    let instances = rig.control.instances();
+    bound(&rig, Quota { instances: Some(1), ..Quota::default() }).await;
+    rig.create("a", spec("a")).await.unwrap();
+    rig.until_running("a").await;
+    let id = rig.get("a").unwrap().meta.id.clone();
+    rig.agent.as_ref().unwrap().exit(&id, 1);
+    rig.until("a", |it| it.status.phase == Phase::Exited).await;
+    rig.create("b", spec("a")).await.unwrap();
+    rig.until_running("b").await;
+    let restart = |restart| {
+        let instances = instances.clone();
+        async move {
+            let edit = |(_, _, spec): Editable<'_, InstanceNoun>| {
+                spec.restart = restart;
+                Ok(())
+            };
+            instances.update(caller(), PROJECT, "a", None, edit, Mode::Apply).await
+        }
+    };
+    let error = restart(RestartPolicy::Always).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");
+    let options = StopOptions::default();
+    instances.stop(caller(), PROJECT, "b", &options, Mode::Apply).await.unwrap();
+    rig.until("b", |it| it.status.phase == Phase::Exited).await;
+    restart(RestartPolicy::Always).await.unwrap();
+}
+
+/// A node that starts anew runs what is to run always, as far as there is room.
+#[tokio::test]
+async fn a_restart_of_the_node_is_no_way_round() {
+    let rig = Rig::new().await;
+    let instances = rig.control.instances();
+    for name in ["a", "b", "c"] {
+        let mut always = spec("a");
+        always.restart = RestartPolicy::Always;
+        rig.create(name, always).await.unwrap();
+        rig.until_running(name).await;
+        let options = StopOptions::default();
+        instances.stop(caller(), PROJECT, name, &options, Mode::Apply).await.unwrap();
+        rig.until(name, |it| it.status.phase == Phase::Exited).await;
+    }
+    bound(&rig, Quota { instances: Some(2), ..Quota::default() }).await;
+    drop(instances);
+    let rig = rig.reopened().await;
+    let runs = ["a", "b", "c"].map(|name| rig.get(name).unwrap().spec.run);
+    let running = runs.iter().filter(|run| **run == RunState::Running).count();
+    assert_eq!(running, 2, "{runs:?}");
+}
+
+/// A volume that waits, as it is too large, does not come in as a disk either; and what a disk took is
+/// counted when the disk is out of the machine again.
+#[tokio::test]
+async fn disks_of_machines_are_counted_as_what_they_are() {
+    let rig = Rig::new().await;
+    let (instances, volumes) = (rig.control.instances(), rig.control.volumes());
+    bound(&rig, Quota { storage: Some(Bytes::gib(20)), ..Quota::default() }).await;
+    let mut machine = stopped("a");
+    machine.machine = Some(MachineSpec::default());
+    rig.create("vm", machine).await.unwrap();
+    rig.until("vm", |it| it.spec.placement.is_some()).await;
+    let size = |gib| VolumeSpec { size: Some(Bytes::gib(gib)), ..VolumeSpec::default() };
+    volumes.create(caller(), PROJECT, New::named("big", size(100)), Mode::Apply).await.unwrap();
+    let disks = |disks: Vec<(&'static str, u64)>| {
+        let instances = instances.clone();
+        async move {
+            let edit = |(_, _, spec): Editable<'_, InstanceNoun>| {
+                let mount = |(name, gib): &(&str, u64)| {
+                    let size = (*gib > 0).then(|| Bytes::gib(*gib));
+                    let kind = MountKind::Volume {
+                        name: (*name).to_owned(),
+                        subpath: String::new(),
+                        no_copy: false,
+                    };
+                    let disk = Some(DiskOptions { size, ..DiskOptions::default() });
+                    Mount { kind, target: format!("/{name}"), read_only: false, disk }
+                };
+                spec.containers[0].mounts = disks.iter().map(mount).collect();
+                Ok(())
+            };
+            instances.update(caller(), PROJECT, "vm", None, edit, Mode::Apply).await
+        }
+    };
+    let error = disks(vec![("big", 0)]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");
+    disks(vec![("d1", 15)]).await.unwrap();
+    rig.eventually("the size of the disk is written", || {
+        volumes.get(caller(), PROJECT, "d1").unwrap().status.disk == Some(Bytes::gib(15))
+    })
+    .await;
+    let error = disks(vec![("d2", 15)]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");
+    disks(vec![("d2", 5)]).await.unwrap();
 }

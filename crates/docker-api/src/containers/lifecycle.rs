@@ -41,7 +41,13 @@ pub(super) async fn start(
     };
     let settled = instances.settle(&caller, &instance.meta.id, Goal::Started, PATIENCE).await;
     if let Err(error) = settled {
-        return Err(start_failure(&engine, &caller, &instance, error).await);
+        let failure = start_failure(&engine, &caller, &instance, error).await;
+        // One that has a place goes as its end is told.
+        let now = instances.get_by_id(&caller, &instance.meta.id);
+        if now.is_ok_and(|now| now.spec.placement.is_none()) {
+            remove_unstarted(&engine, &caller, &instance).await;
+        }
+        return Err(failure);
     }
     Ok(if begun.changed { nothing() } else { StatusCode::NOT_MODIFIED.into_response() })
 }

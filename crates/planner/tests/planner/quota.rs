@@ -26,7 +26,7 @@ fn what_runs_is_counted() {
     }
     let c = things.instance("c");
     assert_snapshot!(told(&things.place(c.clone())), @r##"
-    QuotaExceeded: project "p" has a quota of 2 for instances: 2 used, and instance "c" wants 1 more
+    QuotaExceeded: project "p" has a quota of 2 for instances, and too little of it is left for instance "c", which wants 1
     next: stop or remove something in the project, or have an admin raise it: `hull project update p --quota instances=…`
     "##);
     // What does not run takes nothing, and may be made.
@@ -64,7 +64,7 @@ fn limits_are_what_is_taken() {
     let mut more = things.instance("more");
     limited(&mut more, 1000, 512);
     assert_snapshot!(told(&things.place(more.clone())), @r##"
-    QuotaExceeded: project "p" has a quota of 1 GiB for memory: 768 MiB used, and instance "more" wants 512 MiB more
+    QuotaExceeded: project "p" has a quota of 1 GiB for memory, and too little of it is left for instance "more", which wants 512 MiB
     next: stop or remove something in the project, or have an admin raise it: `hull project update p --quota memory=…`
     "##);
     // A machine has whole processors: 1.2 are two.
@@ -74,7 +74,7 @@ fn limits_are_what_is_taken() {
     things.instances.pop();
     more.spec.machine = Some(MachineSpec::default());
     assert_snapshot!(told(&things.place(more)), @r##"
-    QuotaExceeded: project "p" has a quota of 2 for cpus: 0.5 used, and instance "machine" wants 2 more
+    QuotaExceeded: project "p" has a quota of 2 for cpus, and too little of it is left for instance "machine", which wants 2
     next: stop or remove something in the project, or have an admin raise it: `hull project update p --quota cpus=…`
     "##);
 }
@@ -93,7 +93,7 @@ fn what_runs_before_the_others_runs_alone() {
     things.instances.clear();
     web.spec.init[1].resources.memory = Some(Bytes::mib(601));
     assert_snapshot!(told(&things.place(web)), @r##"
-    QuotaExceeded: project "p" has a quota of 600 MiB for memory: 0 B used, and instance "next" wants 601 MiB more
+    QuotaExceeded: project "p" has a quota of 600 MiB for memory, and too little of it is left for instance "next", which wants 601 MiB
     next: stop or remove something in the project, or have an admin raise it: `hull project update p --quota memory=…`
     "##);
 }
@@ -123,7 +123,7 @@ fn volumes_are_counted_when_they_have_a_node() {
     "##);
     things.volumes[2].spec.size = Some(Bytes::gib(1));
     assert_snapshot!(answer(&things).unwrap_err(), @r##"
-    QuotaExceeded: project "p" has a quota of 2 for volumes: 2 used, and volume "more" wants 1 more
+    QuotaExceeded: project "p" has a quota of 2 for volumes, and too little of it is left for volume "more", which wants 1
     "##);
     // A disk in a volume is as large as it is asked to be.
     things.volumes.remove(0);
@@ -132,7 +132,7 @@ fn volumes_are_counted_when_they_have_a_node() {
     things.volumes[1].spec.size = None;
     machine.spec.containers[0].mounts[0].disk = Some(DiskOptions::default());
     assert_snapshot!(told(&things.place(machine.clone())), @r##"
-    QuotaExceeded: project "p" has a quota of 20 GiB for storage: 15 GiB used, and instance "machine" wants 10 GiB more
+    QuotaExceeded: project "p" has a quota of 20 GiB for storage, and too little of it is left for instance "machine", which wants 10 GiB
     next: stop or remove something in the project, or have an admin raise it: `hull project update p --quota storage=…`
     "##);
     let size = Some(Bytes::gib(3));
@@ -141,7 +141,7 @@ fn volumes_are_counted_when_they_have_a_node() {
     machine.spec.machine =
         Some(MachineSpec { root_size: Some(Bytes::gib(4)), ..MachineSpec::default() });
     assert_snapshot!(told(&things.place(machine.clone())), @r##"
-    QuotaExceeded: project "p" has a quota of 20 GiB for storage: 15 GiB used, and instance "machine" wants 7 GiB more
+    QuotaExceeded: project "p" has a quota of 20 GiB for storage, and too little of it is left for instance "machine", which wants 7 GiB
     next: stop or remove something in the project, or have an admin raise it: `hull project update p --quota storage=…`
     "##);
     machine.spec.machine = None;

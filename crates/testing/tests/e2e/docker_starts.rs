@@ -108,6 +108,29 @@ fn a_start_that_failed_is_not_tried_again_by_the_policy() {
     node.ok(&["rm", "broken"]);
 }
 
+/// Whoever runs a container that goes at its end waits until it is gone, also where it never began: refused at
+/// once, or without a place.
+#[test]
+fn what_goes_at_its_end_goes_when_it_cannot_begin() {
+    let Some(node) = own() else { return };
+    let docker = Docker::of(&node);
+    let told =
+        |host: Value| json!({ "Image": "busybox", "Cmd": ["sleep", "600"], "HostConfig": host });
+    node.ok(&["project", "update", "default", "--quota", "volumes=0"]);
+    for (name, host) in [
+        ("volume", json!({ "AutoRemove": true, "Binds": ["data:/data"] })),
+        ("memory", json!({ "AutoRemove": true, "MemoryReservation": 1_u64 << 50 })),
+    ] {
+        create(&docker, name, &told(host));
+        let refused = docker.post(&format!("/containers/{name}/start"));
+        assert_eq!(refused.status, 500, "{}", refused.message());
+        until("it is gone", || {
+            let seen = docker.get(&format!("/containers/{name}/json"));
+            (seen.status == 404).then_some(())
+        });
+    }
+}
+
 #[test]
 fn an_image_made_of_a_container_is_as_the_container_was() {
     let Some(node) = own() else { return };
