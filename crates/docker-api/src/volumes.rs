@@ -462,7 +462,6 @@ async fn prune(
             deleted.push(meta.name.clone());
         }
     }
-    let deleted = if deleted.is_empty() { Value::Null } else { json!(deleted) };
     let answer = json!({ "VolumesDeleted": deleted, "SpaceReclaimed": freed });
     Ok(axum::Json(answer).into_response())
 }

@@ -19,7 +19,7 @@ pub(super) struct Devices {
 
 pub(super) fn devices(spec: &ContainerSpec) -> Result<Devices> {
     if spec.privileged {
-        return all_of_host();
+        return all_of_host(&spec.devices);
     }
     let mut devices = Devices { nodes: Vec::new(), rules: vec![rule(false, None, "rwm")] };
     for device in &spec.devices {
@@ -41,7 +41,8 @@ fn rule(allow: bool, node: Option<&oci::Device>, access: &str) -> oci::DeviceRul
     }
 }
 
-fn all_of_host() -> Result<Devices> {
+/// All of the host's, and by another name too what was asked for so.
+fn all_of_host(asked: &[Device]) -> Result<Devices> {
     let mut devices = Devices { nodes: Vec::new(), rules: vec![rule(true, None, "rwm")] };
     let everything = Device {
         source: "/dev".to_owned(),
@@ -51,6 +52,12 @@ fn all_of_host() -> Result<Devices> {
     collect(Path::new("/dev"), &everything, &mut |node| devices.nodes.push(node))?;
     // The container has its own of these.
     devices.nodes.retain(|node| node.path != "/dev/console" && node.path != "/dev/ptmx");
+    for device in asked.iter().filter(|device| device.source != device.target) {
+        let mut named = Vec::new();
+        collect(Path::new(&device.source), device, &mut |node| named.push(node))?;
+        devices.nodes.retain(|node| named.iter().all(|it| it.path != node.path));
+        devices.nodes.append(&mut named);
+    }
     devices.nodes.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(devices)
 }
@@ -184,6 +191,34 @@ mod tests {
             let spec = ContainerSpec { devices: vec![device], ..ContainerSpec::default() };
             assert!(devices(&spec).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_privileged_one_has_a_device_by_another_name_too() {
+        let device = |source: &str, target: &str| Device {
+            source: source.to_owned(),
+            target: target.to_owned(),
+            permissions: "rwm".to_owned(),
+        };
+        let devices_of = |asked| {
+            let spec =
+                ContainerSpec { privileged: true, devices: asked, ..ContainerSpec::default() };
+            devices(&spec)
+        };
+        let found =
+            devices_of(vec![device("/dev/null", "/dev/hole"), device("/dev/zero", "/dev/full")]);
+        let nodes = found.unwrap().nodes;
+        let minor = |path: &str| {
+            let mut named = nodes.iter().filter(|node| node.path == path);
+            let first = named.next().map(|node| node.minor);
+            assert!(named.next().is_none(), "{path} is there twice");
+            first
+        };
+        assert_eq!(
+            (minor("/dev/hole"), minor("/dev/full"), minor("/dev/null")),
+            (Some(3), Some(5), Some(3))
+        );
+        assert!(devices_of(vec![device("/nowhere", "/dev/x")]).is_err());
     }
 
     #[test]
