@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-/// After this time the start is over.
-const SETTLED: Duration = Duration::from_secs(5);
+/// After this time the start is over. Little more than the time at which the daemon asks for the first time what it
+/// asks every ten seconds: what that touches is given back soon, each time.
+const SETTLED: Duration = Duration::from_secs(2);
 /// How often it is looked whether work ended.
 const LOOK: Duration = Duration::from_secs(10);
 /// Who used less of the processors than this between two looks is idle: a hundredth of one.

@@ -14,7 +14,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Time between questions while all is well. Death is noticed at once and without asking; this is
 /// for one that lives and hangs.
-const INTERVAL: Duration = Duration::from_secs(30);
+const INTERVAL: Duration = Duration::from_secs(10);
 
 /// So many answers may be missing in a row: a machine may be busy for a while.
 const TRIES: u32 = 3;
