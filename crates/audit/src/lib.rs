@@ -1,8 +1,8 @@
 //! The audit log: who asked for what, from where, and what they were answered.
 //!
 //! One line of JSON for each request that changes something, enters an instance or carries out what is in one or in an
-//! image ([`is_written`]), each sign-in, and each request that was refused at the door, whichever door it was. Lines are appended to a file of root's and never changed. A
-//! daemon that is killed loses none; a machine that loses power may lose the last seconds'. When the file is full
+//! image ([`is_written`]), each sign-in, and each request that was refused at the door, whichever door it was. Lines are
+//! appended to a file of root's and never changed. A daemon that is killed loses none; a machine that loses power may lose the last seconds'. When the file is full
 //! another is begun, and the oldest goes when there are too many.
 //!
 //! Queries and bodies are not in it: they may hold secrets. What was refused has files of its own, so that whoever

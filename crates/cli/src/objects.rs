@@ -9,6 +9,7 @@ use client::Objects;
 use client::wire::{Change, ChangeKind, DeleteQuery, ListQuery};
 use futures::{Stream, StreamExt};
 use model::{Error, ErrorKind, Noun, Object, Result, Uid};
+use serde_json::Value;
 
 use crate::context::Output;
 use crate::out::{self, Format};
@@ -228,6 +229,22 @@ fn tell<N: Noun>(change: &Change<N>, format: Format, shown: &Shown<'_, N>) -> Re
             }
         }
     }
+    Ok(())
+}
+
+/// Changes fields of one object (RFC 7396), or shows what would change.
+pub async fn patch<N: Noun>(
+    objects: &Objects<N>,
+    name: &str,
+    patch: &Value,
+    plan: bool,
+) -> Result<()> {
+    let write = objects.patch(name, patch, None, plan);
+    if plan {
+        return plan::change(objects, name, write).await;
+    }
+    write.await?;
+    out::line(name);
     Ok(())
 }
 

@@ -62,8 +62,8 @@ pub(crate) fn check_instance(
     let rest = tally(context.state, project, Some(&old.meta.id));
     let (mut had, mut wants) = (rest.clone(), rest);
     had.enter(old);
-    // Volumes without a node come to be where the machine is.
-    for (name, _) in quota::disks(new) {
+    // Volumes without a node come to be where the machine is; a disk is no larger than its volume.
+    for (name, _) in new.spec.disks() {
         if let Some(volume) = context.state.volumes.by_name(project, name) {
             wants.enter_volume(volume);
         }
@@ -76,7 +76,7 @@ pub(crate) fn check_instance(
             Limit::Memory => had.memory = had.memory.max(wants.used().memory),
         }
     }
-    check(context, quota, old, &had, wants.used(), batch)
+    check(context.state, quota, old, &had, wants.used(), batch)
 }
 
 /// Refuses a size that a volume would come to have beyond the quota.
@@ -91,15 +91,39 @@ pub(crate) fn check_volume(
     if old.spec.node.is_none() || old.spec.size == new.spec.size {
         return Ok(());
     }
-    let rest = tally(context.state, project, Some(&old.meta.id));
+    let (had, wants) = before_and_after(context.state, old, new, Tally::enter_volume);
+    check(context.state, quota, old, had.used(), wants.used(), batch)
+}
+
+/// Refuses that an instance that is stopped runs again beyond the quota.
+pub(crate) fn check_run(
+    state: &State,
+    old: &Instance,
+    new: &Instance,
+    batch: &mut Batch,
+) -> Result<()> {
+    let project = &old.meta.project;
+    let Some(quota) = of(state, project) else { return Ok(()) };
+    let (had, wants) = before_and_after(state, old, new, Tally::enter);
+    check(state, quota, old, had.used(), wants.used(), batch)
+}
+
+/// What the things of a project have, with one of them as it was and as it is to be.
+fn before_and_after<N: Noun>(
+    state: &State,
+    old: &Object<N>,
+    new: &Object<N>,
+    enter: fn(&mut Tally, &Object<N>),
+) -> (Tally, Tally) {
+    let rest = tally(state, &old.meta.project, Some(&old.meta.id));
     let (mut had, mut wants) = (rest.clone(), rest);
-    had.enter_volume(old);
-    wants.enter_volume(new);
-    check(context, quota, old, had.used(), wants.used(), batch)
+    enter(&mut had, old);
+    enter(&mut wants, new);
+    (had, wants)
 }
 
 fn check<N: Noun>(
-    context: &Context<'_>,
+    state: &State,
     quota: &Quota,
     object: &Object<N>,
     had: &Used,
@@ -109,19 +133,7 @@ fn check<N: Noun>(
     if had == wants {
         return Ok(());
     }
-    batch.guard(context.state, keys::PLACEMENT);
+    batch.guard(state, keys::PLACEMENT);
     quota::within(quota, &object.meta.project, &object.title(), had, wants)
-        .map_err(|refusal| refusal.error())
-}
-
-/// Whether an instance that is stopped may run again.
-pub(crate) fn check_run(state: &State, old: &Instance, new: &Instance) -> Result<()> {
-    let project = &old.meta.project;
-    let Some(quota) = of(state, project) else { return Ok(()) };
-    let rest = tally(state, project, Some(&old.meta.id));
-    let (mut had, mut wants) = (rest.clone(), rest);
-    had.enter(old);
-    wants.enter(new);
-    quota::within(quota, project, &old.title(), had.used(), wants.used())
         .map_err(|refusal| refusal.error())
 }

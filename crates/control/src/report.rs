@@ -231,7 +231,7 @@ pub(crate) async fn revive(core: &Core, node: &str) -> Result<()> {
                 if bounded.contains(project) {
                     continue;
                 }
-                if let Err(error) = quotas::check_run(state, old, &new) {
+                if let Err(error) = quotas::check_run(state, old, &new, batch) {
                     tracing::warn!(
                         instance = old.meta.name,
                         error = error.chain(),

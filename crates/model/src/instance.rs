@@ -378,6 +378,12 @@ impl InstanceSpec {
         self.most(|it| it.resources.memory.map(|bytes| bytes.0)).map(Bytes)
     }
 
+    /// The volumes that are disks of a machine.
+    pub fn disks(&self) -> impl Iterator<Item = (&str, &DiskOptions)> {
+        let mounts = self.all_containers().flat_map(|container| &container.mounts);
+        mounts.filter_map(|mount| Some((mount.volume()?, mount.disk.as_ref()?)))
+    }
+
     /// The container of that name; the main one when `name` is empty.
     pub fn container(&self, name: &str) -> Result<&ContainerSpec> {
         let found = match name {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use model::instance::{DiskOptions, Instance, Mount, MountKind, RunState};
+use model::instance::{DiskOptions, Instance, RunState};
 use model::project::{Project, Quota, Resource, Used};
 use model::volume::{LOCAL, Volume};
 use model::{Bytes, Cpus};
@@ -24,8 +24,13 @@ impl Tally {
         if holds(instance) {
             add(&mut self.sum, &running(instance));
         }
+        self.enter_disks(instance);
+    }
+
+    /// Enters the root disk of a machine, and the disks in volumes.
+    fn enter_disks(&mut self, instance: &Instance) {
         self.sum.storage.0 = self.sum.storage.0.saturating_add(root(instance));
-        for (name, options) in disks(instance) {
+        for (name, options) in instance.spec.disks() {
             let size = disk(options, self.volumes.get(name).copied());
             self.hold(name, size);
         }
@@ -83,24 +88,21 @@ impl Book<'_> {
     /// Whether an instance may have what it asks for, with the volumes that it would bring.
     pub(crate) fn admits(&self, instance: &Instance, volumes: &[&Volume]) -> Result<(), Refusal> {
         let named = volumes.iter().map(|volume| volume.meta.name.as_str());
-        let mut after = self.tally.beside(named.chain(disks(instance).map(|(name, _)| name)));
+        let disks = || instance.spec.disks().map(|(name, _)| name);
+        let mut after = self.tally.beside(named.chain(disks()));
         if instance.spec.run != RunState::Stopped {
             if let Some(missing) = missing_limits(self.quota, instance).next() {
                 return Err(missing.refusal(instance));
             }
             add(&mut after.sum, &running(instance));
         }
-        after.sum.storage.0 = after.sum.storage.0.saturating_add(root(instance));
         for volume in volumes {
-            if disks(instance).all(|(name, _)| name != volume.meta.name) {
+            if disks().all(|name| name != volume.meta.name) {
                 has_size(self.quota, volume)?;
             }
             after.enter_volume(volume);
         }
-        for (name, options) in disks(instance) {
-            let size = disk(options, after.volumes.get(name).copied());
-            after.hold(name, size);
-        }
+        after.enter_disks(instance);
         let meta = &instance.meta;
         let what = format!("instance {:?}", meta.name);
         within(self.quota, &meta.project, &what, self.tally.used(), after.used())
@@ -234,15 +236,4 @@ fn disk(options: &DiskOptions, volume: Option<u64>) -> u64 {
         (None, Some(known)) if known > 0 => known,
         (None, _) => DiskOptions::SIZE.0,
     }
-}
-
-/// The volumes that are disks of a machine.
-pub fn disks(instance: &Instance) -> impl Iterator<Item = (&str, &DiskOptions)> {
-    let mounts = instance.spec.all_containers().flat_map(|container| &container.mounts);
-    mounts.filter_map(|mount| match mount {
-        Mount { disk: Some(options), kind: MountKind::Volume { name, .. }, .. } => {
-            Some((name.as_str(), options))
-        }
-        Mount { .. } => None,
-    })
 }

@@ -9,9 +9,9 @@ use model::node::{Node as Known, NodeNoun};
 use serde_json::json;
 
 use crate::commands::each;
+use crate::complete;
 use crate::context::{Context, Output};
 use crate::objects::{self, Listing, View};
-use crate::{complete, out, plan};
 
 /// Machines of the cluster.
 #[derive(Debug, Subcommand)]
@@ -80,14 +80,7 @@ impl Cordon {
     async fn run(&self, context: &Context, cordoned: bool) -> Result<ExitCode> {
         let patch = json!({ "spec": { "cordoned": cordoned } });
         each(&self.names, async |name| {
-            let nodes = context.client.nodes();
-            let write = nodes.patch(name, &patch, None, self.plan);
-            if self.plan {
-                return plan::change(&nodes, name, write).await;
-            }
-            write.await?;
-            out::line(name);
-            Ok(())
+            objects::patch(&context.client.nodes(), name, &patch, self.plan).await
         })
         .await
     }

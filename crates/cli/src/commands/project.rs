@@ -159,14 +159,7 @@ impl Update {
             return Err(Error::invalid("nothing is to be changed")
                 .next("say what: --quota memory=4g, --no-quota or --description"));
         }
-        let patch = json!({ "spec": spec });
-        let write = projects.patch(&self.name, &patch, None, self.plan);
-        if self.plan {
-            return plan::change(&projects, &self.name, write).await;
-        }
-        write.await?;
-        out::line(&self.name);
-        Ok(())
+        objects::patch(&projects, &self.name, &json!({ "spec": spec }), self.plan).await
     }
 }
 

@@ -269,14 +269,7 @@ impl Update {
             return Err(Error::invalid("nothing is to change")
                 .next("give --description, --disable or --enable"));
         }
-        let patch = json!({ "spec": spec });
-        let write = users.patch(&self.name, &patch, None, self.plan);
-        if self.plan {
-            return plan::change(&users, &self.name, write).await;
-        }
-        write.await?;
-        out::line(&self.name);
-        Ok(())
+        objects::patch(&users, &self.name, &json!({ "spec": spec }), self.plan).await
     }
 }
 

@@ -268,9 +268,8 @@ pub(super) fn join(
     placement::rejoin(context.core, context.state, instance, made.as_ref(), batch)
 }
 
-/// Claims what a placed instance needs for another run: its ports, its memory, its share of
-/// the quota. One that is not
-/// placed claims it when it is, and is refused at once what another one holds by name.
+/// Claims what a placed instance needs for another run, as it is to be then: its ports, its memory, its share of the
+/// quota. One that is not placed claims it when it is, and is refused at once what another one holds by name.
 pub(super) fn claim(
     context: &Context<'_>,
     old: &Instance,
@@ -282,12 +281,12 @@ pub(super) fn claim(
     };
     let Some(placed) = &old.spec.placement else { return check_claims(context, new) };
     let bounded = quotas::of(context.state, &old.meta.project).is_some();
-    let needs = !old.spec.ports.is_empty() || reserves(old) || bounded;
+    let needs = !old.spec.ports.is_empty() || reserves(new) || bounded;
     if planner::holds(old) || !needs {
         return Ok(());
     }
     batch.guard(context.state, keys::PLACEMENT);
-    let mut probe = old.clone();
+    let mut probe = new.clone();
     probe.spec.run = RunState::Running;
     if !networks_are_there(context, old) {
         probe.spec.network = NetworkMode::None;

@@ -1,6 +1,6 @@
 //! Disks of a machine that come, go and grow.
 
-use model::instance::{DiskOptions, Instance, Mount, MountKind};
+use model::instance::{DiskOptions, Instance};
 use model::{Bytes, Error, Result};
 
 use super::create::make_volumes;
@@ -21,7 +21,8 @@ pub(super) fn change(
         let machine = instance.spec.machine.as_ref();
         machine.map_or((0, 0), |it| (it.root_iops, it.root_bps))
     };
-    let (before, after): (Vec<_>, Vec<_>) = (disks(old).collect(), disks(new).collect());
+    let (before, after): (Vec<_>, Vec<_>) =
+        (old.spec.disks().collect(), new.spec.disks().collect());
     let same = before == after && root(old) == root(new) && bounds(old) == bounds(new);
     if same && discs(old) == discs(new) {
         return Ok(());
@@ -74,7 +75,7 @@ fn twice(disks: &[(&str, &DiskOptions)]) -> Result<()> {
 /// Volumes that no node has yet come to live where the machine is; those of other nodes are refused.
 fn house(context: &Context<'_>, new: &Instance, batch: &mut Batch) -> Result<()> {
     let Some(placed) = &new.spec.placement else { return Ok(()) };
-    for (name, _) in disks(new) {
+    for (name, _) in new.spec.disks() {
         let Some(volume) = context.state.volumes.by_name(&new.meta.project, name) else { continue };
         match &volume.spec.node {
             Some(node) if *node != placed.node => {
@@ -90,14 +91,4 @@ fn house(context: &Context<'_>, new: &Instance, batch: &mut Batch) -> Result<()>
         }
     }
     Ok(())
-}
-
-fn disks(instance: &Instance) -> impl Iterator<Item = (&str, &DiskOptions)> {
-    let mounts = instance.spec.containers.iter().flat_map(|container| &container.mounts);
-    mounts.filter_map(|mount| match mount {
-        Mount { disk: Some(options), kind: MountKind::Volume { name, .. }, .. } => {
-            Some((name.as_str(), options))
-        }
-        Mount { .. } => None,
-    })
 }

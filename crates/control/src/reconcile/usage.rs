@@ -56,11 +56,11 @@ fn round(state: &State, batch: &mut Batch) -> usize {
             users.entry(key).or_default().insert(&owner.meta.name);
         }
     }
-    let mut disks: HashMap<String, Bytes> = HashMap::new();
+    let mut disks: HashMap<String, Option<Bytes>> = HashMap::new();
     for instance in state.instances.iter().filter(|it| it.spec.placement.is_some()) {
-        for (name, options) in planner::quota::disks(instance) {
+        for (name, options) in instance.spec.disks() {
             let known = disks.entry(name_key(&instance.meta.project, name)).or_default();
-            *known = (*known).max(options.size.unwrap_or_default());
+            *known = (*known).max(options.size);
         }
     }
     let mut written = 0;
@@ -84,14 +84,14 @@ fn round(state: &State, batch: &mut Batch) -> usize {
     written + projects(state, batch, AT_ONCE - written)
 }
 
-/// The size of the largest disk that a machine had in a volume without a size; those that are asked for none are of
-/// the usual one.
-fn disk_of(volume: &Volume, asked: Option<Bytes>) -> Option<Bytes> {
-    let Some(asked) = asked.filter(|_| volume.spec.size.is_none()) else {
-        return volume.status.disk;
-    };
-    let asked = if asked == Bytes(0) { DiskOptions::SIZE } else { asked };
-    volume.status.disk.max(Some(asked))
+/// The size of the largest disk that a machine had in a volume without a size: `asked` is that of those who have
+/// it now, if anybody has. A new disk that is asked for none has the usual one.
+fn disk_of(volume: &Volume, asked: Option<Option<Bytes>>) -> Option<Bytes> {
+    let seen = volume.status.disk;
+    match asked.filter(|_| volume.spec.size.is_none()) {
+        Some(asked) => seen.max(asked).or(Some(DiskOptions::SIZE)),
+        None => seen,
+    }
 }
 
 /// Writes what is used in projects, where that is bounded.

@@ -163,6 +163,30 @@ async fn another_policy_is_no_way_round() {
     restart(RestartPolicy::Always).await.unwrap();
 }
 
+/// What has ended begins again as it is to be, not as it was.
+#[tokio::test]
+async fn another_policy_brings_its_limits_along() {
+    let rig = Rig::new().await;
+    bound(&rig, Quota { memory: Some(Bytes::mib(100)), ..Quota::default() }).await;
+    rig.create("a", with_memory(60)).await.unwrap();
+    rig.until_running("a").await;
+    let id = rig.get("a").unwrap().meta.id.clone();
+    rig.agent.as_ref().unwrap().exit(&id, 1);
+    rig.until("a", |it| it.status.phase == Phase::Exited).await;
+    let instances = rig.control.instances();
+    let again = async |mib| {
+        let edit = |(_, _, spec): Editable<'_, InstanceNoun>| {
+            spec.restart = RestartPolicy::Always;
+            spec.containers[0].resources.memory = Some(Bytes::mib(mib));
+            Ok(())
+        };
+        instances.update(caller(), PROJECT, "a", None, edit, Mode::Apply).await
+    };
+    let error = again(1000).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");
+    again(90).await.unwrap();
+}
+
 /// A node that starts anew runs what is to run always, as far as there is room.
 #[tokio::test]
 async fn a_restart_of_the_node_is_no_way_round() {
